@@ -1,0 +1,249 @@
+//! The operating system's files.
+#![expect(clippy::disallowed_types, clippy::disallowed_methods, reason = "the seam")]
+
+use std::fs;
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::{Entry, Metadata, Open, Space};
+
+#[derive(Clone, Default)]
+pub(super) struct SystemDisk {
+    /// Added to each sync, to see on a fast disk what a slow one would do.
+    pub(super) sync_delay: Duration,
+}
+
+pub(super) struct SystemFile {
+    file: fs::File,
+    sync_delay: Duration,
+}
+
+fn milliseconds(time: SystemTime) -> i64 {
+    match time.duration_since(UNIX_EPOCH) {
+        Ok(since) => i64::try_from(since.as_millis()).unwrap_or(i64::MAX),
+        Err(before) => -i64::try_from(before.duration().as_millis()).unwrap_or(i64::MAX),
+    }
+}
+
+fn metadata(of: &fs::Metadata) -> Metadata {
+    Metadata {
+        length: of.len(),
+        is_directory: of.is_dir(),
+        modified_ms: of.modified().map_or(0, milliseconds),
+    }
+}
+
+fn delay(duration: Duration) {
+    if !duration.is_zero() {
+        std::thread::sleep(duration);
+    }
+}
+
+impl SystemDisk {
+    pub(super) fn open(&self, path: &Path, how: Open) -> io::Result<SystemFile> {
+        let mut options = fs::OpenOptions::new();
+        options.read(true);
+        match how {
+            Open::Read => &mut options,
+            Open::Existing => options.write(true),
+            Open::Create => options.write(true).create(true),
+            Open::New => options.write(true).create_new(true),
+            Open::Truncate => options.write(true).create(true).truncate(true),
+        };
+        Ok(SystemFile {
+            file: options.open(path)?,
+            sync_delay: self.sync_delay,
+        })
+    }
+
+    pub(super) fn create_directory(&self, path: &Path) -> io::Result<()> {
+        fs::create_dir_all(path)
+    }
+
+    pub(super) fn remove_file(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    pub(super) fn remove_directory(&self, path: &Path) -> io::Result<()> {
+        fs::remove_dir_all(path)
+    }
+
+    pub(super) fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    pub(super) fn sync_directory(&self, path: &Path) -> io::Result<()> {
+        delay(self.sync_delay);
+        fs::File::open(path)?.sync_all()
+    }
+
+    pub(super) fn list(&self, path: &Path) -> io::Result<Vec<Entry>> {
+        fs::read_dir(path)?
+            .map(|entry| {
+                let entry = entry?;
+                // Follows links: a partition folder may be one.
+                let is_directory = fs::metadata(entry.path()).map(|of| of.is_dir()).unwrap_or(false);
+                Ok(Entry {
+                    name: entry.file_name().to_string_lossy().into_owned(),
+                    is_directory,
+                })
+            })
+            .collect()
+    }
+
+    pub(super) fn metadata(&self, path: &Path) -> io::Result<Metadata> {
+        fs::metadata(path).map(|of| metadata(&of))
+    }
+
+    pub(super) fn space(&self, path: &Path) -> io::Result<Space> {
+        let of = rustix::fs::statvfs(path)?;
+        Ok(Space {
+            total_bytes: of.f_blocks.saturating_mul(of.f_frsize),
+            usable_bytes: of.f_bavail.saturating_mul(of.f_frsize),
+        })
+    }
+}
+
+impl SystemFile {
+    pub(super) fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        self.file.read_at(buffer, position)
+    }
+
+    pub(super) fn write_all_at(&self, bytes: &[u8], position: u64) -> io::Result<()> {
+        self.file.write_all_at(bytes, position)
+    }
+
+    pub(super) fn write_vectored_at(&self, pieces: &[IoSlice<'_>], position: u64) -> io::Result<usize> {
+        loop {
+            match rustix::io::pwritev(&self.file, pieces, position) {
+                Ok(written) => return Ok(written),
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    pub(super) fn sync(&self) -> io::Result<()> {
+        delay(self.sync_delay);
+        self.file.sync_data()
+    }
+
+    pub(super) fn set_length(&self, length: u64) -> io::Result<()> {
+        self.file.set_len(length)
+    }
+
+    pub(super) fn metadata(&self) -> io::Result<Metadata> {
+        self.file.metadata().map(|of| metadata(&of))
+    }
+
+    pub(super) fn set_modified_ms(&self, modified_ms: i64) -> io::Result<()> {
+        self.file
+            .set_modified(UNIX_EPOCH + Duration::from_millis(u64::try_from(modified_ms).unwrap_or(0)))
+    }
+
+    pub(super) fn lock(&self) -> io::Result<()> {
+        rustix::fs::fcntl_lock(&self.file, rustix::fs::FlockOperation::NonBlockingLockExclusive)
+            .map_err(io::Error::from)
+    }
+
+    pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+
+    /// Asks cachestat(2) (Linux 6.5); where that is missing, whether the first and last page can be read without
+    /// waiting.
+    pub(super) fn is_resident(&self, position: u64, length: usize) -> bool {
+        match cached_pages(&self.file, position, length) {
+            Some(cached) => {
+                let first = position / PAGE;
+                let last = (position + length.max(1) as u64 - 1) / PAGE;
+                cached > last - first
+            }
+            None => self.readable_now(position) && self.readable_now(position + length.max(1) as u64 - 1),
+        }
+    }
+
+    fn readable_now(&self, position: u64) -> bool {
+        let mut byte = [0_u8];
+        let read = rustix::io::preadv2(
+            &self.file,
+            &mut [std::io::IoSliceMut::new(&mut byte)],
+            position,
+            rustix::io::ReadWriteFlags::NOWAIT,
+        );
+        !matches!(read, Err(rustix::io::Errno::AGAIN))
+    }
+}
+
+const PAGE: u64 = 4096;
+
+/// How many pages of the range are in the page cache; `None` where the kernel cannot tell.
+#[expect(unsafe_code, reason = "no crate wraps cachestat(2)")]
+fn cached_pages(file: &fs::File, position: u64, length: usize) -> Option<u64> {
+    #[repr(C)]
+    struct Range {
+        offset: u64,
+        length: u64,
+    }
+    #[repr(C)]
+    #[derive(Default)]
+    struct Stat {
+        cached: u64,
+        dirty: u64,
+        writeback: u64,
+        evicted: u64,
+        recently_evicted: u64,
+    }
+    /// The same number on every architecture that Linux added it to.
+    const CACHESTAT: libc::c_long = 451;
+    let range = Range {
+        offset: position,
+        length: length.max(1) as u64,
+    };
+    let mut stat = Stat::default();
+    // SAFETY: both pointers are to live values of the kernel's layout (include/uapi/linux/mman.h); the call reads
+    // the first and writes the second, and keeps neither.
+    let result = unsafe {
+        libc::syscall(
+            CACHESTAT,
+            file.as_raw_fd(),
+            &raw const range,
+            &raw mut stat,
+            0_u32,
+        )
+    };
+    (result == 0).then_some(stat.cached)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::base::disk::{Disk, Open};
+
+    #[test]
+    fn writes_two_pieces_in_one_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = Disk::system();
+        let file = disk.open(&folder.path().join("a"), Open::New).unwrap();
+        file.write_both_at(b"head", b"tail", 3).unwrap();
+        assert_eq!(
+            disk.read(&folder.path().join("a"), 64).unwrap(),
+            b"\0\0\0headtail"
+        );
+        assert!(file.is_resident(0, 11));
+    }
+
+    #[test]
+    fn replaces_a_file_as_a_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = Disk::system();
+        let path = folder.path().join("checkpoint");
+        disk.replace(&path, b"one").unwrap();
+        disk.replace(&path, b"two").unwrap();
+        assert_eq!(disk.read(&path, 3).unwrap(), b"two");
+        assert_eq!(disk.list(folder.path()).unwrap().len(), 1);
+        assert!(disk.read(&path, 2).is_err());
+    }
+}

@@ -1,0 +1,13 @@
+//! L0, the seams: ids, error codes, clock, randomness, disk, sockets, tasks and blocking work, shutdown.
+//!
+//! Everything that a simulation must control is reached through this room and nowhere else.
+
+pub mod clock;
+pub mod disk;
+pub mod error_code;
+pub mod hash;
+pub mod ids;
+pub mod net;
+pub mod random;
+pub mod shutdown;
+pub mod task;

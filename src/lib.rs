@@ -1,0 +1,15 @@
+//! Barnabas: a Kafka broker. One native binary that speaks the Kafka protocol to stock clients and keeps its
+//! data in Kafka's own log format.
+//!
+//! The rooms stand on floors, and imports go strictly downward; `tests/floors.rs` holds the table.
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic
+    )
+)]
+
+pub mod base;

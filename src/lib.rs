@@ -13,3 +13,23 @@
 )]
 
 pub mod base;
+
+pub mod config;
+pub mod records;
+pub mod wire;
+
+pub mod storage;
+pub mod store;
+
+pub mod metadata;
+
+pub mod replica;
+
+pub mod controller;
+
+pub mod api;
+
+pub mod lifecycle;
+pub mod net;
+
+pub mod cli;

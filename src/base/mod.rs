@@ -5,6 +5,7 @@
 pub mod clock;
 pub mod disk;
 pub mod error_code;
+pub mod format;
 pub mod hash;
 pub mod ids;
 pub mod net;

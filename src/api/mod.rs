@@ -1,0 +1,1 @@
+//! L7, one file a Kafka API, and the dispatch to them.

@@ -1,0 +1,1 @@
+//! L6, the controller: creates, grows and deletes topics, changes configs, elects leaders.

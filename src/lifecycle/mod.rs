@@ -1,0 +1,1 @@
+//! L8, registration, start and stop order.

@@ -1,0 +1,1 @@
+//! L3, the immutable image of the cluster and how it changes.

@@ -1,0 +1,1 @@
+//! L8, listeners, connections and their limits.

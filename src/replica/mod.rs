@@ -1,0 +1,1 @@
+//! L4, partitions: leader, epochs, high watermark; append and fetch across partitions, fetch sessions, waiting requests.

@@ -1,1 +1,3 @@
-//! L4, partitions: leader, epochs, high watermark; append and fetch across partitions, fetch sessions, waiting requests.
+//! L4: the partitions of this broker: leadership, append and fetch, waiting requests, fetch sessions.
+
+pub mod fetch_session;

@@ -1,0 +1,241 @@
+"""Brokers as processes: Barnabas, and the real Kafka 3.9.2 with its ZooKeeper, on loopback and free ports. Each ends with
+the script that started it, and is stopped by its process id."""
+
+import atexit
+import ctypes
+import itertools
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+
+from . import places, wire
+
+_RUNNING = []
+_counter = itertools.count()
+
+
+def free_port():
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+def _die_with_parent():
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+
+
+def _spawn(command, log, cwd=None):
+    with open(log, "ab") as output:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=cwd, preexec_fn=_die_with_parent
+        )
+    _RUNNING.append(process)
+    return process
+
+
+@atexit.register
+def _end_all():
+    for process in _RUNNING:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
+def scratch(name):
+    """A temporary folder that goes away with the script, unless it failed (KEEP=1 keeps it always)."""
+    folder = tempfile.mkdtemp(prefix=f"barnabas-{name}-")
+    if not os.environ.get("KEEP"):
+        atexit.register(shutil.rmtree, folder, True)
+    return folder
+
+
+def log_settings(folder):
+    path = os.path.join(folder, "log4j.properties")
+    if not os.path.exists(path):
+        with open(path, "w") as out:
+            out.write(
+                "log4j.rootLogger=WARN, stderr\nlog4j.appender.stderr=org.apache.log4j.ConsoleAppender\n"
+                "log4j.appender.stderr.layout=org.apache.log4j.PatternLayout\n"
+                "log4j.appender.stderr.layout.ConversionPattern=%p %m (%c)%n\n"
+                "log4j.appender.stderr.Target=System.err\n"
+            )
+    return path
+
+
+class Broker:
+    """One broker. `properties` are added to its configuration; `log_dirs` default to one folder."""
+
+    def __init__(self, folder, properties=None, log_dirs=None):
+        self.folder = os.path.join(folder, f"{self.kind}-{next(_counter)}")
+        os.makedirs(self.folder)
+        self.log_dirs = log_dirs or [os.path.join(self.folder, "data")]
+        self.port = free_port()
+        self.bootstrap = f"127.0.0.1:{self.port}"
+        self.properties = dict(properties or {})
+        self.process = None
+        self.log = os.path.join(self.folder, "log")
+
+    def write_properties(self, more):
+        listener = f"PLAINTEXT://{self.bootstrap}"
+        settings = {
+            "broker.id": 0,
+            "listeners": listener,
+            "advertised.listeners": listener,
+            "log.dirs": ",".join(self.log_dirs),
+        }
+        settings.update(more)
+        settings.update(self.properties)
+        path = os.path.join(self.folder, "server.properties")
+        with open(path, "w") as out:
+            out.writelines(f"{key}={value}\n" for key, value in settings.items())
+        return path
+
+    def start(self, wait=True, seconds=90):
+        self.process = _spawn(self.command(), self.log, self.folder)
+        if wait:
+            self.await_ready(seconds)
+        return self
+
+    def await_ready(self, seconds=90):
+        deadline = time.time() + seconds
+        while True:
+            try:
+                with wire.Connection(self.bootstrap, 10) as client:
+                    if client.metadata([])[0]:
+                        return
+            except (OSError, ValueError):
+                pass
+            if self.process.poll() is not None:
+                raise RuntimeError(f"{self.kind} ended with {self.process.returncode}:\n{self.tail()}")
+            if time.time() > deadline:
+                raise RuntimeError(f"{self.kind} does not answer after {seconds} s:\n{self.tail()}")
+            time.sleep(0.01)
+
+    def tail(self, lines=15):
+        with open(self.log, errors="replace") as log:
+            return "".join(log.readlines()[-lines:])
+
+    def connect(self):
+        return wire.Connection(self.bootstrap)
+
+    def stop(self, seconds=90):
+        """SIGTERM, and the exit code."""
+        self.process.terminate()
+        return self.process.wait(seconds)
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    def cpu_seconds(self):
+        with open(f"/proc/{self.pid}/stat") as stat:
+            fields = stat.read().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def resident_bytes(self):
+        with open(f"/proc/{self.pid}/status") as status:
+            return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmRSS"))
+
+
+class Barnabas(Broker):
+    kind = "barnabas"
+
+    def command(self):
+        return [places.barnabas(), "serve", "--config", self.write_properties({})]
+
+
+class ZooKeeper:
+    """One for all Kafkas of a script; each Kafka has its own root in it."""
+
+    shared = None
+
+    def __init__(self, folder):
+        self.port = free_port()
+        data = os.path.join(folder, "zookeeper")
+        os.makedirs(data)
+        path = os.path.join(folder, "zookeeper.properties")
+        with open(path, "w") as out:
+            out.write(
+                f"dataDir={data}\nclientPort={self.port}\nclientPortAddress=127.0.0.1\nmaxClientCnxns=0\n"
+                "admin.enableServer=false\ntickTime=500\n"
+            )
+        command = [places.java(), "-Xmx256m", f"-Dlog4j.configuration=file:{log_settings(folder)}"]
+        command += ["-cp", places.jars("3.9.2") + "/*", "org.apache.zookeeper.server.quorum.QuorumPeerMain", path]
+        self.process = _spawn(command, os.path.join(folder, "zookeeper.log"))
+        deadline = time.time() + 60
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), 1).close()
+                return
+            except OSError:
+                if time.time() > deadline or self.process.poll() is not None:
+                    raise RuntimeError("ZooKeeper does not start")
+                time.sleep(0.05)
+
+
+class Kafka(Broker):
+    """The real Kafka 3.9.2, in ZooKeeper mode, with the heap and the collector that its own start script sets."""
+
+    kind = "kafka"
+
+    def __init__(self, folder, properties=None, log_dirs=None):
+        places.jars("3.9.2")
+        if ZooKeeper.shared is None:
+            ZooKeeper.shared = ZooKeeper(scratch("zookeeper"))
+        super().__init__(folder, properties, log_dirs)
+        self.killed_at = 0
+
+    def command(self):
+        path = self.write_properties(
+            {
+                "zookeeper.connect": f"127.0.0.1:{ZooKeeper.shared.port}/{os.path.basename(self.folder)}-{self.port}",
+                "zookeeper.session.timeout.ms": 3000,
+                "offsets.topic.replication.factor": 1,
+                "transaction.state.log.replication.factor": 1,
+                "transaction.state.log.min.isr": 1,
+                "group.initial.rebalance.delay.ms": 0,
+            }
+        )
+        collector = "-XX:+UseG1GC -XX:MaxGCPauseMillis=20 -XX:InitiatingHeapOccupancyPercent=35"
+        command = [places.java(), "-Xms1g", "-Xmx1g", "-server", *collector.split()]
+        command += [f"-Dlog4j.configuration=file:{log_settings(self.folder)}"]
+        return [*command, "-cp", places.jars("3.9.2") + "/*", "kafka.Kafka", path]
+
+    def kill(self):
+        super().kill()
+        self.killed_at = time.time()
+
+    def start(self, wait=True, seconds=90):
+        # Its registration in ZooKeeper lives as long as its session, and a second one is refused.
+        time.sleep(max(0, self.killed_at + 5 - time.time()))
+        return super().start(wait, seconds)
+
+
+KINDS = {"barnabas": Barnabas, "kafka": Kafka}
+
+
+def tool(version, name, *arguments, input=None, timeout=120, check=True, heap="256m"):
+    """Runs a class of Kafka's tools; returns its stdout. `input` is bytes or a file."""
+    folder = os.path.join(places.CACHE, "settings")
+    os.makedirs(folder, exist_ok=True)
+    command = [places.java(), f"-Xmx{heap}", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto"]
+    command += [f"-Dlog4j.configuration=file:{log_settings(folder)}", "-cp", places.jars(version) + "/*"]
+    command += [name, *map(str, arguments)]
+    given = {"stdin": input} if hasattr(input, "fileno") else {"input": input or b""}
+    run = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=timeout, **given)
+    if check and run.returncode:
+        raise RuntimeError(
+            f"{name} of {version} ended with {run.returncode}: "
+            + (run.stderr + run.stdout).decode(errors="replace")[-1500:]
+        )
+    run.text = run.stdout.decode(errors="replace")
+    run.errors = run.stderr.decode(errors="replace")
+    return run

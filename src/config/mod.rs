@@ -1,1 +1,22 @@
-//! L1, server.properties: one row a key, and the typed values that other rooms read.
+//! L1, configuration: the table of all keys, `server.properties`, and typed configs of the broker and of topics.
+//!
+//! Pure: text comes in, typed values and errors go out. `cli/` reads the file, `metadata/` brings the dynamic
+//! configs, everybody else reads [`BrokerConfig`] and [`LogConfig`].
+
+mod broker;
+mod checks;
+mod error;
+mod listeners;
+mod log_config;
+pub mod properties;
+mod settings;
+pub mod table;
+mod value;
+
+pub use broker::{BrokerConfig, Loaded, Sources};
+pub use checks::Warning;
+pub use error::ConfigError;
+pub use listeners::Endpoint;
+pub use log_config::LogConfig;
+pub use settings::Settings;
+pub use value::{HIDDEN, Secret, Value, parse};

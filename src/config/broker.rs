@@ -1,0 +1,368 @@
+//! A broker's configuration: static properties, dynamic ones on top, and the typed values that follow.
+//!
+//! Immutable and cheap to clone; a dynamic change makes a new one. Precedence, weakest first: defaults, static
+//! properties, dynamic configs of all brokers, dynamic configs of this broker (`DynamicBrokerConfig`).
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
+use std::ops::Deref;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::checks::{self, Warning};
+use super::error::ConfigError;
+use super::listeners::{Endpoint, Listeners, Texts};
+use super::log_config::LogConfig;
+use super::settings::{Settings, Values};
+use super::table::{self, Key};
+use super::value::{self, Value};
+
+/// What a broker is started with.
+#[derive(Clone, Default)]
+pub struct Sources {
+    /// The pairs of the properties file, in its order; `None` when there is no file.
+    pub file: Option<Vec<(String, String)>>,
+    /// What the command line sets; it overrides the file.
+    pub overrides: Vec<(String, String)>,
+    /// `zookeeper.connect` is ignored: the broker stays alone.
+    pub standalone: bool,
+    /// This machine's name: advertised for listeners on all interfaces. Empty: `localhost`.
+    pub host_name: String,
+}
+
+/// A configuration that can be used, and what to say about it.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The configuration.
+    pub config: BrokerConfig,
+    /// What was set and has no effect, to be logged once.
+    pub warnings: Vec<Warning>,
+}
+
+/// A broker's configuration. The fields of [`Settings`] are read through it: `config.num_partitions`.
+#[derive(Clone)]
+pub struct BrokerConfig(Arc<Inner>);
+
+struct Inner {
+    fixed: Fixed,
+    cluster_wide: BTreeMap<String, String>,
+    per_broker: BTreeMap<String, String>,
+    values: Values,
+    settings: Settings,
+    listeners: Listeners,
+    log_directories: Vec<PathBuf>,
+    log_defaults: LogConfig,
+    address_limits: BTreeMap<IpAddr, i32>,
+}
+
+/// What does not change while the broker runs.
+#[derive(Clone)]
+pub(super) struct Fixed {
+    pub properties: BTreeMap<String, String>,
+    pub with_file: bool,
+    pub standalone: bool,
+    pub host_name: String,
+}
+
+impl Deref for BrokerConfig {
+    type Target = Settings;
+
+    fn deref(&self) -> &Settings {
+        &self.0.settings
+    }
+}
+
+impl fmt::Debug for BrokerConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The typed values only: raw properties may hold passwords under unknown names.
+        f.debug_struct("BrokerConfig")
+            .field("settings", &self.0.settings)
+            .field("listeners", &self.0.listeners)
+            .finish_non_exhaustive()
+    }
+}
+
+impl BrokerConfig {
+    /// The configuration that `sources` give.
+    ///
+    /// # Errors
+    /// Everything that keeps the broker from starting, one line each.
+    pub fn load(sources: &Sources) -> Result<Loaded, Vec<ConfigError>> {
+        let pairs = sources.file.iter().flatten().chain(&sources.overrides);
+        let mut properties: BTreeMap<String, String> = pairs.cloned().collect();
+        // One number under two names (`KafkaConfig.populateSynonyms`).
+        for (from, to) in [("node.id", "broker.id"), ("broker.id", "node.id")] {
+            if let Some(id) = properties.get(from).cloned() {
+                properties.entry(to.to_owned()).or_insert(id);
+            }
+        }
+        let fixed = Fixed {
+            properties,
+            with_file: sources.file.is_some(),
+            standalone: sources.standalone,
+            host_name: if sources.host_name.is_empty() {
+                "localhost".to_owned()
+            } else {
+                sources.host_name.clone()
+            },
+        };
+        let mut errors = checks::refused(&fixed);
+        match Self::assemble(fixed, BTreeMap::new(), BTreeMap::new()) {
+            Ok(config) if errors.is_empty() => Ok(Loaded {
+                warnings: checks::warnings(&config.0.fixed),
+                config,
+            }),
+            Ok(_) => Err(errors),
+            Err(more) => {
+                errors.extend(more);
+                // The same value may be wrong in two ways; the first says more.
+                let mut seen: Vec<ConfigError> = Vec::new();
+                for error in errors {
+                    if !seen
+                        .iter()
+                        .any(|other| other.key == error.key && other.value == error.value)
+                    {
+                        seen.push(error);
+                    }
+                }
+                Err(seen)
+            }
+        }
+    }
+
+    /// The configuration that these properties give, as if there were no file.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn from_pairs(pairs: &[(&str, &str)]) -> Result<Self, ConfigError> {
+        let overrides = pairs
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect();
+        let sources = Sources {
+            overrides,
+            ..Sources::default()
+        };
+        Self::load(&sources).map(|loaded| loaded.config).map_err(first)
+    }
+
+    /// This configuration with other dynamic configs: of all brokers, and of this one. They take the place of those
+    /// that were there.
+    ///
+    /// # Errors
+    /// The first config that may not be set so, or whose value is bad.
+    pub fn with_dynamic(
+        &self,
+        cluster_wide: &BTreeMap<String, String>,
+        per_broker: &BTreeMap<String, String>,
+    ) -> Result<Self, ConfigError> {
+        checks::dynamic(cluster_wide, false)?;
+        checks::dynamic(per_broker, true)?;
+        Self::assemble(self.0.fixed.clone(), cluster_wide.clone(), per_broker.clone()).map_err(first)
+    }
+
+    /// The same for configs that are stored already: what cannot be used is left out and told, so that a bad value
+    /// never keeps a broker from starting.
+    pub fn with_stored_dynamic(
+        &self,
+        cluster_wide: &BTreeMap<String, String>,
+        per_broker: &BTreeMap<String, String>,
+    ) -> (Self, Vec<ConfigError>) {
+        let mut errors = Vec::new();
+        let mut good = [BTreeMap::new(), BTreeMap::new()];
+        for (layer, (configs, one_broker)) in good.iter_mut().zip([(cluster_wide, false), (per_broker, true)])
+        {
+            for (name, text) in configs {
+                let single = BTreeMap::from([(name.clone(), text.clone())]);
+                match checks::dynamic(&single, one_broker) {
+                    Ok(()) => {
+                        layer.insert(name.clone(), text.clone());
+                    }
+                    Err(error) => errors.push(error),
+                }
+            }
+        }
+        let [mut all, mut own] = good;
+        loop {
+            match Self::assemble(self.0.fixed.clone(), all.clone(), own.clone()) {
+                Ok(config) => return (config, errors),
+                Err(found) => {
+                    let before = all.len() + own.len();
+                    for error in found {
+                        own.remove(&error.key);
+                        all.remove(&error.key);
+                        errors.push(error);
+                    }
+                    if all.len() + own.len() == before {
+                        // Values contradict each other and the error names none of them.
+                        if own.is_empty() && all.is_empty() {
+                            return (self.clone(), errors);
+                        }
+                        own.clear();
+                        all.clear();
+                    }
+                }
+            }
+        }
+    }
+
+    fn assemble(
+        fixed: Fixed,
+        cluster_wide: BTreeMap<String, String>,
+        per_broker: BTreeMap<String, String>,
+    ) -> Result<Self, Vec<ConfigError>> {
+        let mut merged = fixed.properties.clone();
+        for layer in [&cluster_wide, &per_broker] {
+            for name in layer.keys() {
+                // A stronger layer hides what a weaker one says under another name for the same setting.
+                for synonym in table::broker_synonyms(name) {
+                    merged.remove(*synonym);
+                }
+            }
+            merged.extend(layer.iter().map(|(name, text)| (name.clone(), text.clone())));
+        }
+        let mut values = Values::new();
+        let mut errors = Vec::new();
+        for key in table::broker_keys() {
+            let text = merged
+                .get(key.name)
+                .map(String::as_str)
+                .or(key.effective_default(fixed.with_file));
+            match text.map_or(Ok(Value::Null), |text| value::parse(key, text)) {
+                Ok(value) => {
+                    values.insert(key.name, value);
+                }
+                Err(error) => errors.push(error),
+            }
+        }
+        for (name, text) in &merged {
+            if let Some(key) = checks::listener_key(name)
+                && let Err(error) = value::parse_named(name, key, text)
+            {
+                errors.push(error);
+            }
+        }
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        let one = |error| vec![error];
+        let settings = Settings::read(&values).map_err(one)?;
+        let text = |name: &str| match values.get(name) {
+            Some(Value::Text(text)) => Some(text.as_str()),
+            _ => None,
+        };
+        let listeners = Listeners::parse(&Texts {
+            listeners: text("listeners").unwrap_or_default(),
+            advertised: text("advertised.listeners"),
+            protocol_map: text("listener.security.protocol.map").unwrap_or_default(),
+            inter_broker_name: text("inter.broker.listener.name"),
+            host_name: &fixed.host_name,
+        })
+        .map_err(one)?;
+        let log_directories = checks::log_directories(&settings).map_err(one)?;
+        let address_limits = checks::address_limits(&settings).map_err(one)?;
+        checks::contradictions(&settings, &merged).map_err(one)?;
+        let log_defaults = LogConfig::of_broker(&settings).map_err(one)?;
+        Ok(Self(Arc::new(Inner {
+            fixed,
+            cluster_wide,
+            per_broker,
+            values,
+            settings,
+            listeners,
+            log_directories,
+            log_defaults,
+            address_limits,
+        })))
+    }
+
+    /// Where data lies (`log.dirs`, or `log.dir`), in the order given.
+    pub fn log_directories(&self) -> &[PathBuf] {
+        &self.0.log_directories
+    }
+
+    /// Where to listen.
+    pub fn listeners(&self) -> &[Endpoint] {
+        &self.0.listeners.listeners
+    }
+
+    /// What clients are told to connect to, each under the name of a listener. A port of 0 stands for the port that
+    /// its listener got from the system.
+    pub fn advertised_listeners(&self) -> &[Endpoint] {
+        &self.0.listeners.advertised
+    }
+
+    /// The name of the listener that brokers use among themselves.
+    pub fn inter_broker_listener(&self) -> &str {
+        &self.0.listeners.inter_broker
+    }
+
+    /// Connections that `address` may have at once.
+    pub fn max_connections_from(&self, address: IpAddr) -> i32 {
+        let limit = self.0.address_limits.get(&address.to_canonical()).copied();
+        limit.unwrap_or(self.0.settings.max_connections_per_ip)
+    }
+
+    /// Connections that the listener called `name` may have at once (`listener.name.<name>.max.connections`), where
+    /// it has a limit of its own.
+    pub fn max_connections_on(&self, name: &str) -> Option<i32> {
+        let name = format!("listener.name.{}.max.connections", name.to_lowercase());
+        self.raw(&name)?.trim().parse().ok()
+    }
+
+    /// The configs of a topic that overrides nothing.
+    pub fn log_defaults(&self) -> &LogConfig {
+        &self.0.log_defaults
+    }
+
+    /// The broker was told to stay alone.
+    pub fn standalone(&self) -> bool {
+        self.0.fixed.standalone
+    }
+
+    /// The value in force of a key of the table.
+    pub fn value(&self, key: &Key) -> &Value {
+        self.0.values.get(key.name).unwrap_or(&Value::Null)
+    }
+
+    /// The default of a broker key as it holds here.
+    pub fn default_of(&self, key: &Key) -> Option<&'static str> {
+        key.effective_default(self.0.fixed.with_file)
+    }
+
+    /// The properties that the broker was started with. They may hold passwords.
+    pub fn static_properties(&self) -> &BTreeMap<String, String> {
+        &self.0.fixed.properties
+    }
+
+    /// The dynamic configs of all brokers. They may hold passwords.
+    pub fn cluster_wide(&self) -> &BTreeMap<String, String> {
+        &self.0.cluster_wide
+    }
+
+    /// The dynamic configs of this broker. They may hold passwords.
+    pub fn per_broker(&self) -> &BTreeMap<String, String> {
+        &self.0.per_broker
+    }
+
+    /// The text that was set for `name`.
+    fn raw(&self, name: &str) -> Option<&str> {
+        let layers = [&self.0.per_broker, &self.0.cluster_wide, &self.0.fixed.properties];
+        layers
+            .into_iter()
+            .find_map(|layer| layer.get(name))
+            .map(String::as_str)
+    }
+}
+
+fn first(errors: Vec<ConfigError>) -> ConfigError {
+    errors
+        .into_iter()
+        .next()
+        .unwrap_or_else(|| ConfigError::key("config", "cannot be used"))
+}
+
+#[cfg(test)]
+#[path = "broker_test.rs"]
+mod tests;

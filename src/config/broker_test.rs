@@ -1,0 +1,308 @@
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::*;
+use crate::config::properties;
+
+fn config(pairs: &[(&str, &str)]) -> BrokerConfig {
+    BrokerConfig::from_pairs(pairs).unwrap()
+}
+
+fn error(pairs: &[(&str, &str)]) -> String {
+    BrokerConfig::from_pairs(pairs).unwrap_err().to_string()
+}
+
+fn file(text: &str) -> Sources {
+    Sources {
+        file: Some(properties::parse(text.as_bytes()).unwrap()),
+        host_name: "box.example".to_owned(),
+        ..Sources::default()
+    }
+}
+
+fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    pairs
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+        .collect()
+}
+
+#[test]
+fn nothing_configured_is_a_broker_on_loopback_with_data_beside_it() {
+    let loaded = BrokerConfig::load(&Sources::default()).unwrap();
+    assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
+    let config = loaded.config;
+    assert_eq!(config.listeners()[0].to_string(), "PLAINTEXT://127.0.0.1:9092");
+    assert_eq!(config.advertised_listeners(), config.listeners());
+    assert_eq!(config.inter_broker_listener(), "PLAINTEXT");
+    assert_eq!(config.log_directories(), [Path::new("data")]);
+    assert_eq!(config.offsets_topic_replication_factor, 1);
+    assert_eq!(config.transaction_state_log_replication_factor, 1);
+    assert_eq!(config.transaction_state_log_min_isr, 1);
+    assert_eq!(*config.log_defaults(), LogConfig::default());
+}
+
+#[test]
+fn with_a_file_kafkas_defaults_hold_for_listeners_and_directories() {
+    let config = BrokerConfig::load(&file("broker.id=3")).unwrap().config;
+    assert_eq!(config.listeners()[0].to_string(), "PLAINTEXT://:9092");
+    assert_eq!(
+        config.advertised_listeners()[0].to_string(),
+        "PLAINTEXT://box.example:9092"
+    );
+    assert_eq!(config.log_directories(), [Path::new("/tmp/kafka-logs")]);
+    assert_eq!(config.broker_id, 3);
+}
+
+#[test]
+fn the_last_of_two_values_wins_and_the_command_line_above_all() {
+    let mut sources = file("num.partitions=2\nnum.partitions=3\nfetch.max.bytes=2048");
+    sources
+        .overrides
+        .push(("fetch.max.bytes".to_owned(), "4096".to_owned()));
+    let config = BrokerConfig::load(&sources).unwrap().config;
+    assert_eq!(config.num_partitions, 3);
+    assert_eq!(config.fetch_max_bytes, 4096);
+}
+
+#[test]
+fn the_finer_unit_wins() {
+    let config = config(&[
+        ("log.retention.hours", "1"),
+        ("log.retention.minutes", "2"),
+        ("log.roll.hours", "3"),
+        ("log.roll.jitter.hours", "1"),
+        ("log.flush.scheduler.interval.ms", "77"),
+    ]);
+    assert_eq!(config.retention_ms(), 120_000);
+    assert_eq!(config.roll_ms(), 3 * 3_600_000);
+    assert_eq!(config.roll_jitter_ms(), 3_600_000);
+    assert_eq!(config.flush_interval_ms(), 77);
+    assert_eq!(config.log_defaults().retention_ms, 120_000);
+    assert_eq!(
+        self::config(&[("log.retention.ms", "5"), ("log.retention.hours", "1")]).retention_ms(),
+        5
+    );
+    assert_eq!(self::config(&[("log.retention.hours", "-7")]).retention_ms(), -1);
+}
+
+#[test]
+fn log_directories_are_a_list_without_doubles() {
+    assert_eq!(
+        config(&[("log.dirs", "/a, /b"), ("log.dir", "/c")]).log_directories(),
+        [Path::new("/a"), Path::new("/b")]
+    );
+    assert_eq!(
+        error(&[("log.dirs", "/a,/b,/a")]),
+        "log.dirs=/a,/b,/a: /a comes twice"
+    );
+    assert_eq!(
+        error(&[("log.dirs", " ,")]),
+        "log.dirs=,: must name at least one directory"
+    );
+}
+
+#[test]
+fn a_bad_value_is_one_line_with_key_value_and_rule() {
+    assert_eq!(
+        error(&[("num.partitions", "0")]),
+        "num.partitions=0: must be at least 1"
+    );
+    assert_eq!(error(&[("num.partitions", "many\nlines")]).lines().count(), 1);
+    let sources = file("num.partitions=x\nlog.segment.bytes=13");
+    let errors = BrokerConfig::load(&sources).unwrap_err();
+    assert_eq!(errors.len(), 2, "{errors:?}");
+}
+
+#[test]
+fn clusters_and_kraft_stop_the_start() {
+    assert!(error(&[("zookeeper.connect", "zk:2181")]).contains("clusters are not there yet"));
+    for key in [
+        "process.roles",
+        "controller.quorum.voters",
+        "controller.quorum.fetch.timeout.ms",
+    ] {
+        for standalone in [false, true] {
+            let sources = Sources {
+                overrides: vec![(key.to_owned(), "1".to_owned())],
+                standalone,
+                ..Sources::default()
+            };
+            assert_eq!(BrokerConfig::load(&sources).unwrap_err()[0].key, key);
+        }
+    }
+    let mut sources = file("zookeeper.connect=zk:2181\nzookeeper.session.timeout.ms=1");
+    sources.standalone = true;
+    let loaded = BrokerConfig::load(&sources).unwrap();
+    assert!(loaded.config.standalone());
+    assert_eq!(loaded.warnings.len(), 1);
+}
+
+#[test]
+fn unsafe_keys_are_refused_unless_they_say_what_holds_anyway() {
+    for (key, bad) in [
+        ("authorizer.class.name", "kafka.security.authorizer.AclAuthorizer"),
+        ("ssl.keystore.location", "/k"),
+        ("ssl.client.auth", "required"),
+        ("sasl.enabled.mechanisms", "PLAIN"),
+        ("remote.log.storage.system.enable", "true"),
+        ("inter.broker.protocol.version", "2.8"),
+        ("create.topic.policy.class.name", "a.B"),
+        ("listener.name.plaintext.sasl.enabled.mechanisms", "PLAIN"),
+        ("config.providers", "file"),
+    ] {
+        assert!(BrokerConfig::from_pairs(&[(key, bad)]).is_err(), "{key}");
+    }
+    for (key, good) in [
+        ("authorizer.class.name", ""),
+        ("ssl.client.auth", "none"),
+        ("sasl.enabled.mechanisms", "GSSAPI"),
+        ("remote.log.storage.system.enable", "FALSE"),
+        ("inter.broker.protocol.version", "3.9"),
+        ("security.inter.broker.protocol", "PLAINTEXT"),
+    ] {
+        assert!(BrokerConfig::from_pairs(&[(key, good)]).is_ok(), "{key}");
+    }
+}
+
+#[test]
+fn what_has_no_effect_is_warned_about_by_name() {
+    let loaded = BrokerConfig::load(&file(
+        "num.io.threads=9\nno.such.key=1\nbackground.threads=10\nmax.connections=5",
+    ))
+    .unwrap();
+    let keys: Vec<_> = loaded
+        .warnings
+        .iter()
+        .map(|warning| warning.key.as_str())
+        .collect();
+    assert_eq!(keys, ["no.such.key", "num.io.threads"]);
+}
+
+#[test]
+fn secrets_are_shown_nowhere() {
+    let errors = BrokerConfig::load(&file(
+        "ssl.key.password=swordfish\nlistener.name.a.ssl.key.password=swordfish\n\
+        listener.name.a.plain.sasl.jaas.config=swordfish\nunknown.secret=swordfish\nnum.partitions=0",
+    ))
+    .unwrap_err();
+    assert_eq!(errors.len(), 4, "{errors:?}");
+    assert!(!format!("{errors:?}").contains("swordfish"));
+    let loaded = BrokerConfig::load(&file(
+        "unknown.secret=swordfish\npassword.encoder.secret=swordfish",
+    ))
+    .unwrap();
+    assert!(!format!("{loaded:?}").contains("swordfish"));
+    assert_eq!(loaded.warnings.len(), 2);
+}
+
+#[test]
+fn contradictions_are_refused() {
+    for pairs in [
+        &[("broker.id", "1001")][..],
+        &[("broker.id", "-2")],
+        &[("broker.id", "1"), ("node.id", "2")],
+        &[("broker.id.generation.enable", "false")],
+        &[("log.roll.ms", "0")],
+        &[("log.roll.jitter.ms", "-1")],
+        &[("log.retention.ms", "0")],
+        &[("queued.max.request.bytes", "1000")],
+        &[("max.connections.per.ip", "0")],
+        &[("connections.max.idle.ms", "100")],
+        &[
+            ("log.cleaner.min.compaction.lag.ms", "2"),
+            ("log.cleaner.max.compaction.lag.ms", "1"),
+        ],
+        &[("replica.fetch.wait.max.ms", "40000")],
+        &[("max.connections.per.ip.overrides", "host.example:3")],
+        &[("max.connections.per.ip.overrides", "127.0.0.1")],
+    ] {
+        assert!(BrokerConfig::from_pairs(pairs).is_err(), "{pairs:?}");
+    }
+    assert_eq!(config(&[("node.id", "7")]).broker_id, 7);
+}
+
+#[test]
+fn limits_of_addresses_and_listeners() {
+    let config = config(&[
+        ("max.connections.per.ip", "10"),
+        (
+            "max.connections.per.ip.overrides",
+            "10.0.0.1:1, localhost:2,::2:3",
+        ),
+        ("listener.name.plaintext.max.connections", "4"),
+    ]);
+    for (address, limit) in [
+        ("10.0.0.1", 1),
+        ("::ffff:10.0.0.1", 1),
+        ("::1", 2),
+        ("::2", 3),
+        ("10.0.0.2", 10),
+    ] {
+        assert_eq!(
+            config.max_connections_from(address.parse().unwrap()),
+            limit,
+            "{address}"
+        );
+    }
+    assert_eq!(config.max_connections_on("PLAINTEXT"), Some(4));
+    assert_eq!(config.max_connections_on("OTHER"), None);
+}
+
+#[test]
+fn dynamic_configs_lie_above_static_ones_and_can_be_taken_back() {
+    let plain = config(&[("log.retention.minutes", "1"), ("log.segment.bytes", "1000")]);
+    let changed = plain
+        .with_dynamic(
+            &map(&[("log.retention.ms", "7"), ("log.segment.bytes", "2000")]),
+            &map(&[("log.segment.bytes", "3000")]),
+        )
+        .unwrap();
+    assert_eq!(changed.retention_ms(), 7);
+    assert_eq!(changed.log_defaults().segment_bytes, 3000);
+    let back = changed.with_dynamic(&map(&[]), &map(&[])).unwrap();
+    assert_eq!(back.retention_ms(), 60_000);
+    assert_eq!(back.log_defaults().segment_bytes, 1000);
+}
+
+#[test]
+fn dynamic_configs_keep_to_their_scope() {
+    let plain = config(&[]);
+    let none = map(&[]);
+    for bad in [
+        map(&[("num.partitions", "3")]),
+        map(&[("log.segment.bytes", "1")]),
+        map(&[("ssl.keystore.type", "JKS")]),
+        map(&[("zookeeper.connect", "x")]),
+        map(&[("broker.id", "2")]),
+    ] {
+        assert!(plain.with_dynamic(&bad, &none).is_err(), "{bad:?}");
+        assert!(plain.with_dynamic(&none, &bad).is_err(), "{bad:?}");
+    }
+    let listeners = map(&[("advertised.listeners", "PLAINTEXT://elsewhere:1")]);
+    assert!(plain.with_dynamic(&listeners, &none).is_err());
+    let moved = plain.with_dynamic(&none, &listeners).unwrap();
+    assert_eq!(
+        moved.advertised_listeners()[0].to_string(),
+        "PLAINTEXT://elsewhere:1"
+    );
+    assert!(plain.with_dynamic(&map(&[("their.own", "1")]), &none).is_ok());
+}
+
+#[test]
+fn stored_dynamic_configs_never_stop_a_start() {
+    let plain = config(&[]);
+    let (config, errors) = plain.with_stored_dynamic(
+        &map(&[
+            ("log.segment.bytes", "1"),
+            ("log.retention.ms", "9"),
+            ("num.partitions", "2"),
+            ("log.roll.ms", "0"),
+        ]),
+        &map(&[("listeners", "nonsense"), ("message.max.bytes", "77")]),
+    );
+    assert_eq!(errors.len(), 4, "{errors:?}");
+    assert_eq!(config.retention_ms(), 9);
+    assert_eq!(config.message_max_bytes, 77);
+    assert_eq!(config.listeners(), plain.listeners());
+}

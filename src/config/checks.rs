@@ -1,0 +1,291 @@
+//! What one value alone does not show: keys that must not be set, values that contradict each other, and what to
+//! warn about (`KafkaConfig.validateValues`, `DynamicBrokerConfig.validateConfigs`).
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
+
+use super::broker::Fixed;
+use super::error::ConfigError;
+use super::settings::Settings;
+use super::table::{self, Key, Scope, Support};
+use super::value::{self, Value};
+
+/// Something that was set and has no effect. Shows as one line, without the value.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Warning {
+    /// The key.
+    pub key: String,
+    /// Why it has no effect.
+    pub reason: String,
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.key.escape_debug(), self.reason)
+    }
+}
+
+const LISTENER_PREFIX: &str = "listener.name.";
+
+/// The key that a listener's own key stands for: `listener.name.<name>.<key>`, with a SASL mechanism before the key
+/// where it is one of a mechanism.
+pub(super) fn listener_key(name: &str) -> Option<&'static Key> {
+    let (_listener, rest) = name.strip_prefix(LISTENER_PREFIX)?.split_once('.')?;
+    table::broker_key(rest).or_else(|| {
+        let (_mechanism, rest) = rest.split_once('.')?;
+        table::broker_key(rest)
+            .filter(|key| key.name.starts_with("sasl.") || key.name == "connections.max.reauth.ms")
+    })
+}
+
+/// True when `text` gives `key` the value that it has anyway.
+fn is_default(key: &Key, text: &str, with_file: bool) -> bool {
+    let given = value::parse(key, text).ok();
+    let same = |default: Option<&str>| {
+        let default = default.map_or(Some(Value::Null), |text| value::parse(key, text).ok());
+        default.is_some() && default == given
+    };
+    // Empty text for a key without a default says nothing either.
+    text.trim().is_empty() && key.default.is_none()
+        || same(key.default)
+        || same(key.effective_default(with_file))
+}
+
+/// Everything that stops the start whatever its value is worth otherwise.
+pub(super) fn refused(fixed: &Fixed) -> Vec<ConfigError> {
+    let mut errors = Vec::new();
+    for (name, text) in &fixed.properties {
+        if name == "config.providers" || name.starts_with("config.providers.") {
+            errors.push(ConfigError::key(
+                name,
+                "config providers are not there; write the values themselves",
+            ));
+            continue;
+        }
+        let prefixed = listener_key(name);
+        let Some(key) = table::broker_key(name).or(prefixed) else {
+            continue;
+        };
+        if let Some(reason) = refusal(key, text, fixed) {
+            errors.push(if key.sensitive() {
+                ConfigError::hidden(name, reason)
+            } else {
+                ConfigError::new(name, text, reason)
+            });
+        }
+    }
+    errors
+}
+
+fn refusal(key: &Key, text: &str, fixed: &Fixed) -> Option<String> {
+    match (key.support, key.name) {
+        (_, "inter.broker.protocol.version") => {
+            let oldest = value::release("3.0-IV1");
+            let given = value::release(text.trim());
+            (given.is_some() && given < oldest).then(|| {
+                "protocols before 3.0-IV1 are not there, nor the log formats that go with them".to_owned()
+            })
+        }
+        (Support::Stops, "zookeeper.connect") => (!fixed.standalone && !text.trim().is_empty())
+            .then(|| "clusters are not there yet; start with --standalone to ignore this key".to_owned()),
+        (Support::Stops, _) => Some("KRaft is not there: Barnabas keeps its metadata itself".to_owned()),
+        (Support::Refused, _) if !is_default(key, text, fixed.with_file) => Some(format!(
+            "does not work yet and would be unsafe to ignore ({})",
+            key.doc
+        )),
+        _ => None,
+    }
+}
+
+/// What was set and has no effect.
+pub(super) fn warnings(fixed: &Fixed) -> Vec<Warning> {
+    let mut warnings = Vec::new();
+    for (name, text) in &fixed.properties {
+        let reason = match (table::broker_key(name), listener_key(name)) {
+            (Some(key), _) if key.name == "zookeeper.connect" => {
+                (!text.trim().is_empty()).then(|| "ignored, as --standalone asks".to_owned())
+            }
+            // The ZooKeeper client's keys follow zookeeper.connect, which has been dealt with.
+            (Some(key), _) if key.name.starts_with("zookeeper.") => None,
+            (Some(key), _) => (key.support == Support::Warned && !is_default(key, text, fixed.with_file))
+                .then(|| format!("does not work yet ({})", key.doc)),
+            (None, Some(key)) => (key.name != "max.connections" && key.support != Support::Refused)
+                .then(|| format!("a listener of its own value does not work yet ({})", key.doc)),
+            (None, None) => Some("unknown key".to_owned()),
+        };
+        warnings.extend(reason.map(|reason| Warning {
+            key: name.clone(),
+            reason,
+        }));
+    }
+    warnings
+}
+
+/// Checks the names of dynamic configs; `one_broker`: they are for one broker, not for all. Unknown names are let in,
+/// as Kafka does.
+pub(super) fn dynamic(configs: &BTreeMap<String, String>, one_broker: bool) -> Result<(), ConfigError> {
+    for (name, text) in configs {
+        let prefixed = listener_key(name);
+        let Some(key) = table::broker_key(name).or(prefixed) else {
+            continue;
+        };
+        let fail = |rule: &str| {
+            Err(if key.sensitive() {
+                ConfigError::hidden(name, rule)
+            } else {
+                ConfigError::new(name, text, rule)
+            })
+        };
+        if key.scope == Scope::ReadOnly {
+            return fail("cannot be changed while the broker runs");
+        }
+        let of_listener = key.name.starts_with("ssl.") || key.name.starts_with("sasl.");
+        if of_listener && prefixed.is_none() && key.name.starts_with("ssl.") {
+            return fail("can be changed only for one listener, as listener.name.<name>.<key>");
+        }
+        if !one_broker && key.scope == Scope::PerBroker {
+            return fail("can be changed for one broker only, not for all");
+        }
+        if key.support == Support::Refused && !is_default(key, text, true) {
+            return fail("does not work yet and would be unsafe to ignore");
+        }
+        value::parse_named(name, key, text)?;
+    }
+    Ok(())
+}
+
+/// The log directories; each once, at least one.
+pub(super) fn log_directories(settings: &Settings) -> Result<Vec<PathBuf>, ConfigError> {
+    let (key, text) = match &settings.log_dirs {
+        Some(text) => ("log.dirs", text),
+        None => ("log.dir", &settings.log_dir),
+    };
+    let mut directories: Vec<PathBuf> = Vec::new();
+    for item in text.split(',').map(str::trim).filter(|item| !item.is_empty()) {
+        let directory = PathBuf::from(item);
+        if directories.contains(&directory) {
+            return Err(ConfigError::new(key, text, format!("{item} comes twice")));
+        }
+        directories.push(directory);
+    }
+    if directories.is_empty() {
+        return Err(ConfigError::new(key, text, "must name at least one directory"));
+    }
+    Ok(directories)
+}
+
+/// `max.connections.per.ip.overrides`, by address.
+pub(super) fn address_limits(settings: &Settings) -> Result<BTreeMap<IpAddr, i32>, ConfigError> {
+    let text = &settings.max_connections_per_ip_overrides;
+    let fail = |rule: String| ConfigError::new("max.connections.per.ip.overrides", text, rule);
+    let mut limits = BTreeMap::new();
+    for item in text.split(',').map(str::trim).filter(|item| !item.is_empty()) {
+        let (host, count) = item
+            .rsplit_once(':')
+            .ok_or_else(|| fail(format!("{item} is not of the form address:count")))?;
+        let count: i32 = count
+            .trim()
+            .parse()
+            .map_err(|_| fail(format!("{count} is not a whole number")))?;
+        let host = host.trim().trim_start_matches('[').trim_end_matches(']');
+        if host == "localhost" {
+            limits.insert(IpAddr::V4(Ipv4Addr::LOCALHOST), count);
+            limits.insert(IpAddr::V6(Ipv6Addr::LOCALHOST), count);
+            continue;
+        }
+        let address: IpAddr = host
+            .parse()
+            .map_err(|_| fail(format!("{host} is not an address; names are not looked up")))?;
+        limits.insert(address.to_canonical(), count);
+    }
+    Ok(limits)
+}
+
+/// Pairs of values that cannot both hold.
+pub(super) fn contradictions(settings: &Settings, set: &BTreeMap<String, String>) -> Result<(), ConfigError> {
+    let fail = |key: &str, value: i64, rule: String| Err(ConfigError::new(key, value.to_string(), rule));
+    let id = settings.broker_id;
+    if set.get("node.id").map(|text| text.trim()) != set.get("broker.id").map(|text| text.trim()) {
+        return fail("broker.id", id.into(), "must be the same as node.id".to_owned());
+    }
+    if settings.broker_id_generation_enable {
+        if id < -1 || id > settings.reserved_broker_max_id {
+            let rule = format!(
+                "must be from -1 to reserved.broker.max.id, which is {}",
+                settings.reserved_broker_max_id
+            );
+            return fail("broker.id", id.into(), rule);
+        }
+    } else if id < 0 {
+        let rule = "must be at least 0 while broker.id.generation.enable is false".to_owned();
+        return fail("broker.id", id.into(), rule);
+    }
+    if settings.roll_ms() < 1 {
+        return fail("log.roll.ms", settings.roll_ms(), "must be at least 1".to_owned());
+    }
+    if settings.roll_jitter_ms() < 0 {
+        return fail(
+            "log.roll.jitter.ms",
+            settings.roll_jitter_ms(),
+            "must be at least 0".to_owned(),
+        );
+    }
+    if settings.retention_ms() == 0 {
+        return fail(
+            "log.retention.ms",
+            0,
+            "must be at least 1, or -1 for no bound".to_owned(),
+        );
+    }
+    let threads = i64::from(settings.log_cleaner_threads.max(1));
+    if settings.log_cleaner_dedupe_buffer_size / threads <= 1 << 20 {
+        let rule = "must be above 1 MiB for each of log.cleaner.threads".to_owned();
+        return fail(
+            "log.cleaner.dedupe.buffer.size",
+            settings.log_cleaner_dedupe_buffer_size,
+            rule,
+        );
+    }
+    let wait = settings.replica_fetch_wait_max_ms;
+    if wait > settings.replica_socket_timeout_ms {
+        let rule = format!("must be at least replica.fetch.wait.max.ms, which is {wait}");
+        return fail(
+            "replica.socket.timeout.ms",
+            settings.replica_socket_timeout_ms.into(),
+            rule,
+        );
+    }
+    if i64::from(wait) > settings.replica_lag_time_max_ms {
+        let rule = format!("must be at least replica.fetch.wait.max.ms, which is {wait}");
+        return fail("replica.lag.time.max.ms", settings.replica_lag_time_max_ms, rule);
+    }
+    let queued = settings.queued_max_request_bytes;
+    if queued > 0 && queued < i64::from(settings.socket_request_max_bytes) {
+        let rule = format!(
+            "must be at least socket.request.max.bytes, which is {}",
+            settings.socket_request_max_bytes
+        );
+        return fail("queued.max.request.bytes", queued, rule);
+    }
+    if settings.max_connections_per_ip == 0 && settings.max_connections_per_ip_overrides.is_empty() {
+        let rule = "may be 0 only with max.connections.per.ip.overrides".to_owned();
+        return fail("max.connections.per.ip", 0, rule);
+    }
+    let delay = i64::from(settings.connection_failed_authentication_delay_ms);
+    if settings.connections_max_idle_ms >= 0 && delay >= settings.connections_max_idle_ms {
+        let rule = format!(
+            "must be below connections.max.idle.ms, which is {}",
+            settings.connections_max_idle_ms
+        );
+        return fail("connection.failed.authentication.delay.ms", delay, rule);
+    }
+    if set.contains_key("inter.broker.listener.name") && set.contains_key("security.inter.broker.protocol") {
+        return Err(ConfigError::key(
+            "inter.broker.listener.name",
+            "cannot be set together with security.inter.broker.protocol",
+        ));
+    }
+    Ok(())
+}

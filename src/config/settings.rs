@@ -1,0 +1,173 @@
+//! The typed values of the keys that some room reads: one field a key, named as the key.
+
+use super::error::ConfigError;
+use super::value::{FromValue, Value};
+use std::collections::BTreeMap;
+
+/// Every broker key with its value in force.
+pub(super) type Values = BTreeMap<&'static str, Value>;
+
+fn typed<T: FromValue>(values: &Values, name: &'static str) -> Result<T, ConfigError> {
+    values
+        .get(name)
+        .and_then(T::from_value)
+        .ok_or_else(|| ConfigError::key(name, "has no value of the type that is read"))
+}
+
+macro_rules! settings {
+    ($($field:ident: $kind:ty = $key:literal;)*) => {
+        /// Values in force, by key. A key that ends in `.ms` is in milliseconds, one in `.bytes` in bytes.
+        #[derive(Clone, PartialEq, Debug)]
+        pub struct Settings {
+            $(
+                #[doc = concat!("`", $key, "`")]
+                pub $field: $kind,
+            )*
+        }
+
+        impl Settings {
+            pub(super) fn read(values: &Values) -> Result<Self, ConfigError> {
+                Ok(Self { $($field: typed(values, $key)?,)* })
+            }
+        }
+
+        #[cfg(test)]
+        const READ: &[&str] = &[$($key),*];
+    };
+}
+
+settings! {
+    auto_create_topics_enable: bool = "auto.create.topics.enable";
+    broker_id: i32 = "broker.id";
+    broker_id_generation_enable: bool = "broker.id.generation.enable";
+    broker_rack: Option<String> = "broker.rack";
+    reserved_broker_max_id: i32 = "reserved.broker.max.id";
+    compression_type: String = "compression.type";
+    compression_gzip_level: i32 = "compression.gzip.level";
+    compression_lz4_level: i32 = "compression.lz4.level";
+    compression_zstd_level: i32 = "compression.zstd.level";
+    connections_max_idle_ms: i64 = "connections.max.idle.ms";
+    connection_failed_authentication_delay_ms: i32 = "connection.failed.authentication.delay.ms";
+    default_replication_factor: i32 = "default.replication.factor";
+    delete_topic_enable: bool = "delete.topic.enable";
+    fetch_max_bytes: i32 = "fetch.max.bytes";
+    log_cleaner_dedupe_buffer_size: i64 = "log.cleaner.dedupe.buffer.size";
+    log_cleaner_delete_retention_ms: i64 = "log.cleaner.delete.retention.ms";
+    log_cleaner_max_compaction_lag_ms: i64 = "log.cleaner.max.compaction.lag.ms";
+    log_cleaner_min_cleanable_ratio: f64 = "log.cleaner.min.cleanable.ratio";
+    log_cleaner_min_compaction_lag_ms: i64 = "log.cleaner.min.compaction.lag.ms";
+    log_cleaner_threads: i32 = "log.cleaner.threads";
+    log_cleanup_policy: Vec<String> = "log.cleanup.policy";
+    log_dir: String = "log.dir";
+    log_dir_stall_ms: i64 = "log.dir.stall.ms";
+    log_dirs: Option<String> = "log.dirs";
+    log_flush_interval_messages: i64 = "log.flush.interval.messages";
+    log_flush_interval_ms: Option<i64> = "log.flush.interval.ms";
+    log_flush_offset_checkpoint_interval_ms: i32 = "log.flush.offset.checkpoint.interval.ms";
+    log_flush_scheduler_interval_ms: i64 = "log.flush.scheduler.interval.ms";
+    log_flush_start_offset_checkpoint_interval_ms: i32 = "log.flush.start.offset.checkpoint.interval.ms";
+    log_index_interval_bytes: i32 = "log.index.interval.bytes";
+    log_index_size_max_bytes: i32 = "log.index.size.max.bytes";
+    log_initial_task_delay_ms: i64 = "log.initial.task.delay.ms";
+    log_message_downconversion_enable: bool = "log.message.downconversion.enable";
+    log_message_timestamp_after_max_ms: i64 = "log.message.timestamp.after.max.ms";
+    log_message_timestamp_before_max_ms: i64 = "log.message.timestamp.before.max.ms";
+    log_message_timestamp_difference_max_ms: i64 = "log.message.timestamp.difference.max.ms";
+    log_message_timestamp_type: String = "log.message.timestamp.type";
+    log_preallocate: bool = "log.preallocate";
+    log_retention_bytes: i64 = "log.retention.bytes";
+    log_retention_check_interval_ms: i64 = "log.retention.check.interval.ms";
+    log_retention_hours: i32 = "log.retention.hours";
+    log_retention_minutes: Option<i32> = "log.retention.minutes";
+    log_retention_ms: Option<i64> = "log.retention.ms";
+    log_roll_hours: i32 = "log.roll.hours";
+    log_roll_jitter_hours: i32 = "log.roll.jitter.hours";
+    log_roll_jitter_ms: Option<i64> = "log.roll.jitter.ms";
+    log_roll_ms: Option<i64> = "log.roll.ms";
+    log_segment_bytes: i32 = "log.segment.bytes";
+    log_segment_delete_delay_ms: i64 = "log.segment.delete.delay.ms";
+    max_connections: i32 = "max.connections";
+    max_connections_per_ip: i32 = "max.connections.per.ip";
+    max_connections_per_ip_overrides: String = "max.connections.per.ip.overrides";
+    max_incremental_fetch_session_cache_slots: i32 = "max.incremental.fetch.session.cache.slots";
+    max_request_partition_size_limit: i32 = "max.request.partition.size.limit";
+    message_max_bytes: i32 = "message.max.bytes";
+    min_insync_replicas: i32 = "min.insync.replicas";
+    num_network_threads: i32 = "num.network.threads";
+    num_partitions: i32 = "num.partitions";
+    num_recovery_threads_per_data_dir: i32 = "num.recovery.threads.per.data.dir";
+    offsets_topic_replication_factor: i16 = "offsets.topic.replication.factor";
+    producer_id_expiration_check_interval_ms: i32 = "producer.id.expiration.check.interval.ms";
+    producer_id_expiration_ms: i32 = "producer.id.expiration.ms";
+    queued_max_request_bytes: i64 = "queued.max.request.bytes";
+    queued_max_requests: i32 = "queued.max.requests";
+    replica_fetch_wait_max_ms: i32 = "replica.fetch.wait.max.ms";
+    replica_high_watermark_checkpoint_interval_ms: i64 = "replica.high.watermark.checkpoint.interval.ms";
+    replica_lag_time_max_ms: i64 = "replica.lag.time.max.ms";
+    replica_socket_timeout_ms: i32 = "replica.socket.timeout.ms";
+    socket_listen_backlog_size: i32 = "socket.listen.backlog.size";
+    socket_receive_buffer_bytes: i32 = "socket.receive.buffer.bytes";
+    socket_request_max_bytes: i32 = "socket.request.max.bytes";
+    socket_send_buffer_bytes: i32 = "socket.send.buffer.bytes";
+    transaction_partition_verification_enable: bool = "transaction.partition.verification.enable";
+    transaction_state_log_min_isr: i32 = "transaction.state.log.min.isr";
+    transaction_state_log_replication_factor: i16 = "transaction.state.log.replication.factor";
+    unclean_leader_election_enable: bool = "unclean.leader.election.enable";
+}
+
+impl Settings {
+    /// How long a record is kept, in milliseconds; -1: for ever.
+    pub fn retention_ms(&self) -> i64 {
+        let minutes = self
+            .log_retention_minutes
+            .map(|minutes| i64::from(minutes) * 60_000);
+        let time = self
+            .log_retention_ms
+            .or(minutes)
+            .unwrap_or(i64::from(self.log_retention_hours) * 3_600_000);
+        time.max(-1)
+    }
+
+    /// Age at which a segment is closed, in milliseconds.
+    pub fn roll_ms(&self) -> i64 {
+        self.log_roll_ms
+            .unwrap_or(i64::from(self.log_roll_hours) * 3_600_000)
+    }
+
+    /// The random part taken off [`Settings::roll_ms`], at most, in milliseconds.
+    pub fn roll_jitter_ms(&self) -> i64 {
+        self.log_roll_jitter_ms
+            .unwrap_or(i64::from(self.log_roll_jitter_hours) * 3_600_000)
+    }
+
+    /// Age of unsynced records at which a log is synced, in milliseconds.
+    pub fn flush_interval_ms(&self) -> i64 {
+        self.log_flush_interval_ms
+            .unwrap_or(self.log_flush_scheduler_interval_ms)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::table::{Support, broker_keys};
+
+    #[test]
+    fn every_honoured_key_is_read_somewhere() {
+        // Those that are read in another way: listener keys by name, the other name of broker.id.
+        const ELSEWHERE: &[&str] = &[
+            "advertised.listeners",
+            "inter.broker.listener.name",
+            "listener.security.protocol.map",
+            "listeners",
+            "node.id",
+        ];
+        for key in broker_keys().filter(|key| key.support == Support::Honoured) {
+            assert!(
+                READ.contains(&key.name) || ELSEWHERE.contains(&key.name),
+                "{} is said to work, but nothing reads it",
+                key.name
+            );
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! Keys: brokers that copy from each other.
+//!
+//! Names, types, defaults, bounds and scopes are those of Kafka 3.9.2, read out of its own definitions.
+
+use super::Kind::{Boolean, Int, Long, Text};
+use super::Rule::{Any, Min, Version};
+use super::Scope::{ClusterWide, ReadOnly};
+use super::Support::{Honoured, Refused, Warned};
+use super::{Key, k};
+
+/// The rows, by name.
+#[rustfmt::skip]
+pub(super) const KEYS: &[Key] = &[
+    k("auto.leader.rebalance.enable", Boolean, Some("true"), Any, ReadOnly, Warned, "leadership goes back to preferred replicas by itself"),
+    k("controlled.shutdown.enable", Boolean, Some("true"), Any, ReadOnly, Warned, "leadership is moved away before the broker stops"),
+    k("controlled.shutdown.max.retries", Int, Some("3"), Any, ReadOnly, Warned, "attempts at a controlled shutdown"),
+    k("controlled.shutdown.retry.backoff.ms", Long, Some("5000"), Any, ReadOnly, Warned, "pause between attempts at a controlled shutdown"),
+    k("controller.socket.timeout.ms", Int, Some("30000"), Any, ReadOnly, Warned, "longest wait of the controller for another broker"),
+    k("delete.records.purgatory.purge.interval.requests", Int, Some("1"), Any, ReadOnly, Warned, "clean-up step of Kafka's list of waiting requests"),
+    k("fetch.purgatory.purge.interval.requests", Int, Some("1000"), Any, ReadOnly, Warned, "clean-up step of Kafka's list of waiting requests"),
+    k("inter.broker.protocol.version", Text, Some("3.9-IV0"), Version, ReadOnly, Warned, "protocol between brokers of different releases; 3.0 and above change nothing here"),
+    k("leader.imbalance.check.interval.seconds", Long, Some("300"), Min(1), ReadOnly, Warned, "how often preferred leadership is looked at"),
+    k("leader.imbalance.per.broker.percentage", Int, Some("10"), Any, ReadOnly, Warned, "share of misplaced leaders from which they are moved"),
+    k("num.replica.alter.log.dirs.threads", Int, None, Any, ReadOnly, Warned, "threads that move replicas between directories"),
+    k("num.replica.fetchers", Int, Some("1"), Any, ClusterWide, Warned, "connections to each leader"),
+    k("producer.purgatory.purge.interval.requests", Int, Some("1000"), Any, ReadOnly, Warned, "clean-up step of Kafka's list of waiting requests"),
+    k("replica.fetch.backoff.ms", Int, Some("1000"), Min(0), ReadOnly, Warned, "pause of a follower after an error"),
+    k("replica.fetch.max.bytes", Int, Some("1048576"), Min(0), ReadOnly, Warned, "bytes a partition that a follower asks for"),
+    k("replica.fetch.min.bytes", Int, Some("1"), Any, ReadOnly, Warned, "bytes that a follower waits for"),
+    k("replica.fetch.response.max.bytes", Int, Some("10485760"), Min(0), ReadOnly, Warned, "bytes of one answer to a follower"),
+    k("replica.fetch.wait.max.ms", Int, Some("500"), Any, ReadOnly, Warned, "longest wait of a follower's fetch"),
+    k("replica.high.watermark.checkpoint.interval.ms", Long, Some("5000"), Any, ReadOnly, Honoured, "how often high watermarks are written to disk"),
+    k("replica.lag.time.max.ms", Long, Some("30000"), Any, ReadOnly, Warned, "a follower that lags for this long leaves the ISR"),
+    k("replica.selector.class", Text, None, Any, ReadOnly, Refused, "a Java class that picks the replica a consumer reads from"),
+    k("replica.socket.receive.buffer.bytes", Int, Some("65536"), Any, ReadOnly, Warned, "SO_RCVBUF of a follower"),
+    k("replica.socket.timeout.ms", Int, Some("30000"), Any, ReadOnly, Warned, "longest wait of a follower for its leader"),
+    k("unclean.leader.election.enable", Boolean, Some("false"), Any, ClusterWide, Honoured, "a replica out of sync may become leader, at the price of records; no other replica exists yet"),
+    k("unclean.leader.election.interval.ms", Long, Some("300000"), Min(1), ReadOnly, Warned, "how often KRaft looks for unclean elections").internal(),
+];

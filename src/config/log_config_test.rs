@@ -39,9 +39,9 @@ fn every_topic_key_is_read() {
     let plain = topic(&broker, &[]).unwrap();
     for key in crate::config::table::topic_keys() {
         let (name, value) = match key.name {
-            name @ ("cleanup.policy") => (name, "compact"),
-            name @ ("compression.type") => (name, "zstd"),
-            name @ ("message.timestamp.type") => (name, "LogAppendTime"),
+            name @ "cleanup.policy" => (name, "compact"),
+            name @ "compression.type" => (name, "zstd"),
+            name @ "message.timestamp.type" => (name, "LogAppendTime"),
             name @ ("preallocate" | "unclean.leader.election.enable") => (name, "true"),
             name @ "message.downconversion.enable" => (name, "false"),
             name @ "min.cleanable.dirty.ratio" => (name, "0.25"),

@@ -2,9 +2,16 @@
 
 pub mod checkpoint;
 pub mod clean_shutdown;
+pub mod descriptors;
 pub mod file_names;
+pub mod folder;
+pub mod index;
 pub mod leader_epochs;
 pub mod meta_properties;
+pub mod offset_index;
 pub mod partition_metadata;
 pub mod producer_state;
+pub mod segment;
+pub mod time_index;
 pub mod transaction_index;
+pub mod volume;

@@ -1,0 +1,296 @@
+//! Writing a segment: batches and index entries behind its end, its closing, and the cutting of its end.
+
+use super::{Active, Newest, Place, Segment, SegmentError, TimestampOffset};
+use crate::base::ids::Offset;
+use crate::records::batch::BatchHeader;
+use crate::storage::descriptors::FileId;
+use crate::storage::file_names::FileKind;
+use crate::storage::folder::Folder;
+use crate::storage::index::{ActiveIndex, Entries, Entry};
+use crate::storage::offset_index::OffsetEntry;
+use crate::storage::time_index::TimeEntry;
+use crate::storage::transaction_index::{AbortedTransaction, TransactionIndex};
+use crate::storage::volume::LogIoError;
+
+impl Segment {
+    /// Writes `head` and `rest`, back to back, behind the end. What they hold counts only after [`Segment::added`];
+    /// after an error the file is cut to where it was, as far as the disk still allows.
+    pub fn write(&self, folder: &Folder, head: &[u8], rest: &[u8]) -> Result<(), LogIoError> {
+        let file = folder.file(self.files, self.base_offset, FileKind::Log)?;
+        let at = u64::from(self.size);
+        if let Err(error) = file.write_both_at(head, rest, at) {
+            let failure = self.io(folder, "write", FileKind::Log, &error);
+            if let Err(error) = file.set_length(at) {
+                tracing::warn!("the rest of a failed append stays behind the log's end: {error}");
+            }
+            return Err(failure);
+        }
+        Ok(())
+    }
+
+    /// Counts a batch that was written at the end: size, timestamps, index entries (the rule of Kafka 3.9.2: the first
+    /// batch behind more than `index_interval_bytes` without an entry gets one).
+    pub fn added(&mut self, header: &BatchHeader, index_interval_bytes: u32) {
+        let place = Place {
+            position: self.size,
+            size: header.size_in_bytes,
+        };
+        let last_offset = header.last_offset();
+        let mut largest = self.largest.unwrap_or(self.no_timestamp());
+        if header.max_timestamp > largest.timestamp_ms {
+            largest = TimestampOffset {
+                timestamp_ms: header.max_timestamp,
+                offset: last_offset,
+            };
+        }
+        self.largest = Some(largest);
+        if self.size == 0 {
+            self.first_timestamp_ms = Some(header.max_timestamp);
+        }
+        let base = self.base_offset;
+        if let Some(active) = &mut self.active {
+            if active.bytes_since_entry > index_interval_bytes {
+                active.offsets.push(OffsetEntry {
+                    relative_offset: relative(base, last_offset),
+                    position: place.position,
+                });
+                active.note_time(base, largest);
+                active.bytes_since_entry = 0;
+            }
+            active.bytes_since_entry = active.bytes_since_entry.saturating_add(place.size);
+            active.newest = Some(Newest {
+                // A v0 or v1 set does not say where it begins.
+                base_offset: if header.magic < 2 {
+                    last_offset
+                } else {
+                    header.base_offset
+                },
+                last_offset,
+                place,
+            });
+        }
+        self.size = self.size.saturating_add(place.size);
+    }
+
+    /// True when so many index entries lie in memory that [`Segment::write_indexes`] should be called.
+    pub fn wants_writing(&self) -> bool {
+        self.active
+            .as_ref()
+            .is_some_and(|active| active.offsets.wants_writing() || active.times.wants_writing())
+    }
+
+    /// Writes the index entries that lie in memory only.
+    pub fn write_indexes(&mut self, folder: &Folder) -> Result<(), LogIoError> {
+        let (files, base) = (self.files, self.base_offset);
+        if let Some(active) = &mut self.active {
+            if active.offsets.is_unwritten() {
+                write_index(folder, &mut active.offsets, FileKind::OffsetIndex, files, base)?;
+            }
+            if active.times.is_unwritten() {
+                write_index(folder, &mut active.times, FileKind::TimeIndex, files, base)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the files complete, as Kafka leaves them on a roll and a clean stop: both indexes there, exactly as long
+    /// as their entries, the time index with its closing entry, the log cut to its batches.
+    pub fn complete(&mut self, folder: &Folder) -> Result<(), LogIoError> {
+        let largest = self.largest_timestamp(folder)?;
+        let (files, base) = (self.files, self.base_offset);
+        let Some(active) = &mut self.active else {
+            return Ok(());
+        };
+        active.note_time(base, largest);
+        write_index(folder, &mut active.offsets, FileKind::OffsetIndex, files, base)?;
+        write_index(folder, &mut active.times, FileKind::TimeIndex, files, base)?;
+        let file = folder.file(files, base, FileKind::Log)?;
+        let length = file.length();
+        let cut = length.and_then(|length| {
+            if length == u64::from(self.size) {
+                return Ok(());
+            }
+            file.set_length(u64::from(self.size))
+        });
+        cut.map_err(|error| self.io(folder, "cut", FileKind::Log, &error))
+    }
+
+    /// Ends the writing: the files are completed, and the memory of the active segment let go.
+    pub fn deactivate(&mut self, folder: &Folder) -> Result<(), LogIoError> {
+        self.complete(folder)?;
+        self.active = None;
+        Ok(())
+    }
+
+    /// Begins to write a segment that is on disk, whole, behind its end.
+    pub fn activate(
+        &mut self,
+        folder: &Folder,
+        now_ms: i64,
+        roll_jitter_ms: i64,
+    ) -> Result<(), SegmentError> {
+        if self.active.is_some() {
+            return Ok(());
+        }
+        let largest = self.scan_largest_timestamp(folder)?;
+        let offsets = self.with_offsets(folder, |entries| reopened(&entries))?;
+        let times = self.with_times(folder, |entries| reopened(&entries))?;
+        self.largest = Some(largest);
+        self.active = Some(Box::new(Active {
+            offsets,
+            times,
+            bytes_since_entry: 0,
+            created_ms: now_ms,
+            roll_jitter_ms,
+            newest: None,
+        }));
+        Ok(())
+    }
+
+    /// Appends an aborted transaction to the index of this segment, which holds its marker.
+    pub fn add_aborted(&mut self, folder: &Folder, aborted: &AbortedTransaction) -> Result<(), LogIoError> {
+        let kind = FileKind::TransactionIndex;
+        let file = if self.transactions.is_empty() {
+            folder.new_file(self.files, self.base_offset, kind)?
+        } else {
+            folder.file(self.files, self.base_offset, kind)?
+        };
+        let appended = self.transactions.append(&file, aborted);
+        appended.map_err(|error| self.transaction_error(folder, &error))
+    }
+
+    /// Empties all three indexes, to be built anew, and makes the segment active without a batch: what
+    /// [`Segment::added`] counts from here on is what the `.log` holds already.
+    pub fn restart(&mut self, folder: &Folder, now_ms: i64, roll_jitter_ms: i64) -> Result<(), LogIoError> {
+        self.forget_transactions(folder)?;
+        self.size = 0;
+        self.largest = Some(self.no_timestamp());
+        self.first_timestamp_ms = None;
+        self.activate_new(now_ms, roll_jitter_ms);
+        Ok(())
+    }
+
+    fn forget_transactions(&mut self, folder: &Folder) -> Result<(), LogIoError> {
+        self.transactions = TransactionIndex::empty();
+        let kind = FileKind::TransactionIndex;
+        if let Some(file) = folder.file_if_there(self.files, self.base_offset, kind)? {
+            let emptied = if file.length().is_ok_and(|length| length == 0) {
+                Ok(())
+            } else {
+                file.set_length(0)
+            };
+            emptied.map_err(|error| self.io(folder, "cut", kind, &error))?;
+        }
+        Ok(())
+    }
+
+    /// Removes the batch that reaches `offset` and all behind it, from the log and the indexes. The segment must be
+    /// active (Kafka: `LogSegment.truncateTo`).
+    pub fn truncate(&mut self, folder: &Folder, offset: Offset, now_ms: i64) -> Result<(), SegmentError> {
+        let size = self.end_below(folder, offset)?;
+        let base = self.base_offset;
+        let keep_offsets = self.with_offsets(folder, |entries| {
+            entries.partition_point(|entry| entry.offset(base) < offset)
+        })?;
+        let keep_times = self.with_times(folder, |entries| {
+            entries.partition_point(|entry| entry.offset(base) < offset)
+        })?;
+        let files = self.files;
+        if let Some(active) = &mut self.active {
+            truncate_index(
+                folder,
+                &mut active.offsets,
+                keep_offsets,
+                FileKind::OffsetIndex,
+                files,
+                base,
+            )?;
+            truncate_index(
+                folder,
+                &mut active.times,
+                keep_times,
+                FileKind::TimeIndex,
+                files,
+                base,
+            )?;
+            active.newest = None;
+            active.bytes_since_entry = 0;
+        }
+        if !self.transactions.is_empty() {
+            let file = folder.file(files, base, FileKind::TransactionIndex)?;
+            let truncated = self.transactions.truncate_to(&file, offset);
+            truncated.map_err(|error| self.transaction_error(folder, &error))?;
+        }
+        let file = folder.file(files, base, FileKind::Log)?;
+        let cut = file.set_length(u64::from(size));
+        cut.map_err(|error| self.io(folder, "cut", FileKind::Log, &error))?;
+        self.size = size;
+        if size == 0 {
+            self.first_timestamp_ms = None;
+            if let Some(active) = &mut self.active {
+                active.created_ms = now_ms;
+            }
+        }
+        self.largest = Some(self.scan_largest_timestamp(folder)?);
+        Ok(())
+    }
+}
+
+impl Active {
+    /// Adds an entry to the time index, unless the timestamp is no news or there is none.
+    fn note_time(&mut self, base: Offset, largest: TimestampOffset) {
+        let newest = self.times.last().map_or(-1, |last| last.timestamp_ms);
+        if largest.timestamp_ms > newest {
+            self.times.push(TimeEntry {
+                timestamp_ms: largest.timestamp_ms,
+                relative_offset: relative(base, largest.offset),
+            });
+        }
+    }
+}
+
+fn relative(base: Offset, offset: Offset) -> u32 {
+    u32::try_from(offset.since(base)).unwrap_or(u32::MAX)
+}
+
+fn reopened<E: Entry>(entries: &Entries<'_, E>) -> std::io::Result<ActiveIndex<E>> {
+    Ok(ActiveIndex::of_file(entries.count(), entries.last()?))
+}
+
+/// The file of an index whose first entries are about to be written is emptied: it may be one that recovery rejected.
+fn write_index<E: Entry>(
+    folder: &Folder,
+    index: &mut ActiveIndex<E>,
+    kind: FileKind,
+    files: FileId,
+    base: Offset,
+) -> Result<(), LogIoError> {
+    let file = if index.written() == 0 {
+        folder.new_file(files, base, kind)?
+    } else if index.is_unwritten() {
+        folder.file(files, base, kind)?
+    } else {
+        return Ok(());
+    };
+    index
+        .write(&file)
+        .map_err(|error| folder.failed("write", base, kind, &error))
+}
+
+fn truncate_index<E: Entry>(
+    folder: &Folder,
+    index: &mut ActiveIndex<E>,
+    keep: u32,
+    kind: FileKind,
+    files: FileId,
+    base: Offset,
+) -> Result<(), LogIoError> {
+    let file = if index.written() == 0 {
+        None
+    } else {
+        Some(folder.file(files, base, kind)?)
+    };
+    index
+        .truncate(keep, file.as_deref())
+        .map_err(|error| folder.failed("cut", base, kind, &error))
+}

@@ -1,0 +1,177 @@
+//! The store of a broker that stands alone: the tree in memory, and a durable copy of it in every log directory.
+//!
+//! A change is answered when every copy that works has it, so any one of them knows all that was ever acknowledged. A
+//! start believes the newest. Each start begins a new epoch in the upper half of the zxid, as a new ZooKeeper leader
+//! does, so that no number is given twice even if the newest copy is lost; and it ends the session of the start
+//! before it, whose ephemeral nodes go.
+
+mod copy;
+mod file;
+mod open;
+mod record;
+mod writer;
+
+#[cfg(test)]
+mod crash_test;
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+pub use copy::FILE_NAME;
+pub use open::OpenStoreError;
+
+use super::tree::{Author, Records, Tree};
+use super::watches::Watches;
+use super::{
+    BoxFuture, MultiError, Node, Operation, Outcome, Session, SessionId, Store, StoreError, Watcher,
+};
+use crate::base::clock;
+use crate::base::disk::Disk;
+use crate::base::random::Random;
+use crate::base::task;
+use writer::{Request, Writer};
+
+/// What readers see, and who waits for changes of it.
+struct Shared {
+    tree: Tree,
+    watches: Watches,
+    failed: bool,
+}
+
+impl Shared {
+    fn end_watches(&mut self) {
+        self.watches = Watches::default();
+    }
+}
+
+/// A store in the log directories. Clones share it.
+#[derive(Clone)]
+pub struct EmbeddedStore {
+    shared: Arc<Mutex<Shared>>,
+    requests: mpsc::UnboundedSender<Request>,
+    session: watch::Sender<Session>,
+}
+
+impl EmbeddedStore {
+    /// Opens the store whose copies lie in `directories`, or begins a new one when none has a copy. The directories
+    /// must exist and be locked by this broker. A commit that takes longer than `stall` (`log.dir.stall.ms`) costs
+    /// its copy, while there is another.
+    ///
+    /// # Errors
+    /// See [`OpenStoreError`]: each is one line for the user.
+    pub async fn open(
+        disk: &Disk,
+        directories: &[PathBuf],
+        stall: Duration,
+        random: &Random,
+    ) -> Result<Self, OpenStoreError> {
+        let (mut tree, copies) = open::open(disk, directories, random.uuid()).await?;
+        let epoch = (tree.zxid() >> 32).saturating_add(1);
+        tree.advance(epoch << 32);
+        let session = SessionId(epoch);
+        let mut owed = Records::new();
+        let left_over = tree.ephemerals(|owner| owner != session);
+        let deletes = left_over
+            .into_iter()
+            .map(|path| Operation::delete(path, None))
+            .collect();
+        let author = Author {
+            session,
+            now_ms: clock::now_ms(),
+        };
+        // Ephemeral nodes have no children, so deleting them cannot fail.
+        let _ = tree.apply(deletes, author, &mut owed);
+        let shared = Arc::new(Mutex::new(Shared {
+            tree: tree.clone(),
+            watches: Watches::default(),
+            failed: false,
+        }));
+        // Not bounded: the few rooms that change the store wait for their answers.
+        let (requests, receiver) = mpsc::unbounded_channel();
+        let writer = Writer {
+            shared: Arc::clone(&shared),
+            session,
+            tree,
+            owed,
+            copies,
+            stall,
+        };
+        task::spawn(writer.run(receiver));
+        Ok(Self {
+            shared,
+            requests,
+            session: watch::Sender::new(Session::Connected(session)),
+        })
+    }
+
+    /// Closes the files, after what was asked before. The store fails from then on.
+    pub async fn close(&self) {
+        let (sender, receiver) = oneshot::channel();
+        if self.requests.send(Request::Close(sender)).is_ok() {
+            let _ = receiver.await;
+        }
+        self.session
+            .send_modify(|session| *session = Session::Expired(session.id()));
+    }
+
+    fn lock(&self) -> Result<MutexGuard<'_, Shared>, StoreError> {
+        let shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        if shared.failed {
+            return Err(StoreError::Failed);
+        }
+        Ok(shared)
+    }
+}
+
+fn ready<'a, T: Send + 'a>(value: T) -> BoxFuture<'a, T> {
+    Box::pin(std::future::ready(value))
+}
+
+impl Store for EmbeddedStore {
+    fn get(&self, path: &str) -> BoxFuture<'_, Result<Option<Node>, StoreError>> {
+        ready(self.lock().map(|shared| shared.tree.get(path)))
+    }
+
+    fn get_and_watch(&self, path: &str) -> BoxFuture<'_, Result<(Option<Node>, Watcher), StoreError>> {
+        ready(
+            self.lock()
+                .map(|mut shared| (shared.tree.get(path), shared.watches.data(path))),
+        )
+    }
+
+    fn children(&self, path: &str) -> BoxFuture<'_, Result<Option<Vec<String>>, StoreError>> {
+        ready(self.lock().map(|shared| shared.tree.children(path)))
+    }
+
+    fn children_and_watch(
+        &self,
+        path: &str,
+    ) -> BoxFuture<'_, Result<Option<(Vec<String>, Watcher)>, StoreError>> {
+        ready(self.lock().map(|mut shared| {
+            let children = shared.tree.children(path)?;
+            Some((children, shared.watches.children(path)))
+        }))
+    }
+
+    fn multi(&self, operations: Vec<Operation>) -> BoxFuture<'_, Result<Vec<Outcome>, MultiError>> {
+        let (sender, receiver) = oneshot::channel();
+        // A writer that has ended drops the request, which the receiver sees.
+        let _ = self.requests.send(Request::Multi(operations, sender));
+        Box::pin(async move { receiver.await.unwrap_or(Err(StoreError::Failed.into())) })
+    }
+
+    fn session(&self) -> watch::Receiver<Session> {
+        self.session.subscribe()
+    }
+
+    fn renew(&self) -> BoxFuture<'_, Result<SessionId, StoreError>> {
+        let session = *self.session.borrow();
+        ready(match session {
+            Session::Expired(_) => Err(StoreError::Failed),
+            Session::Connected(id) | Session::Disconnected(id) => Ok(id),
+        })
+    }
+}

@@ -1,0 +1,194 @@
+//! The one task that changes an embedded store.
+//!
+//! It takes all changes that wait, applies them one after the other, commits them to every copy as one transaction, and
+//! only then shows them to readers, tells the watchers and answers: what nobody has seen cannot be lost. A copy whose
+//! disk fails or hangs is dropped until the next start; the store fails when none is left.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::Shared;
+use super::copy::{Copy, CopyError};
+use crate::base::clock::{self, Instant};
+use crate::base::task::Pool;
+use crate::store::tree::{Author, Records, Tree};
+use crate::store::{ChangeKind, MultiError, Operation, Outcome, SessionId, StoreError};
+
+/// About how many bytes of changes go into one transaction.
+const BATCH_BYTES: usize = 4 << 20;
+
+/// What the task is asked to do.
+pub(super) enum Request {
+    Multi(Vec<Operation>, Reply),
+    Close(oneshot::Sender<()>),
+}
+
+type Answer = Result<Vec<Outcome>, MultiError>;
+type Reply = oneshot::Sender<Answer>;
+
+/// A copy that is kept up, and its thread.
+pub(super) struct Kept {
+    pub(super) copy: Arc<Copy>,
+    pub(super) pool: Pool,
+}
+
+/// Starts blocking work at once; the receiver fails when the work panicked.
+pub(super) fn begin<T: Send + 'static>(
+    pool: &Pool,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> oneshot::Receiver<T> {
+    let (sender, receiver) = oneshot::channel();
+    pool.start_work(move || {
+        let _ = sender.send(work());
+    });
+    receiver
+}
+
+/// The task's state.
+pub(super) struct Writer {
+    pub(super) shared: Arc<Mutex<Shared>>,
+    pub(super) session: SessionId,
+    /// The tree with all changes, those under way included.
+    pub(super) tree: Tree,
+    /// What the next commit must contain beside the changes in it.
+    pub(super) owed: Records,
+    pub(super) copies: Vec<Kept>,
+    /// How long a commit may take before its copy is dropped, as long as another one is there.
+    pub(super) stall: Duration,
+}
+
+/// Changes that are committed together.
+#[derive(Default)]
+struct Batch {
+    answers: Vec<(Reply, Answer)>,
+    changes: Vec<(String, ChangeKind)>,
+    records: Records,
+    bytes: usize,
+}
+
+impl Writer {
+    /// Serves requests until the store is closed or dropped.
+    pub(super) async fn run(mut self, mut requests: mpsc::UnboundedReceiver<Request>) {
+        let mut closing = None;
+        while closing.is_none() {
+            let Some(first) = requests.recv().await else {
+                break;
+            };
+            let mut batch = Batch {
+                records: std::mem::take(&mut self.owed),
+                ..Batch::default()
+            };
+            let mut next = Some(first);
+            while let Some(request) = next {
+                match request {
+                    Request::Multi(operations, reply) => self.apply(operations, reply, &mut batch),
+                    Request::Close(reply) => {
+                        closing = Some(reply);
+                        break;
+                    }
+                }
+                next = if batch.bytes < BATCH_BYTES {
+                    requests.try_recv().ok()
+                } else {
+                    None
+                };
+            }
+            if !self.finish(batch).await {
+                break;
+            }
+        }
+        self.lock().failed = true;
+        self.lock().end_watches();
+        for Kept { copy, pool } in std::mem::take(&mut self.copies) {
+            // redb writes its allocator's state when the file is closed, which makes the next start faster.
+            let _ = begin(&pool, move || drop(copy)).await;
+        }
+        if let Some(reply) = closing {
+            let _ = reply.send(());
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Shared> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn apply(&mut self, operations: Vec<Operation>, reply: Reply, batch: &mut Batch) {
+        let author = Author {
+            session: self.session,
+            now_ms: clock::now_ms(),
+        };
+        batch.bytes += operations.iter().map(Operation::size_in_bytes).sum::<usize>();
+        let answer = match self.tree.apply(operations, author, &mut batch.records) {
+            Ok(applied) => {
+                batch.changes.extend(applied.changes);
+                Ok(applied.outcomes)
+            }
+            Err(error) => Err(error),
+        };
+        batch.answers.push((reply, answer));
+    }
+
+    /// Commits, publishes and answers. False when no copy is left.
+    async fn finish(&mut self, batch: Batch) -> bool {
+        if !batch.records.is_empty() && !self.commit(batch.records).await {
+            for (reply, _) in batch.answers {
+                let _ = reply.send(Err(StoreError::Failed.into()));
+            }
+            return false;
+        }
+        let fired = {
+            let mut shared = self.lock();
+            shared.tree = self.tree.clone();
+            shared
+                .watches
+                .fire(batch.changes.iter().map(|(path, kind)| (path.as_str(), *kind)))
+        };
+        fired.tell();
+        for (reply, answer) in batch.answers {
+            let _ = reply.send(answer);
+        }
+        true
+    }
+
+    async fn commit(&mut self, records: Records) -> bool {
+        let records = Arc::new(records);
+        let zxid = self.tree.zxid();
+        let mut waiting = Vec::new();
+        for kept in std::mem::take(&mut self.copies) {
+            let (copy, records) = (Arc::clone(&kept.copy), Arc::clone(&records));
+            let done = begin(&kept.pool, move || copy.commit(&records, zxid));
+            waiting.push((kept, done));
+        }
+        // The last copy is waited for, however long it takes: without it there is no store.
+        let alone = waiting.len() == 1;
+        let deadline = Instant::now().after(self.stall);
+        for (kept, mut done) in waiting {
+            let answer = if alone {
+                Some(done.await)
+            } else {
+                let left = deadline.since(Instant::now());
+                clock::timeout(left, &mut done).await
+            };
+            let path = kept.copy.path.display();
+            match answer {
+                Some(Ok(Ok(()))) => self.copies.push(kept),
+                Some(Ok(Err(CopyError::Io(error)))) => {
+                    tracing::error!("{path} cannot be written and is left out from now on: {error}");
+                }
+                Some(Ok(Err(error))) => {
+                    tracing::error!("{path} is damaged and is left out from now on: {error}");
+                }
+                Some(Err(_)) => tracing::error!("writing {path} failed badly: it is left out from now on"),
+                None => {
+                    tracing::error!(
+                        "writing {path} has taken {} ms: it is left out from now on",
+                        self.stall.as_millis()
+                    );
+                }
+            }
+        }
+        !self.copies.is_empty()
+    }
+}

@@ -10,7 +10,7 @@ use super::tree::{Author, Records, Tree};
 use super::watches::Watches;
 use super::{
     BoxFuture, ChangeKind, MultiError, Node, Operation, Outcome, Session, SessionId, Store, StoreError,
-    Watcher,
+    StoreFuture, Watcher,
 };
 use crate::base::clock;
 
@@ -133,35 +133,29 @@ impl MemoryStore {
         }
     }
 
-    fn read<'a, T: Send + 'a>(
-        &'a self,
-        read: impl FnOnce(&mut Inner, SessionId) -> T,
-    ) -> BoxFuture<'a, Result<T, StoreError>> {
+    fn read<'a, T: Send + 'a>(&'a self, read: impl FnOnce(&mut Inner, SessionId) -> T) -> StoreFuture<'a, T> {
         let answer = self.alive().map(|session| read(&mut self.server.lock(), session));
         Box::pin(std::future::ready(answer))
     }
 }
 
 impl Store for MemoryStore {
-    fn get(&self, path: &str) -> BoxFuture<'_, Result<Option<Node>, StoreError>> {
+    fn get(&self, path: &str) -> StoreFuture<'_, Option<Node>> {
         self.read(|inner, _| inner.tree.get(path))
     }
 
-    fn get_and_watch(&self, path: &str) -> BoxFuture<'_, Result<(Option<Node>, Watcher), StoreError>> {
+    fn get_and_watch(&self, path: &str) -> StoreFuture<'_, (Option<Node>, Watcher)> {
         self.read(|inner, session| {
             let watcher = inner.watches.entry(session).or_default().data(path);
             (inner.tree.get(path), watcher)
         })
     }
 
-    fn children(&self, path: &str) -> BoxFuture<'_, Result<Option<Vec<String>>, StoreError>> {
+    fn children(&self, path: &str) -> StoreFuture<'_, Option<Vec<String>>> {
         self.read(|inner, _| inner.tree.children(path))
     }
 
-    fn children_and_watch(
-        &self,
-        path: &str,
-    ) -> BoxFuture<'_, Result<Option<(Vec<String>, Watcher)>, StoreError>> {
+    fn children_and_watch(&self, path: &str) -> StoreFuture<'_, Option<(Vec<String>, Watcher)>> {
         self.read(|inner, session| {
             let children = inner.tree.children(path)?;
             Some((children, inner.watches.entry(session).or_default().children(path)))
@@ -187,7 +181,7 @@ impl Store for MemoryStore {
         self.session.subscribe()
     }
 
-    fn renew(&self) -> BoxFuture<'_, Result<SessionId, StoreError>> {
+    fn renew(&self) -> StoreFuture<'_, SessionId> {
         let current = *self.session.borrow();
         let id = match current {
             Session::Connected(id) | Session::Disconnected(id) => id,

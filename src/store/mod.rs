@@ -29,6 +29,9 @@ pub use watches::{ChangeKind, WatchEvent, Watcher};
 /// What a [`Store`]'s methods return.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
+/// What a [`Store`]'s methods return that can fail in one way only.
+pub type StoreFuture<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
+
 /// The number of a change of the tree; each change has a greater one than all before it, restarts included.
 pub type Zxid = i64;
 
@@ -39,20 +42,17 @@ pub type Zxid = i64;
 /// its change back.
 pub trait Store: Send + Sync {
     /// The node at `path`; `None` when there is none.
-    fn get(&self, path: &str) -> BoxFuture<'_, Result<Option<Node>, StoreError>>;
+    fn get(&self, path: &str) -> StoreFuture<'_, Option<Node>>;
 
     /// The node at `path`, and a watcher that tells once when it is created, changed or deleted.
-    fn get_and_watch(&self, path: &str) -> BoxFuture<'_, Result<(Option<Node>, Watcher), StoreError>>;
+    fn get_and_watch(&self, path: &str) -> StoreFuture<'_, (Option<Node>, Watcher)>;
 
     /// The names of the children of `path` in their order; `None` when there is no such node.
-    fn children(&self, path: &str) -> BoxFuture<'_, Result<Option<Vec<String>>, StoreError>>;
+    fn children(&self, path: &str) -> StoreFuture<'_, Option<Vec<String>>>;
 
     /// As [`Store::children`], with a watcher that tells once when a child is created or deleted, or the node itself
     /// is deleted.
-    fn children_and_watch(
-        &self,
-        path: &str,
-    ) -> BoxFuture<'_, Result<Option<(Vec<String>, Watcher)>, StoreError>>;
+    fn children_and_watch(&self, path: &str) -> StoreFuture<'_, Option<(Vec<String>, Watcher)>>;
 
     /// Applies all of `operations` as one change, or none of them.
     ///
@@ -65,15 +65,10 @@ pub trait Store: Send + Sync {
     fn session(&self) -> tokio::sync::watch::Receiver<Session>;
 
     /// Begins a new session after the old one has expired; does nothing while there is one.
-    fn renew(&self) -> BoxFuture<'_, Result<SessionId, StoreError>>;
+    fn renew(&self) -> StoreFuture<'_, SessionId>;
 
     /// Creates a node; yields its path, which for a sequential one has ten digits appended, and its stat.
-    fn create(
-        &self,
-        path: &str,
-        data: Option<Bytes>,
-        kind: CreateKind,
-    ) -> BoxFuture<'_, Result<(String, Stat), StoreError>> {
+    fn create(&self, path: &str, data: Option<Bytes>, kind: CreateKind) -> StoreFuture<'_, (String, Stat)> {
         let done = self.multi(vec![Operation::create(path, data, kind)]);
         Box::pin(async move {
             match done.await.map_err(|failed| failed.error)?.pop() {
@@ -84,12 +79,7 @@ pub trait Store: Send + Sync {
     }
 
     /// Replaces the data of a node; `version` is the one it must have, `None` any.
-    fn set(
-        &self,
-        path: &str,
-        data: Option<Bytes>,
-        version: Option<i32>,
-    ) -> BoxFuture<'_, Result<Stat, StoreError>> {
+    fn set(&self, path: &str, data: Option<Bytes>, version: Option<i32>) -> StoreFuture<'_, Stat> {
         let done = self.multi(vec![Operation::set(path, data, version)]);
         Box::pin(async move {
             match done.await.map_err(|failed| failed.error)?.pop() {
@@ -100,7 +90,7 @@ pub trait Store: Send + Sync {
     }
 
     /// Deletes a node that has no children; `version` is the one it must have, `None` any.
-    fn delete(&self, path: &str, version: Option<i32>) -> BoxFuture<'_, Result<(), StoreError>> {
+    fn delete(&self, path: &str, version: Option<i32>) -> StoreFuture<'_, ()> {
         let done = self.multi(vec![Operation::delete(path, version)]);
         Box::pin(async move { done.await.map(|_| ()).map_err(|failed| failed.error) })
     }

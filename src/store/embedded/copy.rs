@@ -28,6 +28,9 @@ const HEAD: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("head");
 /// What redb may keep of the file in memory; the tree itself is in memory anyway.
 const CACHE_BYTES: usize = 1 << 20;
 
+/// The records of a tree, each with its key.
+pub type Loaded = Vec<(Arc<str>, Arc<Record>)>;
+
 /// What a copy says of itself.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Head {
@@ -177,7 +180,7 @@ impl Copy {
     }
 
     /// All records.
-    pub fn load(&self) -> Result<Vec<(Arc<str>, Arc<Record>)>, CopyError> {
+    pub fn load(&self) -> Result<Loaded, CopyError> {
         let mut damaged = None;
         let records = redb(|| {
             let transaction = self.database.begin_read()?;

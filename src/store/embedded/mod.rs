@@ -26,7 +26,8 @@ pub use open::OpenStoreError;
 use super::tree::{Author, Records, Tree};
 use super::watches::Watches;
 use super::{
-    BoxFuture, MultiError, Node, Operation, Outcome, Session, SessionId, Store, StoreError, Watcher,
+    BoxFuture, MultiError, Node, Operation, Outcome, Session, SessionId, Store, StoreError, StoreFuture,
+    Watcher,
 };
 use crate::base::clock;
 use crate::base::disk::Disk;
@@ -131,25 +132,22 @@ fn ready<'a, T: Send + 'a>(value: T) -> BoxFuture<'a, T> {
 }
 
 impl Store for EmbeddedStore {
-    fn get(&self, path: &str) -> BoxFuture<'_, Result<Option<Node>, StoreError>> {
+    fn get(&self, path: &str) -> StoreFuture<'_, Option<Node>> {
         ready(self.lock().map(|shared| shared.tree.get(path)))
     }
 
-    fn get_and_watch(&self, path: &str) -> BoxFuture<'_, Result<(Option<Node>, Watcher), StoreError>> {
+    fn get_and_watch(&self, path: &str) -> StoreFuture<'_, (Option<Node>, Watcher)> {
         ready(
             self.lock()
                 .map(|mut shared| (shared.tree.get(path), shared.watches.data(path))),
         )
     }
 
-    fn children(&self, path: &str) -> BoxFuture<'_, Result<Option<Vec<String>>, StoreError>> {
+    fn children(&self, path: &str) -> StoreFuture<'_, Option<Vec<String>>> {
         ready(self.lock().map(|shared| shared.tree.children(path)))
     }
 
-    fn children_and_watch(
-        &self,
-        path: &str,
-    ) -> BoxFuture<'_, Result<Option<(Vec<String>, Watcher)>, StoreError>> {
+    fn children_and_watch(&self, path: &str) -> StoreFuture<'_, Option<(Vec<String>, Watcher)>> {
         ready(self.lock().map(|mut shared| {
             let children = shared.tree.children(path)?;
             Some((children, shared.watches.children(path)))
@@ -167,7 +165,7 @@ impl Store for EmbeddedStore {
         self.session.subscribe()
     }
 
-    fn renew(&self) -> BoxFuture<'_, Result<SessionId, StoreError>> {
+    fn renew(&self) -> StoreFuture<'_, SessionId> {
         let session = *self.session.borrow();
         ready(match session {
             Session::Expired(_) => Err(StoreError::Failed),

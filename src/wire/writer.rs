@@ -49,14 +49,9 @@ impl Writer {
         self.buffer.freeze()
     }
 
-    /// What has been written.
-    pub fn into_buffer(self) -> BytesMut {
-        self.buffer
-    }
-
-    /// What has been written so far; the writer goes on empty. Cheap: the buffer is split, not copied.
-    pub fn split(&mut self) -> Bytes {
-        self.buffer.split().freeze()
+    /// What has been written so far; the writer goes on empty, with what room there is left. Copies nothing.
+    pub fn split(&mut self) -> BytesMut {
+        self.buffer.split()
     }
 
     /// Overwrites the four bytes at `position` (which have been written) with a number.

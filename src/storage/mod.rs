@@ -15,3 +15,6 @@ pub mod segment;
 pub mod time_index;
 pub mod transaction_index;
 pub mod volume;
+
+#[cfg(test)]
+mod golden_test;

@@ -331,3 +331,7 @@ impl ProducerStates {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "check_test.rs"]
+mod tests;

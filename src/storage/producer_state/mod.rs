@@ -11,6 +11,9 @@ mod entry;
 pub mod snapshot;
 mod verification;
 
+#[cfg(test)]
+mod model_test;
+
 use std::collections::BTreeMap;
 
 pub use check::{Check, Duplicate, Marker, Origin, ProducerError, Update};

@@ -102,10 +102,10 @@ impl Model {
             .iter()
             .take(self.snapshot_at)
             .any(|batch| batch.header.base_offset == known.base_offset);
-        let before = self
+        let mut before = self
             .of(known.producer_id.get())
             .filter(|(index, _)| *index < self.snapshot_at);
-        match before.last() {
+        match before.next_back() {
             Some((_, last)) if restored => last.header.max_timestamp,
             _ => known.max_timestamp,
         }

@@ -1,1 +1,40 @@
 //! L7, one file a Kafka API, and the dispatch to them.
+//!
+//! Each handler is an `async fn handle` that returns at its API's ordering point: the next request of the connection
+//! does not begin before. What is still to come then is in [`Answer::Later`].
+
+mod api_versions;
+mod context;
+mod dispatch;
+mod services;
+
+use std::future::Future;
+use std::pin::Pin;
+
+pub use context::{ConnectionContext, ListenerContext, RequestContext};
+pub use dispatch::{Opened, dispatch, open};
+pub use services::Services;
+
+use crate::wire::response::Response;
+
+/// An answer that is not there yet. It registers what it waits for when it is made, not when it is first polled.
+pub type Pending = Pin<Box<dyn Future<Output = Response> + Send>>;
+
+/// What a handler gives at its ordering point.
+pub enum Answer {
+    /// The answer.
+    Now(Response),
+    /// The answer will come; requests behind this one may run.
+    Later(Pending),
+    /// The client wants none (Produce with acks=0).
+    Silent,
+}
+
+/// Why a connection must be closed instead of answered, as Kafka does it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Rejected {
+    /// No request of the protocol, or of a version that is not served.
+    Malformed(String),
+    /// The answer is that there is none: a Produce with acks=0 that failed.
+    Close,
+}

@@ -1,8 +1,162 @@
 //! Sockets. A module alias: tokio's, or in the `simulation` build turmoil's.
 
+use std::io;
+use std::net::SocketAddr;
+
+use super::disk::FileSlice;
+
 #[cfg(feature = "simulation")]
 pub use turmoil::net::{TcpListener, TcpStream};
 
 #[cfg(not(feature = "simulation"))]
 #[expect(clippy::disallowed_types, reason = "the seam")]
 pub use tokio::net::{TcpListener, TcpStream};
+
+/// The half of a connection that is read.
+#[cfg(not(feature = "simulation"))]
+pub type ReadHalf = tokio::net::tcp::OwnedReadHalf;
+/// The half of a connection that is written.
+#[cfg(not(feature = "simulation"))]
+pub type WriteHalf = tokio::net::tcp::OwnedWriteHalf;
+/// The half of a connection that is read.
+#[cfg(feature = "simulation")]
+pub type ReadHalf = turmoil::net::tcp::OwnedReadHalf;
+/// The half of a connection that is written.
+#[cfg(feature = "simulation")]
+pub type WriteHalf = turmoil::net::tcp::OwnedWriteHalf;
+
+/// What is set on a listening socket and on those that it accepts.
+#[derive(Clone, Copy, Debug)]
+pub struct SocketOptions {
+    /// Connections that may wait to be accepted (`socket.listen.backlog.size`).
+    pub backlog: i32,
+    /// SO_SNDBUF in bytes; −1 leaves it to the system (`socket.send.buffer.bytes`).
+    pub send_buffer_bytes: i32,
+    /// SO_RCVBUF in bytes; −1 leaves it to the system (`socket.receive.buffer.bytes`).
+    pub receive_buffer_bytes: i32,
+}
+
+/// Listens on `address`.
+///
+/// # Errors
+/// As the system's: an address in use, or one that is not this machine's.
+#[cfg(not(feature = "simulation"))]
+pub async fn listen(address: SocketAddr, options: SocketOptions) -> io::Result<TcpListener> {
+    use socket2::{Domain, Protocol, Socket, Type};
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        // As the JVM's sockets: the unspecified IPv6 address also takes IPv4.
+        socket.set_only_v6(false)?;
+    }
+    if let Ok(bytes @ 1..) = usize::try_from(options.receive_buffer_bytes) {
+        // Must be known before the handshake, which tells the window scale.
+        socket.set_recv_buffer_size(bytes)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(options.backlog)?;
+    TcpListener::from_std(socket.into())
+}
+
+/// Listens on `address`.
+///
+/// # Errors
+/// As the simulation's.
+#[cfg(feature = "simulation")]
+pub async fn listen(address: SocketAddr, _options: SocketOptions) -> io::Result<TcpListener> {
+    TcpListener::bind(address).await
+}
+
+/// A connection on its way from the thread that accepted it to the worker that will serve it.
+#[cfg(not(feature = "simulation"))]
+pub struct Passed(std::net::TcpStream);
+
+/// A connection on its way to its worker.
+#[cfg(feature = "simulation")]
+pub struct Passed(TcpStream);
+
+#[cfg(not(feature = "simulation"))]
+impl Passed {
+    /// Takes a connection from its runtime, with the options of a served one set.
+    ///
+    /// # Errors
+    /// When the socket is gone.
+    pub fn new(stream: TcpStream, options: SocketOptions) -> io::Result<Self> {
+        stream.set_nodelay(true)?;
+        let socket = socket2::SockRef::from(&stream);
+        socket.set_keepalive(true)?;
+        if let Ok(bytes @ 1..) = usize::try_from(options.send_buffer_bytes) {
+            socket.set_send_buffer_size(bytes)?;
+        }
+        stream.into_std().map(Self)
+    }
+
+    /// Gives the connection to the current runtime.
+    ///
+    /// # Errors
+    /// When the socket is gone.
+    pub fn adopt(self) -> io::Result<TcpStream> {
+        TcpStream::from_std(self.0)
+    }
+}
+
+#[cfg(feature = "simulation")]
+impl Passed {
+    /// Takes a connection.
+    ///
+    /// # Errors
+    /// None.
+    pub fn new(stream: TcpStream, _options: SocketOptions) -> io::Result<Self> {
+        Ok(Self(stream))
+    }
+
+    /// Gives the connection to the current task.
+    ///
+    /// # Errors
+    /// None.
+    pub fn adopt(self) -> io::Result<TcpStream> {
+        Ok(self.0)
+    }
+}
+
+/// Sends a slice of a file without reading it into the process, and tells how many bytes the kernel took; fewer than
+/// asked when the file became shorter.
+///
+/// # Errors
+/// When the connection is gone, or the file cannot be read.
+#[cfg(not(feature = "simulation"))]
+pub async fn send_file(half: &WriteHalf, slice: &FileSlice) -> io::Result<usize> {
+    let stream: &TcpStream = half.as_ref();
+    let Some(file) = slice.file.descriptor() else {
+        return Err(io::ErrorKind::Unsupported.into());
+    };
+    let mut position = slice.position;
+    let mut left = slice.length;
+    while left > 0 {
+        stream.writable().await?;
+        let sent = stream.try_io(tokio::io::Interest::WRITABLE, || {
+            rustix::fs::sendfile(stream, file, Some(&mut position), left).map_err(io::Error::from)
+        });
+        match sent {
+            Ok(0) => break,
+            Ok(sent) => left = left.saturating_sub(sent),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(slice.length - left)
+}
+
+/// Sends a slice of a file: the simulation reads it.
+///
+/// # Errors
+/// When the connection is gone, or the file cannot be read.
+#[cfg(feature = "simulation")]
+pub async fn send_file(half: &mut WriteHalf, slice: &FileSlice) -> io::Result<usize> {
+    use tokio::io::AsyncWriteExt as _;
+    let bytes = slice.read()?;
+    half.write_all(&bytes).await?;
+    Ok(bytes.len())
+}

@@ -1,1 +1,12 @@
 //! L8, listeners, connections and their limits.
+//!
+//! A [`listener`] accepts and counts; each connection then lives on one worker thread, in one task that reads requests,
+//! lets `api/` answer them, and writes the answers in the order of the requests. Zero copy lives in [`writer`] alone.
+
+pub mod budget;
+pub mod connection;
+pub mod frames;
+pub mod limits;
+pub mod listener;
+mod queue;
+mod writer;

@@ -1,0 +1,95 @@
+//! The bytes that requests may hold in memory, over all connections (`queued.max.request.bytes`).
+//!
+//! As Kafka's `SimpleMemoryPool` in its lenient mode: a charge is granted while anything is left, so that one request
+//! larger than the rest can still be read; the next one waits.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use tokio::sync::Notify;
+
+/// A budget of bytes; clones share it.
+#[derive(Clone)]
+pub struct Budget {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    limit_bytes: i64,
+    used_bytes: AtomicI64,
+    freed: Notify,
+}
+
+/// A share of the budget, given back when it is dropped.
+pub struct Charge {
+    shared: Arc<Shared>,
+    bytes: i64,
+}
+
+impl Budget {
+    /// A budget of `limit_bytes`; zero or less is no limit.
+    pub fn new(limit_bytes: i64) -> Self {
+        Self { shared: Arc::new(Shared { limit_bytes, used_bytes: AtomicI64::new(0), freed: Notify::new() }) }
+    }
+
+    /// What is in use, in bytes.
+    pub fn used_bytes(&self) -> i64 {
+        self.shared.used_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Waits until anything is left, then takes `bytes`.
+    pub async fn charge(&self, bytes: usize) -> Charge {
+        let mut charge = Charge { shared: Arc::clone(&self.shared), bytes: 0 };
+        if self.shared.limit_bytes > 0 {
+            loop {
+                let freed = self.shared.freed.notified();
+                if self.used_bytes() < self.shared.limit_bytes {
+                    break;
+                }
+                freed.await;
+            }
+        }
+        charge.add(bytes);
+        charge
+    }
+}
+
+impl Charge {
+    /// Takes more without waiting: what a request grows to when it is decoded.
+    pub fn add(&mut self, bytes: usize) {
+        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+        self.bytes = self.bytes.saturating_add(bytes);
+        self.shared.used_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.shared.used_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        if self.shared.limit_bytes > 0 {
+            // One waiter a charge: it passes the turn on when it finds that nothing is left.
+            self.shared.freed.notify_one();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::base::clock;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_full_budget_makes_the_next_wait() {
+        let budget = Budget::new(100);
+        let first = budget.charge(150).await;
+        assert!(clock::timeout(Duration::from_secs(1), budget.charge(1)).await.is_none());
+        drop(first);
+        let second = clock::timeout(Duration::from_secs(1), budget.charge(1)).await;
+        assert!(second.is_some());
+        assert_eq!(budget.used_bytes(), 1);
+        drop(second);
+        assert_eq!(budget.used_bytes(), 0);
+    }
+}

@@ -1,0 +1,145 @@
+//! One connection: a task that reads requests, has them answered, and writes the answers in the order of the requests.
+//!
+//! The next request is not begun before the one before it has passed its ordering point, which is where
+//! [`api::dispatch`] returns; what is then still pending is waited for by the writing half, in turn.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use super::budget::Budget;
+use super::frames::{FrameError, Frames};
+use super::queue::{AnswerQueue, Queued, QueuedAnswer};
+use super::writer::write_answers;
+use crate::api::{self, Answer, ConnectionContext, Rejected, Services};
+use crate::base::clock::{self, Instant};
+use crate::base::net::{ReadHalf, TcpStream};
+
+/// Requests of one connection whose answers may be owed at a time. Kafka has one; the clients' default is five.
+pub const REQUESTS_IN_FLIGHT: usize = 64;
+
+/// How long the answers that are owed may take to be sent when a request ends the connection.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// What bounds a connection.
+#[derive(Clone)]
+pub struct ConnectionBounds {
+    /// The largest frame in bytes (`socket.request.max.bytes`).
+    pub request_max_bytes: i32,
+    /// A connection that sends no whole request for so long is closed (`connections.max.idle.ms`).
+    pub idle: Duration,
+    /// Shared by all connections (`queued.max.request.bytes`).
+    pub budget: Budget,
+}
+
+/// Why a connection ended. None of these is the broker's fault, so none is logged above `debug`.
+#[derive(Debug)]
+enum Ended {
+    Frame(FrameError),
+    Rejected(Rejected),
+    Write(std::io::Error),
+    Idle,
+}
+
+/// Serves `stream` until either side ends it.
+pub async fn serve(
+    stream: TcpStream,
+    context: Arc<ConnectionContext>,
+    services: Arc<Services>,
+    bounds: ConnectionBounds,
+) {
+    let (mut read_half, mut write_half) = stream.into_split();
+    let queue = AnswerQueue::new(REQUESTS_IN_FLIGHT);
+    let activity = Activity::new();
+    let ended = tokio::select! {
+        ended = read_requests(&mut read_half, &context, &services, &bounds, &queue, &activity) => ended,
+        written = write_answers(&queue, &mut write_half) => match written {
+            Ok(()) => return,
+            Err(error) => Ended::Write(error),
+        },
+        () = activity.idle(bounds.idle, &queue) => Ended::Idle,
+    };
+    if !matches!(ended, Ended::Frame(FrameError::Closed)) {
+        tracing::debug!(connection = %context.id, ?ended, "connection closed");
+    }
+}
+
+async fn read_requests(
+    half: &mut ReadHalf,
+    context: &Arc<ConnectionContext>,
+    services: &Arc<Services>,
+    bounds: &ConnectionBounds,
+    queue: &AnswerQueue,
+    activity: &Activity,
+) -> Ended {
+    let mut frames = Frames::new(bounds.request_max_bytes);
+    loop {
+        queue.room().await;
+        let length = match frames.length(half).await {
+            Ok(length) => length,
+            Err(error) => return Ended::Frame(error),
+        };
+        let mut charge = bounds.budget.charge(length).await;
+        let frame = match frames.body(half, length).await {
+            Ok(frame) => frame,
+            Err(error) => return Ended::Frame(error),
+        };
+        activity.begin();
+        let request = match api::open(context, frame) {
+            Ok(request) => request,
+            Err(rejected) => return Ended::Rejected(rejected),
+        };
+        charge.add(request.decoded_bytes());
+        let (correlation_id, header_version) = (request.correlation_id(), request.response_header_version());
+        let answer = match api::dispatch(services, request).await {
+            Ok(Answer::Now(response)) => QueuedAnswer::Ready(response),
+            Ok(Answer::Later(pending)) => QueuedAnswer::Pending(pending),
+            Ok(Answer::Silent) => {
+                activity.end();
+                continue;
+            }
+            Err(rejected) => {
+                // What was asked before is still answered.
+                clock::timeout(DRAIN, queue.drained()).await;
+                return Ended::Rejected(rejected);
+            }
+        };
+        activity.end();
+        queue.push(Queued { correlation_id, header_version, answer, charge });
+    }
+}
+
+/// When the last whole request came, and whether one is being handled.
+struct Activity {
+    last: std::sync::Mutex<Instant>,
+    busy: AtomicBool,
+}
+
+impl Activity {
+    fn new() -> Self {
+        Self { last: std::sync::Mutex::new(Instant::now()), busy: AtomicBool::new(false) }
+    }
+
+    fn begin(&self) {
+        self.busy.store(true, Ordering::Relaxed);
+    }
+
+    fn end(&self) {
+        self.busy.store(false, Ordering::Relaxed);
+        *self.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Instant::now();
+    }
+
+    /// Returns when no request came, and none was owed an answer, for `limit`. One timer a connection, set again only
+    /// when it fires.
+    async fn idle(&self, limit: Duration, queue: &AnswerQueue) {
+        loop {
+            let last = *self.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let owed = self.busy.load(Ordering::Relaxed) || queue.in_flight() > 0;
+            let deadline = if owed { Instant::now().after(limit) } else { last.after(limit) };
+            if !owed && deadline <= Instant::now() {
+                return;
+            }
+            clock::sleep_until(deadline).await;
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! Writes answers: the one place of zero copy.
+//!
+//! Parts that are bytes are gathered, over several answers, and sent at once; slices of files above a size go from the
+//! page cache to the socket with sendfile and are never read into the process.
+
+use std::io;
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+use tokio::io::AsyncWriteExt as _;
+
+use super::queue::{AnswerQueue, Queued, QueuedAnswer};
+use crate::base::disk::FileSlice;
+use crate::base::net::{WriteHalf, send_file};
+use crate::wire::response::Part;
+
+/// A slice of fewer bytes is read and sent with what surrounds it: two system calls cost more than the copy.
+const SENDFILE_BYTES: usize = 16 * 1024;
+/// Bytes that are copied together before a send; a larger part is sent as it lies.
+const GATHER_BYTES: usize = 32 * 1024;
+
+/// Writes the answers of a connection until it fails.
+pub(super) async fn write_answers(queue: &AnswerQueue, half: &mut WriteHalf) -> io::Result<()> {
+    let mut out = Out { half, gathered: BytesMut::new() };
+    // Held until what they stand for was sent.
+    let mut charges = Vec::new();
+    loop {
+        let mut next = Some(queue.next().await);
+        while let Some(queued) = next {
+            charges.push(out.answer(queued).await?);
+            next = queue.next_if_ready();
+        }
+        out.flush().await?;
+        charges.clear();
+        queue.written();
+    }
+}
+
+struct Out<'a> {
+    half: &'a mut WriteHalf,
+    gathered: BytesMut,
+}
+
+impl Out<'_> {
+    async fn answer(&mut self, queued: Queued) -> io::Result<super::budget::Charge> {
+        let response = match queued.answer {
+            QueuedAnswer::Ready(response) => response,
+            QueuedAnswer::Pending(future) => {
+                // What is gathered does not wait for what is not there yet.
+                self.flush().await?;
+                future.await
+            }
+        };
+        self.gathered.reserve(GATHER_BYTES.min(64 + response.length()));
+        let header_bytes = if queued.header_version > 0 { 5 } else { 4 };
+        let length = i32::try_from(response.length() + header_bytes)
+            .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "an answer of more than 2 GiB"))?;
+        self.gathered.put_i32(length);
+        self.gathered.put_i32(queued.correlation_id);
+        if queued.header_version > 0 {
+            // No tagged fields.
+            self.gathered.put_u8(0);
+        }
+        for part in response.into_parts() {
+            self.part(part).await?;
+        }
+        Ok(queued.charge)
+    }
+
+    async fn part(&mut self, part: Part) -> io::Result<()> {
+        match part {
+            Part::Bytes(bytes) => self.bytes(bytes).await,
+            Part::File(slice) => self.slice(slice).await,
+            Part::Chunks(mut chunks) => {
+                let mut left = chunks.length();
+                while left > 0 {
+                    let chunk = chunks.next()?.ok_or(io::ErrorKind::UnexpectedEof)?;
+                    left = left.checked_sub(chunk.len()).ok_or(io::ErrorKind::InvalidData)?;
+                    self.bytes(chunk).await?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    async fn bytes(&mut self, bytes: Bytes) -> io::Result<()> {
+        if self.gathered.len() + bytes.len() > GATHER_BYTES {
+            self.flush().await?;
+            if bytes.len() > GATHER_BYTES {
+                return self.half.write_all(&bytes).await;
+            }
+        }
+        self.gathered.extend_from_slice(&bytes);
+        Ok(())
+    }
+
+    /// The length was promised: a file that became shorter ends the connection.
+    async fn slice(&mut self, slice: FileSlice) -> io::Result<()> {
+        if slice.length >= SENDFILE_BYTES {
+            self.flush().await?;
+            #[cfg(not(feature = "simulation"))]
+            let sent = send_file(self.half, &slice).await?;
+            #[cfg(feature = "simulation")]
+            let sent = send_file(&mut *self.half, &slice).await?;
+            return if sent == slice.length { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) };
+        }
+        if self.gathered.len() + slice.length > GATHER_BYTES {
+            self.flush().await?;
+        }
+        let start = self.gathered.len();
+        self.gathered.put_bytes(0, slice.length);
+        match self.gathered.get_mut(start..) {
+            Some(room) => slice.file.read_exact_at(room, slice.position),
+            None => Err(io::ErrorKind::InvalidData.into()),
+        }
+    }
+
+    async fn flush(&mut self) -> io::Result<()> {
+        if !self.gathered.is_empty() {
+            self.half.write_all(&self.gathered).await?;
+            self.gathered.clear();
+        }
+        Ok(())
+    }
+}

@@ -73,7 +73,7 @@ pub struct RequestContext {
 
 /// What is to be done to a resource (Kafka's `AclOperation`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[expect(missing_docs, reason = "Kafka's names")]
+#[allow(missing_docs, reason = "Kafka's names")]
 pub enum Operation {
     Read,
     Write,

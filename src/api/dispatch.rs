@@ -8,11 +8,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{Answer, ConnectionContext, Rejected, RequestContext, Services};
-use crate::base::error_code::ErrorCode;
 use crate::wire::api_key::ApiKey;
 use crate::wire::header::RequestHeader;
-use crate::wire::messages::Message;
-use crate::wire::shape;
+use crate::wire::{Message, Reader, shape};
 
 /// A request whose decoded form would take more memory than this is refused: as much as the largest frame that Kafka's
 /// default allows (`socket.request.max.bytes`).
@@ -24,7 +22,6 @@ pub struct Opened {
     key: ApiKey,
     body: Bytes,
     decoded_bytes: usize,
-    response_header_version: i16,
     /// The client asked for a version of ApiVersions that we do not have: the answer says which there are.
     version_unknown: bool,
 }
@@ -40,10 +37,6 @@ impl Opened {
         self.context.correlation_id
     }
 
-    /// 0, or 1 for versions with tagged fields.
-    pub fn response_header_version(&self) -> i16 {
-        self.response_header_version
-    }
 }
 
 /// Reads the header of a frame and checks its shape; allocates nothing that depends on what the client declares.
@@ -53,9 +46,10 @@ impl Opened {
 pub fn open(connection: &Arc<ConnectionContext>, frame: Bytes) -> Result<Opened, Rejected> {
     let (header, body) =
         RequestHeader::decode(frame).map_err(|error| Rejected::Malformed(error.to_string()))?;
-    let key = ApiKey::from_code(header.api_key)
-        .filter(|key| SERVED.contains(key))
-        .ok_or_else(|| Rejected::Malformed(format!("API key {} is not served", header.api_key)))?;
+    let key = header.api_key;
+    if !SERVED.contains(&key) {
+        return Err(Rejected::Malformed(format!("{key} is not served")));
+    }
     let version = header.api_version;
     let known = key.stable_versions().contains(&version);
     let context = RequestContext {
@@ -66,29 +60,28 @@ pub fn open(connection: &Arc<ConnectionContext>, frame: Bytes) -> Result<Opened,
     };
     if !known {
         if key != ApiKey::ApiVersions {
-            return Err(Rejected::Malformed(format!("{} version {version} is not served", key.name())));
+            return Err(Rejected::Malformed(format!("{} version {version} is not served", key)));
         }
         return Ok(Opened {
             context,
             key,
             body: Bytes::new(),
             decoded_bytes: 0,
-            response_header_version: 0,
             version_unknown: true,
         });
     }
-    let footprint = shape::check(key, version, shape::Direction::Request, &body)
-        .map_err(|error| Rejected::Malformed(format!("{} version {version}: {error}", key.name())))?;
-    let decoded_bytes = footprint.bytes();
+    let footprint = shape::check(key, version, true, &body)
+        .map_err(|error| Rejected::Malformed(format!("{} version {version}: {error}", key)))?;
+    let decoded_bytes = footprint.decoded_bytes;
     if decoded_bytes > DECODED_BYTES_MAX {
-        return Err(Rejected::Malformed(format!("{} would take {decoded_bytes} bytes", key.name())));
+        return Err(Rejected::Malformed(format!("{} would take {decoded_bytes} bytes", key)));
     }
-    let response_header_version = key.response_header_version(version);
-    Ok(Opened { context, key, body, decoded_bytes, response_header_version, version_unknown: false })
+    Ok(Opened { context, key, body, decoded_bytes, version_unknown: false })
 }
 
 fn decode<M: Message>(body: Bytes, context: &RequestContext) -> Result<M, Rejected> {
-    M::decode_whole(body, context.api_version).map_err(|error| Rejected::Malformed(error.to_string()))
+    M::decode(&mut Reader::new(body), context.api_version)
+        .map_err(|error| Rejected::Malformed(error.to_string()))
 }
 
 macro_rules! served {
@@ -118,9 +111,12 @@ macro_rules! served {
 
 served! {
     ApiVersions => super::api_versions::handle,
-}
-
-/// The code as the protocol has it; a shorthand for responses.
-pub(super) fn code(error: ErrorCode) -> i16 {
-    error.code()
+    SaslHandshake => super::sasl_handshake::handle,
+    DescribeAcls => super::acls::describe,
+    CreateAcls => super::acls::create,
+    DeleteAcls => super::acls::delete,
+    CreateDelegationToken => super::delegation_tokens::create,
+    RenewDelegationToken => super::delegation_tokens::renew,
+    ExpireDelegationToken => super::delegation_tokens::expire,
+    DescribeDelegationToken => super::delegation_tokens::describe,
 }

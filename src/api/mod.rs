@@ -3,9 +3,12 @@
 //! Each handler is an `async fn handle` that returns at its API's ordering point: the next request of the connection
 //! does not begin before. What is still to come then is in [`Answer::Later`].
 
+mod acls;
 mod api_versions;
 mod context;
+mod delegation_tokens;
 mod dispatch;
+mod sasl_handshake;
 mod services;
 
 use std::future::Future;

@@ -9,7 +9,6 @@ use super::disk::FileSlice;
 pub use turmoil::net::{TcpListener, TcpStream};
 
 #[cfg(not(feature = "simulation"))]
-#[expect(clippy::disallowed_types, reason = "the seam")]
 pub use tokio::net::{TcpListener, TcpStream};
 
 /// The half of a connection that is read.

@@ -33,7 +33,6 @@ pub struct ConnectionBounds {
 }
 
 /// Why a connection ended. None of these is the broker's fault, so none is logged above `debug`.
-#[derive(Debug)]
 enum Ended {
     Frame(FrameError),
     Rejected(Rejected),
@@ -59,9 +58,15 @@ pub async fn serve(
         },
         () = activity.idle(bounds.idle, &queue) => Ended::Idle,
     };
-    if !matches!(ended, Ended::Frame(FrameError::Closed)) {
-        tracing::debug!(connection = %context.id, ?ended, "connection closed");
-    }
+    let why = match ended {
+        Ended::Frame(FrameError::Closed) => return,
+        Ended::Frame(FrameError::Length(length)) => format!("a frame of {length} bytes"),
+        Ended::Frame(FrameError::Io(error)) | Ended::Write(error) => error.to_string(),
+        Ended::Rejected(Rejected::Malformed(what)) => what,
+        Ended::Rejected(Rejected::Close) => "a Produce without acks failed".to_owned(),
+        Ended::Idle => "idle".to_owned(),
+    };
+    tracing::debug!(connection = %context.id, why, "connection closed");
 }
 
 async fn read_requests(
@@ -90,7 +95,7 @@ async fn read_requests(
             Err(rejected) => return Ended::Rejected(rejected),
         };
         charge.add(request.decoded_bytes());
-        let (correlation_id, header_version) = (request.correlation_id(), request.response_header_version());
+        let correlation_id = request.correlation_id();
         let answer = match api::dispatch(services, request).await {
             Ok(Answer::Now(response)) => QueuedAnswer::Ready(response),
             Ok(Answer::Later(pending)) => QueuedAnswer::Pending(pending),
@@ -105,7 +110,7 @@ async fn read_requests(
             }
         };
         activity.end();
-        queue.push(Queued { correlation_id, header_version, answer, charge });
+        queue.push(Queued { correlation_id, answer, charge });
     }
 }
 

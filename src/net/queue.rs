@@ -14,7 +14,6 @@ use crate::wire::response::Response;
 /// An answer that is there or will be, with what its request holds in memory.
 pub(super) struct Queued {
     pub(super) correlation_id: i32,
-    pub(super) header_version: i16,
     pub(super) answer: QueuedAnswer,
     /// Given back when the answer was written.
     pub(super) charge: Charge,

@@ -50,17 +50,9 @@ impl Out<'_> {
                 future.await
             }
         };
-        self.gathered.reserve(GATHER_BYTES.min(64 + response.length()));
-        let header_bytes = if queued.header_version > 0 { 5 } else { 4 };
-        let length = i32::try_from(response.length() + header_bytes)
-            .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "an answer of more than 2 GiB"))?;
-        self.gathered.put_i32(length);
-        self.gathered.put_i32(queued.correlation_id);
-        if queued.header_version > 0 {
-            // No tagged fields.
-            self.gathered.put_u8(0);
-        }
-        for part in response.into_parts() {
+        let frame = response.frame(queued.correlation_id);
+        self.bytes(frame.first).await?;
+        for part in frame.rest {
             self.part(part).await?;
         }
         Ok(queued.charge)

@@ -34,7 +34,6 @@ pub(super) async fn create(
     let refused = |_| AclCreationResult {
         error_code: ErrorCode::SecurityDisabled.code(),
         error_message: Some(Text::from(REASON)),
-        ..AclCreationResult::default()
     };
     let response = CreateAclsResponse {
         results: request.creations.iter().map(refused).collect(),

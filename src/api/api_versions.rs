@@ -19,7 +19,6 @@ fn version(key: ApiKey) -> ApiVersion {
         api_key: key.code(),
         min_version: *versions.start(),
         max_version: *versions.end(),
-        ..ApiVersion::default()
     }
 }
 
@@ -28,7 +27,9 @@ fn is_software_text(text: &str) -> bool {
     let edge = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
     edge(text.chars().next())
         && edge(text.chars().next_back())
-        && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '.' || c == '-')
+        && text
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || c == '.' || c == '-')
 }
 
 /// The answer to a version that we do not have.
@@ -48,7 +49,9 @@ pub(super) async fn handle(
 ) -> Result<Answer, Rejected> {
     let mut response = ApiVersionsResponse::default();
     if context.api_version >= 3 {
-        if !is_software_text(&request.client_software_name) || !is_software_text(&request.client_software_version) {
+        if !is_software_text(&request.client_software_name)
+            || !is_software_text(&request.client_software_version)
+        {
             response.error_code = ErrorCode::InvalidRequest.code();
             return Ok(Answer::Now(Response::encode(&response, context.api_version)));
         }

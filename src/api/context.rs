@@ -50,7 +50,10 @@ impl ConnectionContext {
 
     /// What the client said it is.
     pub fn software(&self) -> Software {
-        self.software.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.software
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     pub(super) fn set_software(&self, software: Software) {

@@ -17,7 +17,9 @@ use crate::wire::messages::describe_delegation_token::{
 use crate::wire::messages::expire_delegation_token::{
     ExpireDelegationTokenRequest, ExpireDelegationTokenResponse,
 };
-use crate::wire::messages::renew_delegation_token::{RenewDelegationTokenRequest, RenewDelegationTokenResponse};
+use crate::wire::messages::renew_delegation_token::{
+    RenewDelegationTokenRequest, RenewDelegationTokenResponse,
+};
 use crate::wire::response::Response;
 use crate::wire::text::Text;
 
@@ -28,8 +30,11 @@ pub(super) async fn create(
     context: &RequestContext,
     request: CreateDelegationTokenRequest,
 ) -> Result<Answer, Rejected> {
-    let (requester_type, requester_name) =
-        context.connection.principal.split_once(':').unwrap_or(("User", context.connection.principal));
+    let (requester_type, requester_name) = context
+        .connection
+        .principal
+        .split_once(':')
+        .unwrap_or(("User", context.connection.principal));
     let own = || (Text::from(requester_type), Text::from(requester_name));
     let owner = match request.owner_principal_name.filter(|name| !name.is_empty()) {
         Some(name) => (request.owner_principal_type.unwrap_or_default(), name),
@@ -82,7 +87,9 @@ pub(super) async fn describe(
     context: &RequestContext,
     _request: DescribeDelegationTokenRequest,
 ) -> Result<Answer, Rejected> {
-    let response =
-        DescribeDelegationTokenResponse { error_code: ERROR, ..DescribeDelegationTokenResponse::default() };
+    let response = DescribeDelegationTokenResponse {
+        error_code: ERROR,
+        ..DescribeDelegationTokenResponse::default()
+    };
     Ok(Answer::Now(Response::encode(&response, context.api_version)))
 }

@@ -36,7 +36,6 @@ impl Opened {
     pub fn correlation_id(&self) -> i32 {
         self.context.correlation_id
     }
-
 }
 
 /// Reads the header of a frame and checks its shape; allocates nothing that depends on what the client declares.
@@ -60,7 +59,10 @@ pub fn open(connection: &Arc<ConnectionContext>, frame: Bytes) -> Result<Opened,
     };
     if !known {
         if key != ApiKey::ApiVersions {
-            return Err(Rejected::Malformed(format!("{} version {version} is not served", key)));
+            return Err(Rejected::Malformed(format!(
+                "{} version {version} is not served",
+                key
+            )));
         }
         return Ok(Opened {
             context,
@@ -74,9 +76,18 @@ pub fn open(connection: &Arc<ConnectionContext>, frame: Bytes) -> Result<Opened,
         .map_err(|error| Rejected::Malformed(format!("{} version {version}: {error}", key)))?;
     let decoded_bytes = footprint.decoded_bytes;
     if decoded_bytes > DECODED_BYTES_MAX {
-        return Err(Rejected::Malformed(format!("{} would take {decoded_bytes} bytes", key)));
+        return Err(Rejected::Malformed(format!(
+            "{} would take {decoded_bytes} bytes",
+            key
+        )));
     }
-    Ok(Opened { context, key, body, decoded_bytes, version_unknown: false })
+    Ok(Opened {
+        context,
+        key,
+        body,
+        decoded_bytes,
+        version_unknown: false,
+    })
 }
 
 fn decode<M: Message>(body: Bytes, context: &RequestContext) -> Result<M, Rejected> {

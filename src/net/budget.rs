@@ -29,7 +29,13 @@ pub struct Charge {
 impl Budget {
     /// A budget of `limit_bytes`; zero or less is no limit.
     pub fn new(limit_bytes: i64) -> Self {
-        Self { shared: Arc::new(Shared { limit_bytes, used_bytes: AtomicI64::new(0), freed: Notify::new() }) }
+        Self {
+            shared: Arc::new(Shared {
+                limit_bytes,
+                used_bytes: AtomicI64::new(0),
+                freed: Notify::new(),
+            }),
+        }
     }
 
     /// What is in use, in bytes.
@@ -39,7 +45,10 @@ impl Budget {
 
     /// Waits until anything is left, then takes `bytes`.
     pub async fn charge(&self, bytes: usize) -> Charge {
-        let mut charge = Charge { shared: Arc::clone(&self.shared), bytes: 0 };
+        let mut charge = Charge {
+            shared: Arc::clone(&self.shared),
+            bytes: 0,
+        };
         if self.shared.limit_bytes > 0 {
             loop {
                 let freed = self.shared.freed.notified();
@@ -84,7 +93,11 @@ mod tests {
     async fn a_full_budget_makes_the_next_wait() {
         let budget = Budget::new(100);
         let first = budget.charge(150).await;
-        assert!(clock::timeout(Duration::from_secs(1), budget.charge(1)).await.is_none());
+        assert!(
+            clock::timeout(Duration::from_secs(1), budget.charge(1))
+                .await
+                .is_none()
+        );
         drop(first);
         let second = clock::timeout(Duration::from_secs(1), budget.charge(1)).await;
         assert!(second.is_some());

@@ -110,7 +110,11 @@ async fn read_requests(
             }
         };
         activity.end();
-        queue.push(Queued { correlation_id, answer, charge });
+        queue.push(Queued {
+            correlation_id,
+            answer,
+            charge,
+        });
     }
 }
 
@@ -122,7 +126,10 @@ struct Activity {
 
 impl Activity {
     fn new() -> Self {
-        Self { last: std::sync::Mutex::new(Instant::now()), busy: AtomicBool::new(false) }
+        Self {
+            last: std::sync::Mutex::new(Instant::now()),
+            busy: AtomicBool::new(false),
+        }
     }
 
     fn begin(&self) {
@@ -131,16 +138,26 @@ impl Activity {
 
     fn end(&self) {
         self.busy.store(false, Ordering::Relaxed);
-        *self.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Instant::now();
+        *self
+            .last
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner) = Instant::now();
     }
 
     /// Returns when no request came, and none was owed an answer, for `limit`. One timer a connection, set again only
     /// when it fires.
     async fn idle(&self, limit: Duration, queue: &AnswerQueue) {
         loop {
-            let last = *self.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let last = *self
+                .last
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
             let owed = self.busy.load(Ordering::Relaxed) || queue.in_flight() > 0;
-            let deadline = if owed { Instant::now().after(limit) } else { last.after(limit) };
+            let deadline = if owed {
+                Instant::now().after(limit)
+            } else {
+                last.after(limit)
+            };
             if !owed && deadline <= Instant::now() {
                 return;
             }

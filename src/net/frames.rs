@@ -34,12 +34,17 @@ const LENGTH_BYTES: usize = 4;
 impl Frames {
     /// Frames of at most `limit_bytes`.
     pub fn new(limit_bytes: i32) -> Self {
-        Self { buffer: BytesMut::new(), limit_bytes }
+        Self {
+            buffer: BytesMut::new(),
+            limit_bytes,
+        }
     }
 
     /// The length of the next frame once its four bytes are there.
     fn declared(&self) -> Result<Option<usize>, FrameError> {
-        let Some(first) = self.buffer.first_chunk::<LENGTH_BYTES>() else { return Ok(None) };
+        let Some(first) = self.buffer.first_chunk::<LENGTH_BYTES>() else {
+            return Ok(None);
+        };
         let length = i32::from_be_bytes(*first);
         match usize::try_from(length) {
             Ok(bytes) if bytes > 0 && length <= self.limit_bytes => Ok(Some(bytes)),
@@ -67,7 +72,11 @@ impl Frames {
     ///
     /// # Errors
     /// [`FrameError`]; the connection is of no use then.
-    pub async fn body(&mut self, from: &mut (impl AsyncRead + Unpin), length: usize) -> Result<Bytes, FrameError> {
+    pub async fn body(
+        &mut self,
+        from: &mut (impl AsyncRead + Unpin),
+        length: usize,
+    ) -> Result<Bytes, FrameError> {
         let whole = LENGTH_BYTES + length;
         while self.buffer.len() < whole {
             let received = self.buffer.len();
@@ -128,8 +137,14 @@ mod tests {
             bytes.extend(std::iter::repeat_n(u8::try_from(length % 251).unwrap(), length));
         }
         let (cut, end) = frames(&bytes, 1_000_000).await;
-        assert_eq!(cut.iter().map(Bytes::len).collect::<Vec<_>>(), [1, 3, 20_000, 2, 1_000_000, 5]);
-        assert!(cut.iter().all(|frame| frame.iter().all(|byte| usize::from(*byte) == frame.len() % 251)));
+        assert_eq!(
+            cut.iter().map(Bytes::len).collect::<Vec<_>>(),
+            [1, 3, 20_000, 2, 1_000_000, 5]
+        );
+        assert!(
+            cut.iter()
+                .all(|frame| frame.iter().all(|byte| usize::from(*byte) == frame.len() % 251))
+        );
         assert!(matches!(end, FrameError::Closed));
     }
 
@@ -148,7 +163,10 @@ mod tests {
         let mut frames = Frames::new(i32::MAX);
         let length = frames.length(&mut from).await.unwrap();
         assert_eq!(length, 0x0600_0000);
-        assert!(matches!(frames.body(&mut from, length).await, Err(FrameError::Closed)));
+        assert!(matches!(
+            frames.body(&mut from, length).await,
+            Err(FrameError::Closed)
+        ));
         assert!(frames.buffer.capacity() <= 2 * LARGE_BYTES);
     }
 }

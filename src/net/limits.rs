@@ -18,7 +18,11 @@ pub struct ConnectionLimits {
 
 impl Default for ConnectionLimits {
     fn default() -> Self {
-        Self { connections: i32::MAX, connections_per_ip: i32::MAX, overrides: BTreeMap::new() }
+        Self {
+            connections: i32::MAX,
+            connections_per_ip: i32::MAX,
+            overrides: BTreeMap::new(),
+        }
     }
 }
 
@@ -53,7 +57,10 @@ pub struct Counted {
 impl Connections {
     /// Counts against `limits`.
     pub fn new(limits: ConnectionLimits) -> Self {
-        Self { limits, counts: Arc::default() }
+        Self {
+            limits,
+            counts: Arc::default(),
+        }
     }
 
     /// How many connections are open.
@@ -68,7 +75,12 @@ impl Connections {
     pub fn admit(&self, address: IpAddr) -> Result<Counted, Refused> {
         // An IPv4 client on an IPv6 socket is the same client.
         let address = address.to_canonical();
-        let per_ip = self.limits.overrides.get(&address).copied().unwrap_or(self.limits.connections_per_ip);
+        let per_ip = self
+            .limits
+            .overrides
+            .get(&address)
+            .copied()
+            .unwrap_or(self.limits.connections_per_ip);
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         if counts.by_address.get(&address).copied().unwrap_or(0) >= per_ip {
             return Err(Refused::AddressFull);
@@ -78,7 +90,10 @@ impl Connections {
         }
         counts.all += 1;
         *counts.by_address.entry(address).or_insert(0) += 1;
-        Ok(Counted { counts: Arc::clone(&self.counts), address })
+        Ok(Counted {
+            counts: Arc::clone(&self.counts),
+            address,
+        })
     }
 }
 

@@ -41,7 +41,12 @@ pub(super) struct AnswerQueue {
 
 impl AnswerQueue {
     pub(super) fn new(bound: usize) -> Self {
-        Self { state: Mutex::default(), pushed: Notify::new(), written: Notify::new(), bound }
+        Self {
+            state: Mutex::default(),
+            pushed: Notify::new(),
+            written: Notify::new(),
+            bound,
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

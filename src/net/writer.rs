@@ -20,7 +20,10 @@ const GATHER_BYTES: usize = 32 * 1024;
 
 /// Writes the answers of a connection until it fails.
 pub(super) async fn write_answers(queue: &AnswerQueue, half: &mut WriteHalf) -> io::Result<()> {
-    let mut out = Out { half, gathered: BytesMut::new() };
+    let mut out = Out {
+        half,
+        gathered: BytesMut::new(),
+    };
     // Held until what they stand for was sent.
     let mut charges = Vec::new();
     loop {
@@ -93,7 +96,11 @@ impl Out<'_> {
             let sent = send_file(self.half, &slice).await?;
             #[cfg(feature = "simulation")]
             let sent = send_file(&mut *self.half, &slice).await?;
-            return if sent == slice.length { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) };
+            return if sent == slice.length {
+                Ok(())
+            } else {
+                Err(io::ErrorKind::UnexpectedEof.into())
+            };
         }
         if self.gathered.len() + slice.length > GATHER_BYTES {
             self.flush().await?;

@@ -39,7 +39,11 @@ fn once(rng: &mut Rng, bytes: &mut Vec<u8>, other: &[u8]) {
         return;
     }
     // Heads hold the lengths: half of the changes go there.
-    let at = if rng.bool() { rng.usize(..bytes.len().min(96)) } else { rng.usize(..bytes.len()) };
+    let at = if rng.bool() {
+        rng.usize(..bytes.len().min(96))
+    } else {
+        rng.usize(..bytes.len())
+    };
     match rng.u8(..10) {
         0 => bytes[at] ^= 1 << rng.u8(..8),
         1 => bytes[at] = rng.u8(..),

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::batch::{Batch, Batches};
+use super::control::EndTransactionMarker;
+use super::record::Record;
 use crate::base::format::TimestampType;
 
 /// The partition folders that have an `expected.json`.
@@ -124,4 +126,68 @@ fn check_header(batch: &Batch<'_>, expected: &Value, at: &str) {
     if batch.record_count >= 0 {
         assert_eq!(i64::from(batch.record_count), number("record_count"), "{at}");
     }
+}
+
+/// The text, or the base64, that `expected.json` has for a key or value.
+fn check_field(field: Option<&[u8]>, expected: &Value, name: &str, at: &str) {
+    use base64::Engine as _;
+    match (&expected[name], &expected[format!("{name}_base64")]) {
+        (Value::String(text), _) => assert_eq!(field, Some(text.as_bytes()), "{at}: {name}"),
+        (_, Value::String(coded)) => {
+            let bytes = base64::engine::general_purpose::STANDARD.decode(coded).unwrap();
+            assert_eq!(field, Some(&bytes[..]), "{at}: {name}");
+        }
+        _ => assert_eq!(field, None, "{at}: {name}"),
+    }
+}
+
+#[test]
+fn records_of_golden_batches_are_as_kafka_read_them() {
+    let (mut count, mut headers, mut markers) = (0, 0, 0);
+    for partition in partitions() {
+        for (log, segment) in segments(&partition) {
+            for (batch, expected) in Batches::new(&log).zip(segment["batches"].as_array().unwrap()) {
+                let batch = batch.unwrap();
+                let mut records = batch.records(None).unwrap();
+                for expected in expected["records"].as_array().unwrap() {
+                    let at = format!("{} offset {}", partition.display(), expected["offset"]);
+                    let record = records.next().expect(&at).expect(&at);
+                    assert_eq!(record.offset.get(), expected["offset"].as_i64().unwrap(), "{at}");
+                    assert_eq!(record.timestamp, expected["timestamp"].as_i64().unwrap(), "{at}");
+                    // Of control records it has the meaning only.
+                    if !batch.is_control() {
+                        check_field(record.key, expected, "key", &at);
+                        check_field(record.value, expected, "value", &at);
+                    }
+                    headers += check_headers(&record, expected, &at);
+                    if let Some(kind) = expected["control_type"].as_str() {
+                        let marker = EndTransactionMarker::parse(&record).unwrap().unwrap();
+                        assert_eq!(if marker.commit { "COMMIT" } else { "ABORT" }, kind, "{at}");
+                        let epoch = expected["coordinator_epoch"].as_i64().unwrap();
+                        assert_eq!(i64::from(marker.coordinator_epoch), epoch, "{at}");
+                        markers += 1;
+                    }
+                    count += 1;
+                }
+                assert_eq!(records.next(), Ok(None), "{}", partition.display());
+            }
+        }
+    }
+    assert!(
+        count > 1000 && headers > 20 && markers > 20,
+        "{count} {headers} {markers}"
+    );
+}
+
+fn check_headers(record: &Record<'_>, expected: &Value, at: &str) -> usize {
+    let Some(expected) = expected["headers"].as_array() else {
+        assert_eq!(record.headers.len(), 0, "{at}");
+        return 0;
+    };
+    assert_eq!(record.headers.len(), expected.len(), "{at}");
+    for ((key, value), expected) in record.headers.zip(expected) {
+        check_field(Some(key), expected, "key", at);
+        check_field(value, expected, "value", at);
+    }
+    expected.len()
 }

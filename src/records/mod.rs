@@ -3,6 +3,15 @@
 //! Everything here is pure: bytes in, views or new bytes out. Nothing reads a file, a clock or a socket.
 
 pub mod batch;
+pub mod build;
+pub mod compression;
+pub mod control;
+pub mod iterate;
+pub mod record;
+pub mod validate;
+
+mod legacy;
+mod varint;
 
 #[cfg(test)]
 mod golden_test;

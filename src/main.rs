@@ -1,3 +1,5 @@
 //! The `barnabas` command.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    barnabas::cli::run()
+}

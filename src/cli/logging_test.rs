@@ -1,0 +1,168 @@
+use super::*;
+
+/// What was written, for a test to read.
+#[derive(Clone, Default)]
+struct Written(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Written {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Written {
+    fn lines(&self) -> Vec<String> {
+        let bytes = self.0.lock().unwrap().clone();
+        String::from_utf8(bytes)
+            .unwrap()
+            .lines()
+            .map(str::to_owned)
+            .collect()
+    }
+}
+
+fn logged(levels: &LogLevels, format: LogFormat, work: impl FnOnce()) -> Vec<String> {
+    let written = Written::default();
+    let output = Arc::new(Output::Direct(Mutex::new(Box::new(written.clone()))));
+    let layer = LogLayer::new(levels.clone(), format, output);
+    tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), work);
+    written.lines()
+}
+
+/// The line without its time.
+fn untimed(line: &str) -> &str {
+    line.split_once(' ').unwrap().1
+}
+
+#[test]
+fn rooms_have_levels_that_change_at_run_time() {
+    let levels = LogLevels::parse("info,storage=debug").unwrap();
+    let speak = || {
+        tracing::debug!(target: "barnabas::storage::log", "one");
+        tracing::debug!(target: "barnabas::net", "two");
+        tracing::info!(target: "barnabas::net", "three");
+    };
+    let lines = logged(&levels, LogFormat::Text, || {
+        speak();
+        levels.set("net", "debug").unwrap();
+        levels.set("storage", "off").unwrap();
+        speak();
+    });
+    let lines: Vec<_> = lines.iter().map(|line| untimed(line)).collect();
+    assert_eq!(
+        lines,
+        [
+            "DEBUG storage::log: one",
+            "INFO  net: three",
+            "DEBUG net: two",
+            "INFO  net: three"
+        ]
+    );
+}
+
+#[test]
+fn a_line_is_one_line_and_bounded() {
+    let levels = LogLevels::default();
+    let long = "é".repeat(LONGEST_VALUE);
+    let lines = logged(&levels, LogFormat::Text, || {
+        tracing::info!(target: "barnabas::net", client = "a\nb\u{1b}[31m", count = 3, "said {}", "x\r\ny");
+        tracing::info!(target: "barnabas::net", id = %long, "long");
+    });
+    assert_eq!(lines.len(), 2);
+    assert_eq!(
+        untimed(&lines[0]),
+        "INFO  net: said x\\r\\ny client=a\\nb\\u{1b}[31m count=3"
+    );
+    assert!(lines[1].len() < LONGEST_VALUE + 100);
+}
+
+#[test]
+fn json_lines_are_objects() {
+    let lines = logged(&LogLevels::default(), LogFormat::Json, || {
+        tracing::warn!(target: "barnabas::net", peer = "a\"b", port = 9092, closed = true, "gone");
+    });
+    let object: serde_json::Value = serde_json::from_str(&lines[0]).unwrap();
+    assert_eq!(object["level"], "WARN");
+    assert_eq!(object["message"], "gone");
+    assert_eq!(object["target"], "barnabas::net");
+    assert_eq!(
+        object["fields"],
+        serde_json::json!({"peer": "a\"b", "port": 9092, "closed": true})
+    );
+}
+
+#[test]
+fn a_place_that_logs_too_often_is_cut_and_counted() {
+    let lines = logged(&LogLevels::default(), LogFormat::Text, || {
+        for number in 0..2 * BURST {
+            tracing::info!(target: "barnabas::net", number, "again");
+        }
+        tracing::info!(target: "barnabas::net", "another place");
+    });
+    // The window could end within the loop only if the test took seconds.
+    assert_eq!(lines.len(), BURST as usize + 1);
+    assert!(lines.last().unwrap().ends_with("another place"));
+
+    let mut limits = Limits::default();
+    let place = tracing::callsite::Identifier(&CALLSITE);
+    for _ in 0..BURST {
+        assert_eq!(limits.admit(place.clone(), 0), Some(0));
+    }
+    assert_eq!(limits.admit(place.clone(), WINDOW_MS - 1), None);
+    assert_eq!(limits.admit(place.clone(), WINDOW_MS - 1), None);
+    assert_eq!(limits.admit(place.clone(), WINDOW_MS), Some(2));
+    assert_eq!(limits.admit(place.clone(), WINDOW_MS), Some(0));
+    assert_eq!(limits.admit(place, -5), Some(0));
+}
+
+struct NoCallsite;
+
+static CALLSITE: NoCallsite = NoCallsite;
+
+impl tracing::callsite::Callsite for NoCallsite {
+    fn set_interest(&self, _interest: Interest) {}
+
+    fn metadata(&self) -> &Metadata<'_> {
+        unimplemented!("never asked")
+    }
+}
+
+#[test]
+fn lines_that_do_not_fit_the_queue_are_counted() {
+    let (sender, receiver) = sync_channel(1);
+    let output = Output::Queue {
+        sender,
+        dropped: AtomicU64::new(0),
+    };
+    for line in ["a\n", "b\n", "c\n"] {
+        output.line(line.to_owned());
+    }
+    let next = || match receiver.try_recv() {
+        Ok(Message::Line(line)) => line,
+        _ => panic!("no line"),
+    };
+    assert_eq!(next(), "a\n");
+    output.line("d\n".to_owned());
+    assert_eq!(
+        next(),
+        "(2 lines lost: they came faster than they could be written)\nd\n"
+    );
+}
+
+#[test]
+fn times_are_utc() {
+    for (ms, text) in [
+        (0, "1970-01-01T00:00:00.000Z"),
+        (951_782_399_999, "2000-02-28T23:59:59.999Z"),
+        (951_782_400_000, "2000-02-29T00:00:00.000Z"),
+        (1_750_000_000_123, "2025-06-15T15:06:40.123Z"),
+        (-1, "1969-12-31T23:59:59.999Z"),
+    ] {
+        assert_eq!(Time(ms).to_string(), text);
+    }
+}

@@ -67,7 +67,10 @@ def log_settings(folder):
 
 
 class Broker:
-    """One broker. `properties` are added to its configuration; `log_dirs` default to one folder."""
+    """One broker. `properties` are added to its configuration; `log_dirs` default to one folder; `prefix` is put before
+    its command."""
+
+    prefix = []
 
     def __init__(self, folder, properties=None, log_dirs=None):
         self.folder = os.path.join(folder, f"{self.kind}-{next(_counter)}")
@@ -95,7 +98,7 @@ class Broker:
         return path
 
     def start(self, wait=True, seconds=90):
-        self.process = _spawn(self.command(), self.log, self.folder)
+        self.process = _spawn([*self.prefix, *self.command()], self.log, self.folder)
         if wait:
             self.await_ready(seconds)
         return self

@@ -1,7 +1,6 @@
 //! L9, arguments and subcommands.
 
 mod config;
-mod dump;
 pub mod logging;
 pub mod options;
 
@@ -21,14 +20,11 @@ struct Arguments {
 enum Command {
     /// Show the configuration keys
     Config(config::Arguments),
-    /// Show and check log segments, indexes, snapshots, checkpoints and the other files of a log directory
-    Dump(dump::Dump),
 }
 
 /// Does what the command line asks for.
 pub fn run() -> ExitCode {
     match Arguments::parse().command {
         Command::Config(arguments) => config::run(&arguments),
-        Command::Dump(dump) => dump.run(),
     }
 }

@@ -1,0 +1,233 @@
+//! Who leads a partition: decisions, without store or brokers (Kafka: `Election`, `PartitionLeaderElectionAlgorithms`).
+
+use crate::base::ids::{BrokerId, ControllerEpoch, LeaderEpoch};
+use crate::store::Zxid;
+use crate::store::znodes::PartitionState;
+
+/// What an election needs to know of the brokers.
+pub trait Replicas {
+    /// True when the broker lives and the partition's disk on it works.
+    fn online(&self, broker: BrokerId) -> bool;
+    /// The czxid of the broker's registration, when it lives.
+    fn registered(&self, broker: BrokerId) -> Option<Zxid>;
+}
+
+/// The first state of a partition: the first replica that is online leads, all that are online are in sync. `None`
+/// when none is.
+pub fn first(
+    replicas: &[BrokerId],
+    brokers: &impl Replicas,
+    controller_epoch: ControllerEpoch,
+) -> Option<PartitionState> {
+    let isr: Vec<BrokerId> = replicas
+        .iter()
+        .copied()
+        .filter(|id| brokers.online(*id))
+        .collect();
+    Some(PartitionState {
+        controller_epoch,
+        leader: Some(*isr.first()?),
+        leader_epoch: LeaderEpoch(0),
+        isr,
+        recovering: false,
+    })
+}
+
+/// The state that a partition must have now, or `None` when it may stay as it is. `mzxid` is the change that last
+/// wrote its state.
+///
+/// A leader that has registered again since is taken for bounced and elected again, with a new epoch: the batches
+/// before and after whatever it lost must not share one.
+pub fn again(
+    replicas: &[BrokerId],
+    state: &PartitionState,
+    mzxid: Zxid,
+    brokers: &impl Replicas,
+    unclean: bool,
+    controller_epoch: ControllerEpoch,
+) -> Option<PartitionState> {
+    let online = |id: &BrokerId| brokers.online(*id);
+    let in_sync: Vec<BrokerId> = state.isr.iter().copied().filter(online).collect();
+    let stays = state.leader.filter(|leader| {
+        brokers.online(*leader) && brokers.registered(*leader).is_some_and(|czxid| czxid <= mzxid)
+    });
+    if let Some(leader) = stays
+        && in_sync.contains(&leader)
+    {
+        if in_sync == state.isr {
+            return None;
+        }
+        return next(state, Some(leader), in_sync, state.recovering, controller_epoch);
+    }
+    if let Some(leader) = replicas.iter().find(|id| in_sync.contains(id)) {
+        return next(state, Some(*leader), in_sync, state.recovering, controller_epoch);
+    }
+    if unclean && let Some(leader) = replicas.iter().copied().find(online) {
+        return next(state, Some(leader), vec![leader], true, controller_epoch);
+    }
+    // Nobody may lead. The list of those who could, if they came back, is kept.
+    state.leader?;
+    next(state, None, state.isr.clone(), state.recovering, controller_epoch)
+}
+
+fn next(
+    state: &PartitionState,
+    leader: Option<BrokerId>,
+    isr: Vec<BrokerId>,
+    recovering: bool,
+    controller_epoch: ControllerEpoch,
+) -> Option<PartitionState> {
+    Some(PartitionState {
+        controller_epoch,
+        leader,
+        leader_epoch: LeaderEpoch(state.leader_epoch.get().saturating_add(1)),
+        isr,
+        recovering,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Live brokers and the czxid of each.
+    struct Brokers(BTreeMap<i32, Zxid>);
+
+    impl Replicas for Brokers {
+        fn online(&self, broker: BrokerId) -> bool {
+            self.0.contains_key(&broker.get())
+        }
+
+        fn registered(&self, broker: BrokerId) -> Option<Zxid> {
+            self.0.get(&broker.get()).copied()
+        }
+    }
+
+    const EPOCH: ControllerEpoch = ControllerEpoch(7);
+
+    fn ids(ids: &[i32]) -> Vec<BrokerId> {
+        ids.iter().copied().map(BrokerId).collect()
+    }
+
+    fn state(leader: i32, epoch: i32, isr: &[i32]) -> PartitionState {
+        PartitionState {
+            controller_epoch: ControllerEpoch(1),
+            leader: Some(BrokerId(leader)).filter(|id| id.get() >= 0),
+            leader_epoch: LeaderEpoch(epoch),
+            isr: ids(isr),
+            recovering: false,
+        }
+    }
+
+    /// Elects at mzxid 100; brokers live with these czxids.
+    fn elect(
+        replicas: &[i32],
+        before: &PartitionState,
+        live: &[(i32, Zxid)],
+        unclean: bool,
+    ) -> Option<(i32, i32, Vec<i32>)> {
+        let brokers = Brokers(live.iter().copied().collect());
+        again(&ids(replicas), before, 100, &brokers, unclean, EPOCH).map(|state| {
+            assert_eq!(state.controller_epoch, EPOCH);
+            (
+                state.leader.map_or(-1, BrokerId::get),
+                state.leader_epoch.get(),
+                state.isr.iter().map(|id| id.get()).collect(),
+            )
+        })
+    }
+
+    #[test]
+    fn a_leader_that_stayed_keeps_its_epoch() {
+        assert_eq!(
+            elect(&[1, 2], &state(1, 5, &[1, 2]), &[(1, 10), (2, 20)], false),
+            None
+        );
+    }
+
+    #[test]
+    fn a_bounced_leader_is_elected_again_with_a_new_epoch() {
+        assert_eq!(
+            elect(&[1], &state(1, 5, &[1]), &[(1, 101)], false),
+            Some((1, 6, vec![1]))
+        );
+        // A follower that bounced does not matter.
+        assert_eq!(
+            elect(&[1, 2], &state(1, 5, &[1, 2]), &[(1, 10), (2, 101)], false),
+            None
+        );
+    }
+
+    #[test]
+    fn only_replicas_in_sync_are_elected() {
+        let live = [(2, 10), (3, 10)];
+        assert_eq!(
+            elect(&[1, 2, 3], &state(1, 5, &[1, 3]), &live, false),
+            Some((3, 6, vec![3]))
+        );
+        assert_eq!(
+            elect(&[1, 2, 3], &state(1, 5, &[1]), &live, false),
+            Some((-1, 6, vec![1]))
+        );
+        assert_eq!(
+            elect(&[1, 2, 3], &state(1, 5, &[1]), &live, true),
+            Some((2, 6, vec![2]))
+        );
+        assert_eq!(elect(&[1, 2, 3], &state(-1, 6, &[1]), &live, false), None);
+        assert_eq!(
+            elect(&[1, 2, 3], &state(-1, 6, &[1]), &[(1, 200)], false),
+            Some((1, 7, vec![1]))
+        );
+    }
+
+    #[test]
+    fn dead_followers_leave_the_isr() {
+        assert_eq!(
+            elect(&[1, 2], &state(1, 5, &[1, 2]), &[(1, 10)], false),
+            Some((1, 6, vec![1]))
+        );
+    }
+
+    #[test]
+    fn a_new_partition_is_led_by_its_first_live_replica() {
+        let brokers = Brokers(BTreeMap::from([(2, 1), (3, 1)]));
+        let made = first(&ids(&[1, 3, 2]), &brokers, EPOCH).unwrap();
+        assert_eq!((made.leader, made.leader_epoch.get()), (Some(BrokerId(3)), 0));
+        assert_eq!(made.isr, ids(&[3, 2]));
+        assert_eq!(first(&ids(&[1]), &brokers, EPOCH), None);
+    }
+
+    proptest! {
+        #[test]
+        fn every_change_raises_the_epoch_and_elects_cleanly_unless_allowed(
+            replicas in prop::sample::subsequence(vec![1, 2, 3, 4], 1..=4),
+            isr_mask in 1..16u8, leader in 0..5i32, live in prop::collection::btree_map(1..5i32, 50..150i64, 0..4),
+            unclean in any::<bool>(),
+        ) {
+            let isr: Vec<i32> = replicas.iter().copied().filter(|id| isr_mask & (1 << (id - 1)) != 0).collect();
+            prop_assume!(!isr.is_empty());
+            let before = state(if isr.contains(&leader) { leader } else { -1 }, 5, &isr);
+            let brokers = Brokers(live.clone());
+            if let Some(after) = again(&ids(&replicas), &before, 100, &brokers, unclean, EPOCH) {
+                prop_assert_eq!(after.leader_epoch.get(), 6);
+                prop_assert!(!after.isr.is_empty());
+                if let Some(leader) = after.leader {
+                    prop_assert!(live.contains_key(&leader.get()) && after.isr.contains(&leader));
+                    prop_assert!(before.isr.contains(&leader) || (unclean && after.recovering));
+                    // What was written by this controller is settled: a second look changes nothing.
+                    let settled = again(&ids(&replicas), &after, 200, &brokers, unclean, EPOCH);
+                    prop_assert_eq!(settled, None);
+                } else {
+                    prop_assert_eq!(&after.isr, &before.isr);
+                }
+            } else {
+                let leader = before.leader.map(BrokerId::get);
+                prop_assert!(leader.is_none() || live.get(&leader.unwrap()).is_some_and(|czxid| *czxid <= 100));
+            }
+        }
+    }
+}

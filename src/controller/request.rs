@@ -1,0 +1,139 @@
+//! What the controller is asked for, and what it answers: as the admin APIs have it, without their versions.
+
+use std::collections::BTreeMap;
+
+use crate::base::error_code::ErrorCode;
+use crate::base::ids::{BrokerId, TopicId, TopicName};
+
+/// Why something was not done: the code a client gets, and a message.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AdminError {
+    /// The code.
+    pub code: ErrorCode,
+    /// What is wrong, for a person.
+    pub message: Option<String>,
+}
+
+impl AdminError {
+    /// An error with a message.
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: Some(message.into()),
+        }
+    }
+
+    /// This broker is not the active controller.
+    pub fn not_controller() -> Self {
+        Self::new(
+            ErrorCode::NotController,
+            "This broker is not the active controller.",
+        )
+    }
+}
+
+impl std::fmt::Display for AdminError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.message {
+            Some(message) => write!(f, "{}: {message}", self.code),
+            None => self.code.fmt(f),
+        }
+    }
+}
+
+/// The answer for each of the things that were asked for, in their order.
+pub type Answers<T> = Vec<Result<T, AdminError>>;
+
+/// A topic to create (CreateTopics).
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct NewTopic {
+    /// Its name, as it came.
+    pub name: String,
+    /// How many partitions; −1: `num.partitions`, or as many as there are assignments.
+    pub partitions: i32,
+    /// How many replicas each; −1: `default.replication.factor`, or as the assignments say.
+    pub replication_factor: i16,
+    /// Where each partition is to be; empty: where the controller puts it.
+    pub assignments: Vec<(i32, Vec<BrokerId>)>,
+    /// Its configs; a null value is an error.
+    pub configs: Vec<(String, Option<String>)>,
+}
+
+/// A topic that was created, or would have been.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CreatedTopic {
+    /// Its name.
+    pub name: TopicName,
+    /// Its id; zero when it was only validated.
+    pub id: TopicId,
+    /// How many partitions it has.
+    pub partitions: i32,
+    /// How many replicas its first partition has.
+    pub replication_factor: i16,
+    /// The configs that were set on it.
+    pub configs: BTreeMap<String, String>,
+}
+
+/// A topic that is to have more partitions (CreatePartitions).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct MorePartitions {
+    /// The topic.
+    pub name: String,
+    /// How many it is to have in all.
+    pub count: i32,
+    /// Where each new one is to be; `None`: where the controller puts it.
+    pub assignments: Option<Vec<Vec<BrokerId>>>,
+}
+
+/// Whose configs are to change.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ConfigResource {
+    /// A topic's.
+    Topic(String),
+    /// A broker's, by its id as text; empty: those of all brokers.
+    Broker(String),
+}
+
+/// What is to become of a config (IncrementalAlterConfigs).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ConfigOperation {
+    /// It gets the value.
+    Set,
+    /// It gets its default back.
+    Delete,
+    /// The values are added to a list.
+    Append,
+    /// The values are taken out of a list.
+    Subtract,
+}
+
+impl ConfigOperation {
+    /// The operation with this number on the wire.
+    pub fn from_code(code: i8) -> Option<Self> {
+        match code {
+            0 => Some(Self::Set),
+            1 => Some(Self::Delete),
+            2 => Some(Self::Append),
+            3 => Some(Self::Subtract),
+            _ => None,
+        }
+    }
+}
+
+/// How configs are to change.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ConfigChanges {
+    /// These and no others are to be set (AlterConfigs).
+    Replace(Vec<(String, Option<String>)>),
+    /// One after the other (IncrementalAlterConfigs). `None`: an operation that does not exist.
+    Incremental(Vec<(String, Option<ConfigOperation>, Option<String>)>),
+}
+
+/// A change of somebody's configs.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AlterConfigs {
+    /// Whose.
+    pub resource: ConfigResource,
+    /// How.
+    pub changes: ConfigChanges,
+}

@@ -1,0 +1,281 @@
+//! The image: brokers, topics, partitions, and the configs that were set on them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use imbl::OrdMap;
+
+use super::control::{PartitionMetadata, UpdateMetadata};
+use crate::base::ids::{
+    BrokerEpoch, BrokerId, ControllerEpoch, LeaderEpoch, TopicId, TopicName, TopicPartition,
+};
+use crate::config::{BrokerConfig, LogConfig};
+
+/// Configs that were set: key and value.
+pub type Configs = Arc<BTreeMap<String, String>>;
+
+/// The state of the cluster at one moment. To copy it costs nothing.
+#[derive(Clone, Debug)]
+pub struct ClusterImage {
+    /// The cluster's id.
+    pub cluster_id: Arc<str>,
+    /// The active controller, if one is known.
+    pub controller: Option<BrokerId>,
+    /// The brokers that are alive.
+    pub brokers: OrdMap<BrokerId, Arc<BrokerImage>>,
+    /// The topics by name.
+    pub topics: OrdMap<TopicName, Arc<TopicImage>>,
+    /// The names of the topics by id.
+    pub topic_ids: OrdMap<TopicId, TopicName>,
+    /// The configs that were set on topics; a topic without any is absent.
+    pub topic_configs: OrdMap<TopicName, Arc<TopicConfigs>>,
+    /// The dynamic configs of each broker, as they lie in the store.
+    pub broker_configs: OrdMap<BrokerId, Configs>,
+    /// The dynamic configs of all brokers.
+    pub default_broker_configs: Configs,
+    /// The configuration of this broker: what it was started with, and its dynamic configs on top.
+    pub broker_config: BrokerConfig,
+    /// The configs of a topic that overrides nothing.
+    pub default_log_config: Arc<LogConfig>,
+    /// Counts the images.
+    pub generation: u64,
+    /// This broker.
+    pub this_broker: BrokerId,
+}
+
+/// The configs of a topic that has some of its own.
+#[derive(Clone, PartialEq, Debug)]
+pub struct TopicConfigs {
+    /// What was set.
+    pub overrides: BTreeMap<String, String>,
+    /// What follows for its logs on this broker.
+    pub log_config: Arc<LogConfig>,
+}
+
+/// A broker that is alive.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BrokerImage {
+    /// Its id.
+    pub id: BrokerId,
+    /// Its epoch: the czxid of its registration. −1 when it is not known.
+    pub epoch: BrokerEpoch,
+    /// Where it listens.
+    pub endpoints: Vec<Endpoint>,
+    /// Its rack.
+    pub rack: Option<Arc<str>>,
+}
+
+/// Where a broker listens under a listener's name.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Endpoint {
+    /// The listener's name, in capitals.
+    pub listener: Arc<str>,
+    /// `PLAINTEXT`, `SSL`, `SASL_PLAINTEXT` or `SASL_SSL`.
+    pub security_protocol: Arc<str>,
+    /// The host that clients are told.
+    pub host: Arc<str>,
+    /// The port that clients are told.
+    pub port: i32,
+}
+
+/// A topic.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TopicImage {
+    /// Its name.
+    pub name: TopicName,
+    /// Its id; zero for a topic that has none.
+    pub id: TopicId,
+    /// Its partitions by number.
+    pub partitions: OrdMap<i32, Arc<PartitionImage>>,
+}
+
+/// A partition, as the controller last told of it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PartitionImage {
+    /// The epoch of the controller that last changed it.
+    pub controller_epoch: ControllerEpoch,
+    /// The leader, if there is one.
+    pub leader: Option<BrokerId>,
+    /// The leader's epoch.
+    pub leader_epoch: LeaderEpoch,
+    /// The version of its state in the store.
+    pub partition_epoch: i32,
+    /// Its replicas, the preferred leader first.
+    pub replicas: Vec<BrokerId>,
+    /// The replicas that are in sync.
+    pub isr: Vec<BrokerId>,
+    /// The replicas that are not online.
+    pub offline_replicas: Vec<BrokerId>,
+}
+
+impl BrokerImage {
+    /// Where it listens under the listener's name.
+    pub fn endpoint(&self, listener: &str) -> Option<&Endpoint> {
+        self.endpoints
+            .iter()
+            .find(|endpoint| &*endpoint.listener == listener)
+    }
+}
+
+impl ClusterImage {
+    pub(super) fn empty(
+        cluster_id: impl Into<Arc<str>>,
+        this_broker: BrokerId,
+        config: BrokerConfig,
+    ) -> Self {
+        Self {
+            cluster_id: cluster_id.into(),
+            controller: None,
+            brokers: OrdMap::new(),
+            topics: OrdMap::new(),
+            topic_ids: OrdMap::new(),
+            topic_configs: OrdMap::new(),
+            broker_configs: OrdMap::new(),
+            default_broker_configs: Configs::default(),
+            default_log_config: Arc::new(config.log_defaults().clone()),
+            broker_config: config,
+            generation: 0,
+            this_broker,
+        }
+    }
+
+    /// The topic of this name.
+    pub fn topic(&self, name: &str) -> Option<&Arc<TopicImage>> {
+        self.topics.get(name)
+    }
+
+    /// The topic with this id.
+    pub fn topic_by_id(&self, id: TopicId) -> Option<&Arc<TopicImage>> {
+        self.topics.get(self.topic_ids.get(&id)?)
+    }
+
+    /// A partition.
+    pub fn partition(&self, topic: &str, partition: i32) -> Option<&Arc<PartitionImage>> {
+        self.topic(topic)?.partitions.get(&partition)
+    }
+
+    /// The configs that were set on a topic.
+    pub fn topic_overrides(&self, topic: &str) -> BTreeMap<String, String> {
+        self.topic_configs
+            .get(topic)
+            .map(|configs| configs.overrides.clone())
+            .unwrap_or_default()
+    }
+
+    /// What the logs of a topic are kept by on this broker.
+    pub fn log_config(&self, topic: &str) -> Arc<LogConfig> {
+        let configs = self.topic_configs.get(topic);
+        Arc::clone(configs.map_or(&self.default_log_config, |configs| &configs.log_config))
+    }
+
+    /// The dynamic configs of a broker alone.
+    pub fn configs_of_broker(&self, broker: BrokerId) -> Configs {
+        self.broker_configs.get(&broker).cloned().unwrap_or_default()
+    }
+
+    /// Sets, or with an empty map removes, the configs of a topic. True when that changed anything.
+    pub fn set_topic_configs(&mut self, topic: &TopicName, overrides: BTreeMap<String, String>) -> bool {
+        if overrides.is_empty() {
+            return self.topic_configs.remove(topic).is_some();
+        }
+        let before = self.topic_configs.get(topic);
+        if before.is_some_and(|before| before.overrides == overrides) {
+            return false;
+        }
+        let configs = Arc::new(self.topic_configs_of(topic, overrides));
+        self.topic_configs.insert(Arc::clone(topic), configs);
+        true
+    }
+
+    fn topic_configs_of(&self, topic: &TopicName, overrides: BTreeMap<String, String>) -> TopicConfigs {
+        let (log_config, errors) = LogConfig::lenient(&self.broker_config, &overrides);
+        for error in errors {
+            tracing::error!("a config of topic {topic} cannot be used and is left out: {error}");
+        }
+        TopicConfigs {
+            overrides,
+            log_config: Arc::new(log_config),
+        }
+    }
+
+    /// Sets the dynamic configs of all brokers and of each. True when that changed this broker's configuration; then
+    /// the configs of every topic are worked out again.
+    pub fn set_broker_configs(
+        &mut self,
+        default: BTreeMap<String, String>,
+        own: OrdMap<BrokerId, Configs>,
+    ) -> bool {
+        let none = Configs::default();
+        let before = (
+            &self.default_broker_configs,
+            self.broker_configs.get(&self.this_broker).unwrap_or(&none),
+        );
+        let now = own.get(&self.this_broker).unwrap_or(&none);
+        let changed = (&**before.0, before.1) != (&default, now);
+        if changed {
+            let (config, errors) = self.broker_config.with_stored_dynamic(&default, now);
+            for error in errors {
+                tracing::error!("a dynamic config of this broker cannot be used and is left out: {error}");
+            }
+            self.default_log_config = Arc::new(config.log_defaults().clone());
+            self.broker_config = config;
+            let topics = std::mem::take(&mut self.topic_configs);
+            self.topic_configs = topics
+                .iter()
+                .map(|(topic, configs)| {
+                    let configs = self.topic_configs_of(topic, configs.overrides.clone());
+                    (Arc::clone(topic), Arc::new(configs))
+                })
+                .collect();
+        }
+        self.default_broker_configs = Arc::new(default);
+        self.broker_configs = own;
+        changed
+    }
+
+    pub(super) fn update(&mut self, update: &UpdateMetadata) -> Vec<TopicPartition> {
+        self.controller = Some(update.controller).filter(|controller| controller.get() >= 0);
+        self.brokers = update
+            .live_brokers
+            .iter()
+            .map(|broker| (broker.id, Arc::clone(broker)))
+            .collect();
+        let mut gone = Vec::new();
+        for topic in &update.topics {
+            let before = self.topics.get(&topic.name);
+            if let Some(before) = before
+                && before.id != topic.id
+            {
+                self.topic_ids.remove(&before.id);
+            }
+            let mut partitions = before.map_or_else(OrdMap::new, |before| before.partitions.clone());
+            for (partition, state) in &topic.partitions {
+                match state {
+                    PartitionMetadata::State(state) => {
+                        partitions.insert(*partition, Arc::clone(state));
+                    }
+                    PartitionMetadata::Deleted => {
+                        partitions.remove(partition);
+                        gone.push(TopicPartition::new(Arc::clone(&topic.name), *partition));
+                    }
+                }
+            }
+            if partitions.is_empty() {
+                self.topics.remove(&topic.name);
+                self.topic_ids.remove(&topic.id);
+                self.topic_configs.remove(&topic.name);
+                continue;
+            }
+            if !topic.id.is_zero() {
+                self.topic_ids.insert(topic.id, Arc::clone(&topic.name));
+            }
+            let image = TopicImage {
+                name: Arc::clone(&topic.name),
+                id: topic.id,
+                partitions,
+            };
+            self.topics.insert(Arc::clone(&topic.name), Arc::new(image));
+        }
+        gone
+    }
+}

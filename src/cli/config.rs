@@ -58,6 +58,7 @@ fn line(key: &Key) -> String {
     match key.origin {
         Origin::Kafka => {}
         Origin::KafkaInternal => parts.push("internal".to_owned()),
+        Origin::KafkaDynamic => parts.push("dynamic only".to_owned()),
         Origin::KafkaAuthorizer => parts.push("of Kafka's authorizer".to_owned()),
         Origin::Barnabas => parts.push("ours".to_owned()),
     }

@@ -3,8 +3,10 @@
 //! Pure: text comes in, typed values and errors go out. `cli/` reads the file, `metadata/` brings the dynamic
 //! configs, everybody else reads [`BrokerConfig`] and [`LogConfig`].
 
+pub mod alter;
 mod broker;
 mod checks;
+pub mod describe;
 mod error;
 mod listeners;
 mod log_config;

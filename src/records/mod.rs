@@ -6,6 +6,7 @@ pub mod batch;
 pub mod build;
 pub mod compression;
 pub mod control;
+pub mod convert;
 pub mod iterate;
 pub mod record;
 pub mod validate;

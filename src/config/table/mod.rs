@@ -98,6 +98,8 @@ pub enum Origin {
     Kafka,
     /// Kafka's definition, marked as internal: not shown unless set.
     KafkaInternal,
+    /// Kafka's, but only as a dynamic config: not shown unless set, and shown as read-only then.
+    KafkaDynamic,
     /// Read by Kafka's authorizer, not part of the broker's definition.
     KafkaAuthorizer,
     /// Ours.
@@ -156,6 +158,11 @@ impl Key {
 
     const fn internal(mut self) -> Self {
         self.origin = Origin::KafkaInternal;
+        self
+    }
+
+    const fn dynamic_only(mut self) -> Self {
+        self.origin = Origin::KafkaDynamic;
         self
     }
 

@@ -1,1 +1,1033 @@
+//! The validation matrix as a table, the three ways through, and bytes that nobody should send.
 
+use proptest::prelude::*;
+
+use super::produce::{Produced, check_produced};
+use super::*;
+use crate::base::ids::{ProducerEpoch, ProducerId};
+use crate::records::batch::{Batch, Batches};
+use crate::records::build::{BatchBuilder, BatchOptions, SetBuilder, SetOptions, seal};
+use crate::records::control::EndTransactionMarker;
+use crate::records::record::write_v2;
+
+const NOW: i64 = 1_700_000_000_000;
+const CODECS: [Codec; 5] = [Codec::None, Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd];
+const OLD_CODECS: [Codec; 4] = [Codec::None, Codec::Gzip, Codec::Snappy, Codec::Lz4];
+
+type Row = (i64, i64, Option<Vec<u8>>, Option<Vec<u8>>, usize);
+
+fn options(codec: Codec) -> BatchOptions {
+    BatchOptions {
+        codec,
+        ..BatchOptions::default()
+    }
+}
+
+/// A batch of three records: with key and headers, with null value, with null key if `keys` is false.
+fn batch_with(options: BatchOptions, keys: bool) -> Vec<u8> {
+    let mut builder = BatchBuilder::new(options);
+    builder
+        .append(
+            NOW - 5,
+            Some(b"a"),
+            Some(b"one"),
+            &[(b"h", Some(b"x")), (b"h", None)],
+        )
+        .unwrap();
+    builder.append(NOW, Some(b"b"), None, &[]).unwrap();
+    builder
+        .append(NOW - 9, keys.then_some(&b"c"[..]), Some(&[b'z'; 500]), &[])
+        .unwrap();
+    builder.build().unwrap().1.to_vec()
+}
+
+fn batch(codec: Codec) -> Vec<u8> {
+    batch_with(options(codec), true)
+}
+
+/// Changes the header and makes the checksum fit again.
+fn changed(mut bytes: Vec<u8>, change: impl FnOnce(&mut BatchHeader)) -> Vec<u8> {
+    let mut header = BatchHeader::parse(&bytes).unwrap().unwrap();
+    change(&mut header);
+    seal(&mut header, &mut bytes);
+    bytes
+}
+
+fn set(magic: u8, codec: Codec) -> Vec<u8> {
+    let mut set = SetBuilder::new(SetOptions {
+        magic,
+        codec,
+        ..SetOptions::default()
+    });
+    for index in 0..3 {
+        set.append(Offset(index), NOW + index, Some(b"k"), Some(&[b'v'; 100]))
+            .unwrap();
+    }
+    set.build().unwrap()
+}
+
+fn validate(bytes: &[u8], rules: &Rules, origin: Origin) -> Result<Validated, ValidationError> {
+    let bytes = Bytes::copy_from_slice(bytes);
+    validate_and_assign(&bytes, Offset(1000), LeaderEpoch(7), NOW, rules, origin)
+}
+
+fn joined(validated: &Validated) -> Vec<u8> {
+    let bytes = [&validated.head[..], &validated.rest].concat();
+    let batch = Batch::parse(&bytes).unwrap().unwrap();
+    assert_eq!(*batch.header(), validated.header);
+    assert_eq!(batch.bytes().len(), validated.size_in_bytes());
+    assert_eq!(batch.check_crc(), Ok(()));
+    assert_eq!(batch.base_offset, validated.first_offset);
+    assert_eq!(batch.last_offset(), validated.last_offset);
+    assert_eq!(batch.max_timestamp, validated.max_timestamp);
+    assert_eq!(batch.partition_leader_epoch, LeaderEpoch(7));
+    bytes
+}
+
+fn rows(bytes: &[u8]) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for batch in Batches::new(bytes) {
+        let mut records = batch.unwrap().records(None).unwrap();
+        while let Some(record) = records.next().unwrap() {
+            rows.push((
+                record.offset.get(),
+                record.timestamp,
+                record.key.map(<[u8]>::to_vec),
+                record.value.map(<[u8]>::to_vec),
+                record.headers.len(),
+            ));
+        }
+    }
+    rows
+}
+
+fn moved(bytes: &[u8]) -> Vec<Row> {
+    let mut rows = rows(bytes);
+    for (index, row) in rows.iter_mut().enumerate() {
+        row.0 = 1000 + index as i64;
+    }
+    rows
+}
+
+fn code(result: Result<Validated, ValidationError>) -> ErrorCode {
+    result.err().map_or(ErrorCode::None, |error| error.code)
+}
+
+#[test]
+fn a_batch_in_the_topics_format_keeps_its_bytes() {
+    for codec in CODECS {
+        let sent = Bytes::from(batch(codec));
+        for target in [None, Some(codec)] {
+            let rules = Rules {
+                codec_target: target,
+                ..Rules::default()
+            };
+            let validated =
+                validate_and_assign(&sent, Offset(1000), LeaderEpoch(7), NOW, &rules, Origin::Client)
+                    .unwrap();
+            let stored = joined(&validated);
+            assert_eq!(validated.converted_records, 0);
+            assert_eq!(stored[..8], 1000_i64.to_be_bytes());
+            assert_eq!(stored[12..16], 7_i32.to_be_bytes());
+            assert_eq!(stored[8..12], sent[8..12]);
+            assert_eq!(stored[16..], sent[16..], "{codec:?}");
+            // Not even copied.
+            assert_eq!(validated.rest.as_ptr(), sent[61..].as_ptr());
+            assert_eq!((validated.max_timestamp, validated.log_append_time_ms), (NOW, -1));
+            assert_eq!(validated.last_offset, Offset(1002));
+        }
+    }
+}
+
+#[test]
+fn every_codec_is_recompressed_to_every_other_with_the_same_records() {
+    for from in CODECS {
+        for to in CODECS {
+            let sent = batch_with(
+                BatchOptions {
+                    producer_id: ProducerId(9),
+                    producer_epoch: ProducerEpoch(1),
+                    base_sequence: 40,
+                    is_transactional: true,
+                    ..options(from)
+                },
+                true,
+            );
+            let rules = Rules {
+                codec_target: Some(to),
+                ..Rules::default()
+            };
+            let validated = validate(&sent, &rules, Origin::Client).unwrap();
+            assert_eq!(validated.converted_records, if from == to { 0 } else { 3 });
+            assert_eq!(rows(&joined(&validated)), moved(&sent), "{from:?} to {to:?}");
+            let header = validated.header;
+            assert_eq!(header.codec(), Some(to));
+            assert_eq!(
+                (header.producer_id, header.producer_epoch),
+                (ProducerId(9), ProducerEpoch(1))
+            );
+            assert_eq!((header.base_sequence, header.is_transactional()), (40, true));
+        }
+    }
+}
+
+#[test]
+fn old_formats_become_one_v2_batch() {
+    for magic in [0, 1] {
+        for codec in OLD_CODECS {
+            let sent = set(magic, codec);
+            let validated = validate(&sent, &Rules::default(), Origin::Client).unwrap();
+            assert_eq!(rows(&joined(&validated)), moved(&sent), "v{magic} {codec:?}");
+            assert_eq!(validated.header.codec(), Some(codec));
+            assert_eq!(validated.converted_records, 3);
+            let newest = if magic == 0 { -1 } else { NOW + 2 };
+            assert_eq!(validated.max_timestamp, newest);
+            assert_eq!(
+                (validated.header.producer_id, validated.header.base_sequence),
+                (ProducerId(-1), -1)
+            );
+        }
+    }
+}
+
+#[test]
+fn append_time_is_set_in_place_and_on_rebuilding() {
+    for (target, converted) in [(None, 0), (Some(Codec::Gzip), 3)] {
+        let rules = Rules {
+            timestamp_type: TimestampType::LogAppendTime,
+            codec_target: target,
+            ..Rules::default()
+        };
+        let validated = validate(&batch(Codec::Lz4), &rules, Origin::Client).unwrap();
+        let stored = joined(&validated);
+        assert_eq!(validated.converted_records, converted);
+        assert_eq!(
+            (validated.max_timestamp, validated.log_append_time_ms),
+            (NOW, NOW)
+        );
+        assert_eq!(validated.header.timestamp_type(), TimestampType::LogAppendTime);
+        assert!(rows(&stored).iter().all(|row| row.1 == NOW));
+        // The records' own timestamps are still in there.
+        assert_eq!(validated.header.base_timestamp, NOW - 5);
+    }
+}
+
+#[test]
+fn a_maximum_timestamp_that_lies_is_corrected() {
+    for codec in CODECS {
+        for lie in [-1, -2, 0, NOW + 1, i64::MAX, i64::MIN] {
+            let sent = changed(batch(codec), |header| header.max_timestamp = lie);
+            let validated = validate(&sent, &Rules::default(), Origin::Client).unwrap();
+            assert_eq!(validated.max_timestamp, NOW);
+            assert_eq!(rows(&joined(&validated)), moved(&sent));
+        }
+    }
+}
+
+#[test]
+fn a_type_bit_of_a_create_time_topic_is_cleared_if_the_timestamp_is_in_range() {
+    let sent = changed(batch(Codec::None), |header| header.attributes |= 0x08);
+    let validated = validate(&sent, &Rules::default(), Origin::Client).unwrap();
+    joined(&validated);
+    assert_eq!(validated.header.timestamp_type(), TimestampType::CreateTime);
+}
+
+#[test]
+fn offsets_out_of_order_are_put_in_order() {
+    for codec in CODECS {
+        let mut builder = BatchBuilder::new(options(codec));
+        for offset in [0, 2, 7] {
+            builder
+                .append_at(
+                    Offset(offset),
+                    NOW,
+                    Some(b"k"),
+                    Some(&offset.to_be_bytes()),
+                    Default::default(),
+                )
+                .unwrap();
+        }
+        let sent = changed(builder.build().unwrap().1.to_vec(), |header| {
+            header.last_offset_delta = 2
+        });
+        let validated = validate(&sent, &Rules::default(), Origin::Client).unwrap();
+        assert_eq!(validated.converted_records, 3);
+        assert_eq!(rows(&joined(&validated)), moved(&sent), "{codec:?}");
+    }
+}
+
+#[test]
+fn a_delete_horizon_of_a_client_is_stored_as_kafka_stores_it() {
+    let sent = changed(batch(Codec::None), |header| header.attributes |= 0x40);
+    let validated = validate(&sent, &Rules::default(), Origin::Client).unwrap();
+    assert!(validated.header.has_delete_horizon());
+}
+
+/// Name, bytes, rules, what a client gets, what a coordinator gets.
+#[test]
+fn the_validation_matrix() {
+    use ErrorCode::*;
+    let plain = || batch(Codec::None);
+    let default = Rules::default;
+    let compacted = || Rules {
+        compacted: true,
+        ..default()
+    };
+    let append_time = || Rules {
+        timestamp_type: TimestampType::LogAppendTime,
+        ..default()
+    };
+    let bounds = |before, after| Rules {
+        before_max_ms: before,
+        after_max_ms: after,
+        ..default()
+    };
+    let gzip = || Rules {
+        codec_target: Some(Codec::Gzip),
+        ..default()
+    };
+    let header = |change: fn(&mut BatchHeader)| changed(plain(), change);
+    let packed = |change: fn(&mut BatchHeader)| changed(batch(Codec::Zstd), change);
+    let no_key = |codec| batch_with(options(codec), false);
+    let mut torn = plain();
+    torn.truncate(torn.len() - 1);
+    let mut bad_crc = plain();
+    bad_crc[70] ^= 1;
+    let mut magic_3 = plain();
+    magic_3[16] = 3;
+    let mut high_bit = plain();
+    high_bit[21] = 1;
+    let high_bit_crc = crc32c::crc32c(&high_bit[21..]);
+    high_bit[17..21].copy_from_slice(&high_bit_crc.to_be_bytes());
+    let small = || Rules {
+        max_message_bytes: 300,
+        ..default()
+    };
+    let two = |left: Vec<u8>, right: Vec<u8>| [left, right].concat();
+
+    let table: Vec<(&str, Vec<u8>, Rules, ErrorCode, ErrorCode)> = vec![
+        ("good", plain(), default(), None, None),
+        ("nothing", vec![], default(), InvalidRecord, InvalidRecord),
+        ("only a torn batch", torn, default(), InvalidRecord, InvalidRecord),
+        ("checksum", bad_crc, default(), CorruptMessage, CorruptMessage),
+        (
+            "unknown magic",
+            magic_3,
+            default(),
+            CorruptMessage,
+            CorruptMessage,
+        ),
+        ("too large", plain(), small(), MessageTooLarge, MessageTooLarge),
+        (
+            "too large only when decompressed",
+            batch(Codec::Gzip),
+            Rules {
+                codec_target: Some(Codec::None),
+                ..small()
+            },
+            MessageTooLarge,
+            MessageTooLarge,
+        ),
+        (
+            "base offset",
+            header(|h| h.base_offset = Offset(1)),
+            default(),
+            InvalidRecord,
+            None,
+        ),
+        (
+            "two v2 batches",
+            two(plain(), plain()),
+            default(),
+            InvalidRecord,
+            InvalidRecord,
+        ),
+        (
+            "two compressed sets",
+            two(set(1, Codec::Gzip), set(1, Codec::Gzip)),
+            default(),
+            InvalidRecord,
+            InvalidRecord,
+        ),
+        (
+            "mixed old formats",
+            two(set(0, Codec::None), set(1, Codec::None)),
+            default(),
+            InvalidRecord,
+            InvalidRecord,
+        ),
+        (
+            "mixed old and new",
+            two(set(1, Codec::None), plain()),
+            default(),
+            InvalidRecord,
+            InvalidRecord,
+        ),
+        (
+            "negative last offset delta",
+            header(|h| h.last_offset_delta = -1),
+            default(),
+            InvalidRecord,
+            None,
+        ),
+        (
+            "last offset delta i32::MAX",
+            header(|h| h.last_offset_delta = i32::MAX),
+            default(),
+            InvalidRecord,
+            None,
+        ),
+        (
+            "last offset delta not count - 1",
+            header(|h| h.last_offset_delta = 1),
+            default(),
+            InvalidRecord,
+            None,
+        ),
+        (
+            "count -1",
+            header(|h| h.record_count = -1),
+            default(),
+            InvalidRecord,
+            InvalidRecord,
+        ),
+        (
+            "count 0",
+            header(|h| h.record_count = 0),
+            default(),
+            InvalidRecord,
+            None,
+        ),
+        (
+            "count i32::MAX",
+            header(|h| {
+                h.record_count = i32::MAX;
+                h.last_offset_delta = i32::MAX - 1;
+            }),
+            default(),
+            InvalidRecord,
+            InvalidRecord,
+        ),
+        (
+            "count one more",
+            header(|h| {
+                h.record_count = 4;
+                h.last_offset_delta = 3;
+            }),
+            default(),
+            InvalidRecord,
+            InvalidRecord,
+        ),
+        (
+            "count one less",
+            header(|h| {
+                h.record_count = 2;
+                h.last_offset_delta = 1;
+            }),
+            default(),
+            InvalidRecord,
+            InvalidRecord,
+        ),
+        (
+            "count one more, compressed",
+            packed(|h| {
+                h.record_count = 4;
+                h.last_offset_delta = 3;
+            }),
+            default(),
+            InvalidRecord,
+            InvalidRecord,
+        ),
+        (
+            "count one less, compressed",
+            packed(|h| {
+                h.record_count = 2;
+                h.last_offset_delta = 1;
+            }),
+            default(),
+            InvalidRecord,
+            InvalidRecord,
+        ),
+        (
+            "count one less, recompressed",
+            packed(|h| {
+                h.record_count = 2;
+                h.last_offset_delta = 1;
+            }),
+            gzip(),
+            InvalidRecord,
+            InvalidRecord,
+        ),
+        (
+            "control bit",
+            header(|h| h.attributes |= 0x20),
+            default(),
+            InvalidRecord,
+            None,
+        ),
+        (
+            "producer id with sequence -1",
+            header(|h| h.producer_id = ProducerId(3)),
+            default(),
+            InvalidRecord,
+            None,
+        ),
+        (
+            "transactional without producer id",
+            header(|h| h.attributes |= 0x10),
+            default(),
+            InvalidRecord,
+            None,
+        ),
+        (
+            "reserved bit 7",
+            header(|h| h.attributes |= 0x80),
+            default(),
+            InvalidRecord,
+            None,
+        ),
+        ("reserved bit 8", high_bit, default(), InvalidRecord, None),
+        (
+            "codec 5",
+            header(|h| h.attributes |= 5),
+            default(),
+            UnknownServerError,
+            UnknownServerError,
+        ),
+        (
+            "codec 7",
+            header(|h| h.attributes |= 7),
+            default(),
+            UnknownServerError,
+            UnknownServerError,
+        ),
+        (
+            "not gzip at all",
+            header(|h| h.attributes |= 1),
+            default(),
+            UnknownServerError,
+            UnknownServerError,
+        ),
+        (
+            "compacted, null key",
+            no_key(Codec::None),
+            compacted(),
+            InvalidRecord,
+            InvalidRecord,
+        ),
+        (
+            "compacted, null key, compressed",
+            no_key(Codec::Lz4),
+            compacted(),
+            InvalidRecord,
+            InvalidRecord,
+        ),
+        (
+            "compacted, null key, recompressed",
+            no_key(Codec::Lz4),
+            Rules {
+                compacted: true,
+                ..gzip()
+            },
+            InvalidRecord,
+            InvalidRecord,
+        ),
+        ("compacted, keys", plain(), compacted(), None, None),
+        (
+            "too old",
+            plain(),
+            bounds(8, i64::MAX),
+            InvalidTimestamp,
+            InvalidTimestamp,
+        ),
+        ("old enough", plain(), bounds(9, 0), None, None),
+        (
+            "too far ahead",
+            set(1, Codec::None),
+            bounds(i64::MAX, 1),
+            InvalidTimestamp,
+            InvalidTimestamp,
+        ),
+        (
+            "far ahead, compressed",
+            set(1, Codec::Gzip),
+            bounds(i64::MAX, 2),
+            None,
+            None,
+        ),
+        ("no timestamp", set(0, Codec::None), bounds(0, 0), None, None),
+        (
+            "append time type on an append time topic",
+            header(|h| h.attributes |= 0x08),
+            append_time(),
+            InvalidTimestamp,
+            InvalidTimestamp,
+        ),
+        (
+            "append time type without a timestamp",
+            header(|h| {
+                h.attributes |= 0x08;
+                h.max_timestamp = -1;
+            }),
+            default(),
+            InvalidTimestamp,
+            InvalidTimestamp,
+        ),
+        (
+            "timestamps -2 by default bounds",
+            header(|h| h.base_timestamp = -2),
+            default(),
+            None,
+            None,
+        ),
+        (
+            "timestamps of i64::MAX by default bounds",
+            header(|h| h.base_timestamp = i64::MAX),
+            default(),
+            None,
+            None,
+        ),
+    ];
+    for (name, bytes, rules, client, coordinator) in table {
+        let found = validate(&bytes, &rules, Origin::Client);
+        assert_eq!(code(found.clone()), client, "{name}, client: {found:?}");
+        let found = validate(&bytes, &rules, Origin::Coordinator);
+        assert_eq!(code(found.clone()), coordinator, "{name}, coordinator: {found:?}");
+    }
+}
+
+#[test]
+fn every_bit_counts_for_the_checksum() {
+    for codec in [Codec::None, Codec::Zstd] {
+        let sent = batch(codec);
+        // Base offset, size, leader epoch and magic are not summed.
+        for bit in 17 * 8..sent.len() * 8 {
+            let mut bytes = sent.clone();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(
+                code(validate(&bytes, &Rules::default(), Origin::Client)),
+                ErrorCode::CorruptMessage,
+                "bit {bit}"
+            );
+        }
+    }
+}
+
+#[test]
+fn record_errors_name_their_records_and_a_timestamp_weighs_most() {
+    let mut builder = BatchBuilder::new(options(Codec::None));
+    for (timestamp, key) in [(NOW, None), (NOW, Some(&b"k"[..])), (0, Some(b"k")), (NOW, None)] {
+        builder.append(timestamp, key, None, &[]).unwrap();
+    }
+    let sent = builder.build().unwrap().1;
+    let rules = Rules {
+        compacted: true,
+        before_max_ms: 1000,
+        ..Rules::default()
+    };
+    for target in [None, Some(Codec::Gzip)] {
+        let error = validate(
+            &sent,
+            &Rules {
+                codec_target: target,
+                ..rules.clone()
+            },
+            Origin::Client,
+        )
+        .unwrap_err();
+        assert_eq!(error.code, ErrorCode::InvalidTimestamp);
+        let indexes: Vec<i32> = error
+            .record_errors
+            .iter()
+            .map(|error| error.batch_index)
+            .collect();
+        assert_eq!(indexes, [0, 2, 3]);
+        assert!(error.client_message().is_some());
+        assert!(error.record_errors.iter().all(|error| error.message.is_some()));
+    }
+}
+
+#[test]
+fn many_wrong_records_are_all_named_but_not_all_described() {
+    let mut builder = BatchBuilder::new(options(Codec::None));
+    for _ in 0..1000 {
+        builder.append(NOW, None, None, &[]).unwrap();
+    }
+    let sent = builder.build().unwrap().1;
+    let rules = Rules {
+        compacted: true,
+        ..Rules::default()
+    };
+    let error = validate(&sent, &rules, Origin::Client).unwrap_err();
+    assert_eq!(
+        (error.code, error.record_errors.len()),
+        (ErrorCode::InvalidRecord, 1000)
+    );
+    assert_eq!(
+        error
+            .record_errors
+            .iter()
+            .filter(|error| error.message.is_some())
+            .count(),
+        100
+    );
+}
+
+#[test]
+fn inner_messages_of_old_sets_are_checked() {
+    let inner = |magic, codec, bytes: Vec<u8>| {
+        let mut wrapper = SetBuilder::new(SetOptions {
+            magic,
+            codec: Codec::None,
+            ..SetOptions::default()
+        });
+        wrapper.append(Offset(0), NOW, None, None).unwrap();
+        let mut compressor =
+            crate::records::compression::Compressor::new(codec, &Levels::default(), magic, vec![]);
+        compressor.write(&bytes).unwrap();
+        let value = compressor.finish().unwrap();
+        let mut out = Vec::new();
+        crate::records::legacy::write_message(
+            &mut out,
+            magic,
+            0,
+            NOW,
+            TimestampType::CreateTime,
+            codec,
+            None,
+            Some(&value),
+        );
+        out
+    };
+    let mut bad_crc = set(1, Codec::None);
+    bad_crc[40] ^= 1;
+    let mut bad_size = set(1, Codec::None);
+    bad_size[8..12].copy_from_slice(&13_i32.to_be_bytes());
+    for (name, bytes, expected) in [
+        (
+            "good",
+            inner(1, Codec::Gzip, set(1, Codec::None)),
+            ErrorCode::None,
+        ),
+        (
+            "checksum",
+            inner(1, Codec::Gzip, bad_crc),
+            ErrorCode::CorruptMessage,
+        ),
+        ("size", inner(1, Codec::Gzip, bad_size), ErrorCode::CorruptMessage),
+        (
+            "compressed inside",
+            inner(1, Codec::Gzip, set(1, Codec::Snappy)),
+            ErrorCode::InvalidRecord,
+        ),
+        (
+            "other format inside",
+            inner(1, Codec::Gzip, set(0, Codec::None)),
+            ErrorCode::InvalidRecord,
+        ),
+        (
+            "v2 inside",
+            inner(1, Codec::Gzip, batch(Codec::None)),
+            ErrorCode::InvalidRecord,
+        ),
+        (
+            "nothing inside",
+            inner(1, Codec::Gzip, vec![]),
+            ErrorCode::InvalidRecord,
+        ),
+        (
+            "zstd",
+            inner(1, Codec::Zstd, set(1, Codec::None)),
+            ErrorCode::InvalidRecord,
+        ),
+    ] {
+        let found = validate(&bytes, &Rules::default(), Origin::Client);
+        assert_eq!(code(found.clone()), expected, "{name}: {found:?}");
+    }
+}
+
+#[test]
+fn wrapper_offsets_of_v1_are_zero_or_the_last_inner_one() {
+    let base = |offset: i64| {
+        let mut bytes = set(1, Codec::Gzip);
+        bytes[..8].copy_from_slice(&offset.to_be_bytes());
+        bytes
+    };
+    assert_eq!(rows(&base(0))[0].0, 0);
+    assert_eq!(rows(&base(102))[0].0, 100);
+    // Offsets do not matter when they are assigned anew, but a wrapper below its last message is malformed.
+    assert_eq!(
+        code(validate(&base(1), &Rules::default(), Origin::Client)),
+        ErrorCode::InvalidRecord
+    );
+    assert_eq!(
+        code(validate(&base(0), &Rules::default(), Origin::Client)),
+        ErrorCode::None
+    );
+}
+
+#[test]
+fn markers_of_a_coordinator_stay_uncompressed_control_batches() {
+    let marker = EndTransactionMarker {
+        commit: false,
+        coordinator_epoch: 3,
+    };
+    let (_, bytes) = marker.to_batch(ProducerId(4), ProducerEpoch(2), NOW).unwrap();
+    let rules = Rules {
+        codec_target: Some(Codec::Zstd),
+        compacted: true,
+        ..Rules::default()
+    };
+    let validated = validate(&bytes, &rules, Origin::Coordinator).unwrap();
+    let stored = joined(&validated);
+    let stored = Batch::parse(&stored).unwrap().unwrap();
+    assert!(stored.is_control() && !stored.is_compressed());
+    assert_eq!(EndTransactionMarker::of_batch(&stored), Ok(Some(marker)));
+    assert_eq!(
+        code(validate(&bytes, &rules, Origin::Client)),
+        ErrorCode::InvalidRecord
+    );
+}
+
+#[test]
+fn a_bomb_is_refused_without_being_held() {
+    let zeros = vec![0; 8 << 20];
+    for codec in [Codec::Gzip, Codec::Zstd] {
+        let mut builder = BatchBuilder::new(options(codec));
+        for _ in 0..18 {
+            builder.append(NOW, None, Some(&zeros), &[]).unwrap();
+        }
+        let sent = builder.build().unwrap().1;
+        assert!(sent.len() < 1 << 20);
+        assert_eq!(
+            code(validate(&sent, &Rules::default(), Origin::Client)),
+            ErrorCode::MessageTooLarge
+        );
+    }
+}
+
+#[test]
+fn long_records_of_compressed_batches_are_walked_in_pieces() {
+    let long = vec![7; 1 << 20];
+    for codec in [Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd] {
+        let mut builder = BatchBuilder::new(options(codec));
+        for _ in 0..3 {
+            builder
+                .append(
+                    NOW,
+                    Some(&long),
+                    Some(&long),
+                    &[(&long, None), (b"", Some(&long))],
+                )
+                .unwrap();
+        }
+        let sent = builder.build().unwrap().1;
+        let validated = validate(&sent, &Rules::default(), Origin::Client).unwrap();
+        assert_eq!(rows(&joined(&validated)), moved(&sent));
+    }
+}
+
+#[test]
+fn malformed_records_are_refused_in_every_codec() {
+    let mut good = Vec::new();
+    write_v2(&mut good, 0, 0, Some(b"key"), Some(b"value"), Default::default());
+    let variants: Vec<(&str, Vec<u8>)> = vec![
+        ("length beyond the end", {
+            let mut r = good.clone();
+            r[0] += 2;
+            r
+        }),
+        ("length too short", {
+            let mut r = good.clone();
+            r[0] -= 2;
+            r
+        }),
+        ("negative length", {
+            let mut r = good.clone();
+            r[0] = 1;
+            r
+        }),
+        ("key beyond the record", {
+            let mut r = good.clone();
+            r[4] = 100;
+            r
+        }),
+        ("value beyond the record", {
+            let mut r = good.clone();
+            r[8] = 100;
+            r
+        }),
+        ("header count beyond the record", {
+            let mut r = good.clone();
+            *r.last_mut().unwrap() = 100;
+            r
+        }),
+        ("negative header count", {
+            let mut r = good.clone();
+            *r.last_mut().unwrap() = 1;
+            r
+        }),
+        ("unterminated varint", vec![0x80; 20]),
+        ("nothing", vec![]),
+    ];
+    for codec in CODECS {
+        for (name, record) in &variants {
+            let mut compressor =
+                crate::records::compression::Compressor::new(codec, &Levels::default(), 2, vec![0; 61]);
+            compressor.write(record).unwrap();
+            let mut bytes = compressor.finish().unwrap();
+            let mut header = BatchHeader::parse(&batch(codec)).unwrap().unwrap();
+            header.size_in_bytes = bytes.len() as u32;
+            header.record_count = 1;
+            header.last_offset_delta = 0;
+            seal(&mut header, &mut bytes);
+            for target in [None, Some(Codec::Lz4), Some(Codec::None)] {
+                let rules = Rules {
+                    codec_target: target,
+                    ..Rules::default()
+                };
+                let found = validate(&bytes, &rules, Origin::Client);
+                assert_eq!(
+                    code(found.clone()),
+                    ErrorCode::InvalidRecord,
+                    "{codec:?}, {name}: {found:?}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn what_a_produce_request_may_hold_goes_by_its_version() {
+    use ErrorCode::*;
+    let plain = || batch(Codec::None);
+    let transactional = |id| {
+        changed(plain(), |h| {
+            h.attributes |= 0x10;
+            h.producer_id = ProducerId(id);
+        })
+    };
+    for (name, version, records, expected) in [
+        ("null", 2, Option::None, Err(InvalidRecord)),
+        ("empty, old", 2, Some(vec![]), Ok(0)),
+        ("empty", 3, Some(vec![]), Err(InvalidRecord)),
+        ("old format, old", 2, Some(set(1, Codec::None)), Ok(3)),
+        ("old format", 3, Some(set(1, Codec::None)), Err(InvalidRecord)),
+        ("two, old", 2, Some([plain(), plain()].concat()), Ok(2)),
+        ("two", 3, Some([plain(), plain()].concat()), Err(InvalidRecord)),
+        (
+            "zstd, old",
+            6,
+            Some(batch(Codec::Zstd)),
+            Err(UnsupportedCompressionType),
+        ),
+        ("zstd", 7, Some(batch(Codec::Zstd)), Ok(1)),
+        (
+            "bad magic",
+            7,
+            Some({
+                let mut b = plain();
+                b[16] = 9;
+                b
+            }),
+            Err(CorruptMessage),
+        ),
+        (
+            "bad size",
+            2,
+            Some({
+                let mut b = plain();
+                b[8..12].copy_from_slice(&[0; 4]);
+                b
+            }),
+            Err(CorruptMessage),
+        ),
+        (
+            "torn second",
+            7,
+            Some([plain(), plain()[..30].to_vec()].concat()),
+            Ok(1),
+        ),
+    ] {
+        let found = check_produced(version, records.as_deref());
+        assert_eq!(
+            found.map(|found| found.batches).map_err(|error| error.code),
+            expected,
+            "{name}"
+        );
+    }
+    let both = check_produced(2, Some(&[transactional(1), transactional(2)].concat())).unwrap();
+    assert_eq!(
+        both,
+        Produced {
+            batches: 2,
+            transactional: Some((ProducerId(2), ProducerEpoch(-1))),
+            mixed_producers: true
+        }
+    );
+    assert!(
+        !check_produced(2, Some(&[transactional(1), transactional(1)].concat()))
+            .unwrap()
+            .mixed_producers
+    );
+}
+
+fn field() -> impl Strategy<Value = Option<Vec<u8>>> {
+    prop::option::of(prop::collection::vec(any::<u8>(), 0..40))
+}
+
+proptest! {
+    #[test]
+    fn records_round_trip_through_builder_and_validation(
+        codec in prop::sample::select(&CODECS[..]),
+        target in prop::option::of(prop::sample::select(&CODECS[..])),
+        records in prop::collection::vec((any::<i32>(), field(), field(), 0_usize..4), 1..30),
+    ) {
+        let mut builder = BatchBuilder::new(options(codec));
+        for (time, key, value, headers) in &records {
+            let headers = vec![(&b"h"[..], value.as_deref()); *headers];
+            builder.append(NOW + i64::from(*time), key.as_deref(), value.as_deref(), &headers).unwrap();
+        }
+        let (_, sent) = builder.build().unwrap();
+        let rules = Rules { codec_target: target, ..Rules::default() };
+        let validated = validate(&sent, &rules, Origin::Client).unwrap();
+        let expected: Vec<Row> = records
+            .into_iter()
+            .enumerate()
+            .map(|(index, (time, key, value, headers))| (1000 + index as i64, NOW + i64::from(time), key, value, headers))
+            .collect();
+        prop_assert_eq!(rows(&joined(&validated)), expected);
+    }
+
+    #[test]
+    fn mutated_records_never_panic_and_what_passes_can_be_read(
+        magic in 0_u8..3,
+        codec in prop::sample::select(&OLD_CODECS[..]),
+        target in prop::option::of(prop::sample::select(&CODECS[..])),
+        flips in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..5),
+        origin in prop::sample::select(&[Origin::Client, Origin::Coordinator][..]),
+    ) {
+        let mut bytes = if magic == 2 { batch(codec) } else { set(magic, codec) };
+        let front = if magic == 2 { 21 } else { 17 };
+        for (at, byte) in flips {
+            let at = front + at.index(bytes.len() - front);
+            bytes[at] = byte;
+        }
+        // Behind a checksum that fits, or the mutation would be seen by it alone.
+        let size = Batch::parse(&bytes).unwrap().unwrap().bytes().len();
+        if magic == 2 {
+            let crc = crc32c::crc32c(&bytes[21..size]);
+            bytes[17..21].copy_from_slice(&crc.to_be_bytes());
+        } else {
+            let crc = crc32fast::hash(&bytes[16..size]);
+            bytes[12..16].copy_from_slice(&crc.to_be_bytes());
+        }
+        let rules = Rules { codec_target: target, ..Rules::default() };
+        if let Ok(validated) = validate(&bytes, &rules, origin)
+            && origin == Origin::Client
+        {
+            let count = validated.header.record_count as usize;
+            prop_assert_eq!(rows(&joined(&validated)).len(), count);
+        }
+    }
+}

@@ -4,10 +4,14 @@
 //! does not begin before. What is still to come then is in [`Answer::Later`].
 
 mod acls;
+pub mod alter_configs;
 mod api_versions;
+pub mod config_resource;
 mod context;
 mod delegation_tokens;
+pub mod describe_configs;
 mod dispatch;
+pub mod incremental_alter_configs;
 mod sasl_handshake;
 mod services;
 

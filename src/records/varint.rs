@@ -6,12 +6,18 @@
 /// Reads an i32 from the front of `bytes`.
 #[inline(always)]
 pub(crate) fn read_i32(bytes: &mut &[u8]) -> Option<i32> {
-    let (&first, rest) = bytes.split_first()?;
-    if first < 0x80 {
-        *bytes = rest;
-        return Some(unzigzag_32(u32::from(first)));
+    // One and two bytes are what records are made of: lengths up to 8,191, deltas of a batch.
+    match *bytes {
+        [first, rest @ ..] if *first < 0x80 => {
+            *bytes = rest;
+            Some(unzigzag_32(u32::from(*first)))
+        }
+        [first, second, rest @ ..] if *second < 0x80 => {
+            *bytes = rest;
+            Some(unzigzag_32(u32::from(*first & 0x7f) | u32::from(*second) << 7))
+        }
+        _ => read_long_i32(bytes),
     }
-    read_long_i32(bytes)
 }
 
 fn read_long_i32(bytes: &mut &[u8]) -> Option<i32> {
@@ -29,12 +35,18 @@ fn read_long_i32(bytes: &mut &[u8]) -> Option<i32> {
 /// Reads an i64 from the front of `bytes`.
 #[inline(always)]
 pub(crate) fn read_i64(bytes: &mut &[u8]) -> Option<i64> {
-    let (&first, rest) = bytes.split_first()?;
-    if first < 0x80 {
-        *bytes = rest;
-        return Some(unzigzag_64(u64::from(first)));
+    // One and two bytes are what records are made of: lengths up to 8,191, deltas of a batch.
+    match *bytes {
+        [first, rest @ ..] if *first < 0x80 => {
+            *bytes = rest;
+            Some(unzigzag_64(u64::from(*first)))
+        }
+        [first, second, rest @ ..] if *second < 0x80 => {
+            *bytes = rest;
+            Some(unzigzag_64(u64::from(*first & 0x7f) | u64::from(*second) << 7))
+        }
+        _ => read_long_i64(bytes),
     }
-    read_long_i64(bytes)
 }
 
 fn read_long_i64(bytes: &mut &[u8]) -> Option<i64> {

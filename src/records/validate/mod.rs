@@ -13,6 +13,8 @@ mod rebuild;
 mod record_checks;
 
 #[cfg(test)]
+mod matrix_test;
+#[cfg(test)]
 mod validate_test;
 
 use std::fmt;

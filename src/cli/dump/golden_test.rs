@@ -249,10 +249,28 @@ fn finds_the_damage_in_torn_logs() {
         problem("g-zstd-0", log),
         ["the log ends with 10 bytes that are no whole batch"]
     );
-    // The entry of the batch that was torn off.
-    let index = problem("g-none-0", "00000000000000000000.index");
-    assert_eq!(index.len(), 1, "{index:?}");
-    assert!(index[0].ends_with("is behind the log's last batch"), "{index:?}");
+}
+
+#[test]
+fn index_entries_behind_a_torn_log_are_noticed() {
+    let (_folder, path) = copy("clean/g-txn-0");
+    let file = |suffix: &str| path.join(format!("00000000000000000006.{suffix}"));
+    let bytes = std::fs::read(file("log")).unwrap();
+    for (suffix, length, end) in [
+        (
+            "index",
+            bytes.len() - 5,
+            "position 1084 is behind the log's last batch",
+        ),
+        // Before offset 17.
+        ("txnindex", 1000, "no marker of producer 3"),
+        ("timeindex", 1000, "offset 17 is behind the log's last batch"),
+    ] {
+        std::fs::write(file("log"), &bytes[..length]).unwrap();
+        let found = problems(&dump(&file(suffix)).0);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].ends_with(end), "{found:?}");
+    }
 }
 
 /// A copy of a golden partition in a folder of its own.

@@ -118,9 +118,10 @@ impl<'a> Report<'a> {
     }
 }
 
-/// Words that need no quotes to be told from what stands around them.
+/// Words that need no quotes to be told from what stands around them, and from no value.
 fn is_plain(text: &str) -> bool {
     !text.is_empty()
+        && text != "null"
         && text
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte))

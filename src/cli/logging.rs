@@ -88,7 +88,8 @@ impl Output {
         }
         let (sender, receiver) = sync_channel(QUEUE);
         let pool = Pool::start("log", 1)?;
-        pool.start_work(move || write_lines(&receiver, &mut std::io::stderr().lock()));
+        // Not locked for good: a panic's message goes to stderr too.
+        pool.start_work(move || write_lines(&receiver, &mut std::io::stderr()));
         Ok(Self::Queue {
             sender,
             dropped: AtomicU64::new(0),

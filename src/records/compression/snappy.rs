@@ -37,17 +37,14 @@ impl<'a> SnappyReader<'a> {
             block: None,
         };
         if reader.framed {
-            reader.header()?;
+            reader.header();
         }
         Ok(reader)
     }
 
-    fn header(&mut self) -> Result<(), CodecError> {
-        if i32_at(self.rest, MAGIC.len()).is_none_or(|version| version < VERSION) {
-            return Err(CodecError::new("snappy: incompatible version of the framing"));
-        }
+    /// Skips a header. Its versions say nothing that would change how blocks are read, and snappy-java takes odd ones.
+    fn header(&mut self) {
         self.rest = self.rest.get(HEADER_BYTES..).unwrap_or_default();
-        Ok(())
     }
 
     /// Finds the next block.
@@ -61,7 +58,7 @@ impl<'a> SnappyReader<'a> {
         // Fewer than four bytes left are the end, as in snappy-java.
         while let Some(length) = i32_at(self.rest, 0) {
             if length == MAGIC_AS_LENGTH && self.rest.starts_with(&MAGIC) {
-                self.header()?;
+                self.header();
                 continue;
             }
             let block = usize::try_from(length)

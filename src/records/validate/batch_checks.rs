@@ -87,8 +87,9 @@ pub(super) fn too_large(size: u32, rules: &Rules) -> ValidationError {
 
 /// What a producer may not say in a header.
 ///
-/// Stricter than Kafka in two points, both of which no client does: attribute bits without a meaning are refused, so
-/// that they can get one, and so is a transactional batch without a producer id, which belongs to no transaction.
+/// Stricter than Kafka in three points, none of which a client does: attribute bits without a meaning are refused, so
+/// that they can get one; so is a transactional batch without a producer id, which belongs to no transaction; and a
+/// producer id without an epoch, on which Kafka fails when it has to rebuild the batch.
 fn check_of_client(batch: &Batch<'_>) -> Result<(), ValidationError> {
     if batch.magic < 2 {
         return Ok(());
@@ -117,6 +118,12 @@ fn check_of_client(batch: &Batch<'_>) -> Result<(), ValidationError> {
         return Err(invalid(format!(
             "base sequence {} of producer id {}",
             batch.base_sequence, batch.producer_id
+        )));
+    }
+    if batch.has_producer_id() && batch.producer_epoch.get() < 0 {
+        return Err(invalid(format!(
+            "producer id {} without an epoch",
+            batch.producer_id
         )));
     }
     if batch.is_transactional() && !batch.has_producer_id() {

@@ -213,7 +213,20 @@ fn the_validation_matrix() {
         ),
         (
             "producer id with sequence -1",
-            header(|h| h.producer_id = ProducerId(3)),
+            header(|h| {
+                h.producer_id = ProducerId(3);
+                h.producer_epoch = ProducerEpoch(0);
+            }),
+            default(),
+            InvalidRecord,
+            None,
+        ),
+        (
+            "producer id without epoch",
+            header(|h| {
+                h.producer_id = ProducerId(3);
+                h.base_sequence = 0;
+            }),
             default(),
             InvalidRecord,
             None,

@@ -2,9 +2,10 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crate::batch::string;
+use crate::batch::{Frame, string};
+use crate::produce;
 
 #[derive(clap::Args)]
 pub struct CreateOptions {
@@ -213,6 +214,19 @@ impl Client {
             std::thread::sleep(Duration::from_millis(50));
         }
         panic!("no producer id");
+    }
+
+    /// Sends a Produce request whose partitions must all take it.
+    pub fn produce(&mut self, mut frame: Frame) {
+        let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64;
+        self.correlation_id += 1;
+        frame.patch(self.correlation_id, now_ms, None);
+        self.stream.write_all(&frame.bytes).unwrap();
+        let mut size = [0; 4];
+        self.stream.read_exact(&mut size).unwrap();
+        let mut response = vec![0; i32::from_be_bytes(size) as usize];
+        self.stream.read_exact(&mut response).unwrap();
+        produce::errors_of(&response, self.correlation_id, false);
     }
 
     /// The log end (timestamp -1) or log start (-2) of a partition (ListOffsets v1).

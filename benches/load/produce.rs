@@ -328,7 +328,7 @@ impl Worker {
 }
 
 /// Counts the partitions of a Produce response v7 that failed.
-fn errors_of(body: &[u8], newest_correlation_id: i32, tolerate: bool) -> u64 {
+pub fn errors_of(body: &[u8], newest_correlation_id: i32, tolerate: bool) -> u64 {
     let mut fields = Fields(body);
     let correlation_id = fields.i32();
     assert!(

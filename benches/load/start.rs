@@ -3,7 +3,9 @@
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::batch::{Frame, Shape};
 use crate::client::Client;
+use crate::codec::Codec;
 use crate::process;
 
 #[derive(clap::Args)]
@@ -12,9 +14,9 @@ pub struct Options {
     bootstrap: String,
     #[arg(long, default_value_t = 120)]
     timeout_seconds: u64,
-    /// Wait also until this topic's partition 0 has a leader and answers a ListOffsets.
-    #[arg(long)]
-    topic: Option<String>,
+    /// Wait also until each partition of these topics has a leader, tells its log end and takes a record.
+    #[arg(long, value_delimiter = ',')]
+    topics: Vec<String>,
     #[arg(long, default_value_t = 1)]
     partitions: i32,
     /// Leave the broker running, and print its process id.
@@ -43,32 +45,31 @@ pub fn run(options: &Options) {
         .spawn()
         .unwrap();
     let deadline = started + Duration::from_secs(options.timeout_seconds);
-    let answer = || -> Option<()> {
+    let named = || -> Option<Client> {
         let mut client = Client::connect(&options.bootstrap).ok()?;
-        loop {
-            let (brokers, partitions) = client.metadata(options.topic.as_deref()).ok()?;
-            let ready = partitions
-                .iter()
-                .filter(|p| p.error == 0 && p.leader >= 0)
-                .count();
-            if brokers > 0 && (options.topic.is_none() || ready >= options.partitions as usize) {
-                if let Some(topic) = &options.topic {
-                    for partition in 0..options.partitions {
-                        client.list_offset(topic, partition, -1);
-                    }
-                }
-                return Some(());
-            }
+        while client.metadata(None).ok()?.0 == 0 {
             std::thread::sleep(Duration::from_millis(1));
-            if Instant::now() > deadline {
-                return None;
-            }
         }
+        Some(client)
     };
-    let mut answered = false;
+    let (mut answered, mut first_answer) = (false, 0.0);
     while Instant::now() < deadline && child.try_wait().unwrap().is_none() {
-        if answer().is_some() {
+        if let Some(mut client) = named() {
             answered = true;
+            first_answer = started.elapsed().as_secs_f64();
+            let shape = Shape {
+                record_size: 20,
+                batch_bytes: 0,
+                codec: Codec::None,
+            };
+            for topic in &options.topics {
+                client.await_leaders(topic, options.partitions);
+                for partition in 0..options.partitions {
+                    client.list_offset(topic, partition, -1);
+                }
+                let partitions: Vec<usize> = (0..options.partitions as usize).collect();
+                client.produce(Frame::new(topic, 1, &partitions, shape, 1));
+            }
             break;
         }
         std::thread::sleep(Duration::from_micros(300));
@@ -78,7 +79,7 @@ pub fn run(options: &Options) {
     println!(
         "{}",
         serde_json::json!({
-            "answered": answered, "seconds": seconds, "pid": pid,
+            "answered": answered, "first_answer_seconds": first_answer, "seconds": seconds, "pid": pid,
             "resident_bytes": process::memory(pid, "VmRSS"),
             "cpu_seconds": process::cpu_seconds(pid).map(|(user, system)| user + system),
         })

@@ -367,6 +367,13 @@ class Connection:
             raise ErrorCode(code, f"create {name}: {reader.string()}")
         self.await_leaders(name, partitions, wait)
 
+    def delete_topic(self, name):
+        reader = self.call(DELETE_TOPICS, 1, struct.pack(">i", 1) + string(name) + struct.pack(">i", 30_000))
+        reader.i32(), reader.i32(), reader.string()
+        code = reader.i16()
+        if code:
+            raise ErrorCode(code, f"delete {name}")
+
     def await_leaders(self, name, partitions=1, wait=30):
         deadline = time.time() + wait
         while True:

@@ -1,6 +1,189 @@
 //! L6, the controller: creates, grows and deletes topics, changes configs, elects leaders.
+//!
+//! One task handles one event at a time, in the order they came; nothing else writes for the controller. It is elected
+//! through the store, and everything that it writes is fenced by its epoch there: a controller that was deposed without
+//! noticing stops at its next write. What decides (`assignment`, `election`, the plans of `create`) is kept apart from
+//! what does. Its own broker gets the same typed requests as any other, through [`LocalBroker`].
 
+mod active;
+mod alter_configs;
 pub mod assignment;
+pub mod comparison;
+mod context;
+mod create;
+mod delete;
 pub mod election;
+mod events;
+mod producer_ids;
+pub mod registration;
+mod reign;
 pub mod request;
 pub mod topic_name;
+
+#[cfg(test)]
+mod controller_test;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::sync::{mpsc, oneshot};
+
+pub use create::MAX_PARTITIONS_PER_REQUEST;
+pub use request::{
+    AdminError, AlterConfigs, Answers, ConfigChanges, ConfigOperation, ConfigResource, CreatedTopic,
+    MorePartitions, NewTopic,
+};
+
+use crate::base::error_code::ErrorCode;
+use crate::base::ids::{BrokerEpoch, BrokerId, TopicName, TopicPartition};
+use crate::base::random::Random;
+use crate::base::shutdown::Shutdown;
+use crate::base::task;
+use crate::metadata::Cluster;
+use crate::metadata::configs::StoredConfigs;
+use crate::metadata::control::{ControlAnswer, LeaderAndIsr, StopReplica, UpdateMetadata};
+use crate::store::znodes::ProducerIdBlock;
+use crate::store::{BoxFuture, Store};
+use events::Event;
+
+/// How many events may wait. Who brings one waits while the queue is full.
+const QUEUE: usize = 1024;
+
+/// The controller's own broker. Requests come one at a time, in the order in which they must take effect.
+///
+/// A broker refuses requests with a smaller controller epoch, or a smaller broker epoch, than it knows (error for the
+/// whole).
+pub trait LocalBroker: Send + Sync {
+    /// Makes the broker leader or follower. The answer means that new replicas have their folders, durably: after it
+    /// a folder that is missing is taken for lost. `KAFKA_STORAGE_ERROR` says that the replica's disk does not work.
+    /// The image has the configs of the topics.
+    fn leader_and_isr(&self, request: LeaderAndIsr) -> BoxFuture<'_, ControlAnswer>;
+
+    /// Stops replicas. The answer means that deleted ones have lost their folder's name, durably: after it a folder
+    /// of that name is taken for a stranger's. A replica that is not there is no error.
+    fn stop_replica(&self, request: StopReplica) -> BoxFuture<'_, ControlAnswer>;
+
+    /// Takes in what the cluster looks like: [`Cluster::update`], and what follows from it.
+    fn update_metadata(&self, request: UpdateMetadata) -> BoxFuture<'_, ErrorCode>;
+}
+
+/// What a controller works with.
+pub struct Parts {
+    /// This broker, which is registered.
+    pub broker: BrokerId,
+    /// The store.
+    pub store: Arc<dyn Store>,
+    /// What this broker knows of the cluster; configs are read from it.
+    pub cluster: Cluster,
+    /// Brings configs into the image.
+    pub configs: StoredConfigs,
+    /// This broker, as the controller reaches it.
+    pub local: Arc<dyn LocalBroker>,
+    /// For topic ids, and where assignments begin.
+    pub random: Random,
+}
+
+/// The controller of this broker, active or not. Clones share it.
+#[derive(Clone)]
+pub struct Controller {
+    events: mpsc::Sender<Event>,
+    parts: Arc<Parts>,
+    active: Arc<AtomicBool>,
+}
+
+impl Controller {
+    /// Starts it: it tries to be elected, now and whenever there is no other controller. The broker must be
+    /// registered and its configs loaded. Ends with `shutdown`.
+    pub fn start(parts: Parts, shutdown: Shutdown) -> Self {
+        let (events, receiver) = mpsc::channel(QUEUE);
+        let parts = Arc::new(parts);
+        let active = Arc::new(AtomicBool::new(false));
+        task::spawn(events::run(
+            Arc::clone(&parts),
+            Arc::clone(&active),
+            receiver,
+            shutdown,
+        ));
+        Self {
+            events,
+            parts,
+            active,
+        }
+    }
+
+    /// True while this broker is the active controller.
+    pub fn is_active(&self) -> bool {
+        self.active.load(Ordering::Acquire)
+    }
+
+    /// Waits until everything that was asked before is done, the election at the start included. True when this
+    /// broker is the active controller then.
+    pub async fn settled(&self) -> bool {
+        self.ask(|reply| Event::Settled { reply }).await.unwrap_or(false)
+    }
+
+    async fn ask<T>(&self, event: impl FnOnce(oneshot::Sender<T>) -> Event) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        self.events.send(event(reply)).await.ok()?;
+        answer.await.ok()
+    }
+
+    /// Creates topics, or with `validate_only` says whether that would be possible. An answer per topic; the replicas
+    /// of this broker are ready.
+    pub async fn create_topics(&self, topics: Vec<NewTopic>, validate_only: bool) -> Answers<CreatedTopic> {
+        let count = topics.len();
+        self.ask(|reply| Event::CreateTopics {
+            topics,
+            validate_only,
+            reply,
+        })
+        .await
+        .unwrap_or_else(|| none(count))
+    }
+
+    /// Deletes topics. An answer per topic, in the order given.
+    pub async fn delete_topics(&self, topics: Vec<TopicName>) -> Answers<()> {
+        let count = topics.len();
+        self.ask(|reply| Event::DeleteTopics { topics, reply })
+            .await
+            .unwrap_or_else(|| none(count))
+    }
+
+    /// Gives topics more partitions.
+    pub async fn create_partitions(&self, topics: Vec<MorePartitions>, validate_only: bool) -> Answers<()> {
+        let count = topics.len();
+        self.ask(|reply| Event::CreatePartitions {
+            topics,
+            validate_only,
+            reply,
+        })
+        .await
+        .unwrap_or_else(|| none(count))
+    }
+
+    /// The next block of producer ids, for a broker.
+    pub async fn allocate_producer_ids(
+        &self,
+        broker: BrokerId,
+        epoch: BrokerEpoch,
+    ) -> Result<ProducerIdBlock, AdminError> {
+        self.ask(|reply| Event::AllocateProducerIds { broker, epoch, reply })
+            .await
+            .unwrap_or_else(|| Err(AdminError::not_controller()))
+    }
+
+    /// Tells that replicas of this broker do not work any more, because their disk failed.
+    pub async fn replicas_offline(&self, partitions: Vec<TopicPartition>) {
+        // Without a receiver the broker is about to end.
+        let _ = self.events.send(Event::ReplicasOffline { partitions }).await;
+    }
+
+    /// Changes configs, through whichever broker this is. An answer per resource.
+    pub async fn alter_configs(&self, changes: Vec<AlterConfigs>, validate_only: bool) -> Answers<()> {
+        alter_configs::alter(&self.parts, changes, validate_only).await
+    }
+}
+
+fn none<T>(count: usize) -> Answers<T> {
+    (0..count).map(|_| Err(AdminError::not_controller())).collect()
+}

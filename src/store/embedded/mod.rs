@@ -12,7 +12,7 @@ mod record;
 mod writer;
 
 #[cfg(test)]
-mod crash_test;
+pub(crate) mod crash_test;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

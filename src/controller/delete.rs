@@ -1,0 +1,201 @@
+//! The end of topics (Kafka: `TopicDeletionManager`): marked in the store, gone from the metadata, replicas deleted,
+//! nodes deleted. A controller that stops half way leaves the mark, and the next one goes on.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::active::Active;
+use super::reign::{Group, Lost};
+use super::request::{AdminError, Answers};
+use crate::base::error_code::ErrorCode;
+use crate::base::ids::{TopicName, TopicPartition};
+use crate::metadata::control::{StopReplica, StopReplicaPartition, TOPIC_IS_DELETED};
+use crate::store::znodes::paths;
+use crate::store::{CreateKind, Operation, StoreError};
+
+impl Active {
+    /// The deletions that an earlier controller did not finish.
+    pub(super) async fn load_deletions(&mut self) -> Result<(), Lost> {
+        let enabled = self.parts.cluster.get().broker_config.delete_topic_enable;
+        let names = self.reign.store.children(paths::DELETE_TOPICS).await?;
+        let mut groups = Vec::new();
+        for name in names.unwrap_or_default() {
+            if enabled && self.context.topic(&name).is_some() {
+                self.context.deleting.insert(Arc::from(name));
+            } else {
+                groups.push(Group {
+                    operations: vec![Operation::delete(paths::delete_topic(&name), None)],
+                });
+            }
+        }
+        self.reign.write(groups).await?;
+        Ok(())
+    }
+
+    /// Deletes topics. An answer without error means that the topic is gone from the metadata for good, though its
+    /// replicas on brokers that are away, or on disks that failed, may still be there.
+    pub(super) async fn delete_topics(&mut self, topics: Vec<TopicName>) -> Result<Answers<()>, Lost> {
+        if !self.parts.cluster.get().broker_config.delete_topic_enable {
+            let disabled = AdminError::new(
+                ErrorCode::TopicDeletionDisabled,
+                "delete.topic.enable is false on this broker.",
+            );
+            return Ok(topics.iter().map(|_| Err(disabled.clone())).collect());
+        }
+        let mut marks = Vec::new();
+        let mut marked: BTreeSet<TopicName> = BTreeSet::new();
+        for topic in &topics {
+            let known = self.context.topic(topic).is_some() && !self.context.deleting.contains(topic);
+            if known && marked.insert(Arc::clone(topic)) {
+                marks.push(Group {
+                    operations: vec![Operation::create(
+                        paths::delete_topic(topic),
+                        None,
+                        CreateKind::Persistent,
+                    )],
+                });
+            }
+        }
+        // The marks are written in the order of the topics, which is not that of the set.
+        let mut order: Vec<TopicName> = Vec::new();
+        for topic in &topics {
+            if marked.contains(topic) && !order.contains(topic) {
+                order.push(Arc::clone(topic));
+            }
+        }
+        let mut failed: BTreeSet<TopicName> = BTreeSet::new();
+        for (topic, answer) in order.into_iter().zip(self.reign.write(marks).await?) {
+            match answer {
+                Ok(_) | Err(StoreError::NodeExists) => {
+                    self.context.deleting.insert(topic);
+                }
+                Err(error) => {
+                    tracing::warn!("topic {topic} cannot be marked for deletion: {error}");
+                    failed.insert(topic);
+                }
+            }
+        }
+        let answers = topics
+            .iter()
+            .map(|topic| {
+                if failed.contains(topic) {
+                    Err(AdminError::new(
+                        ErrorCode::UnknownServerError,
+                        format!("Topic '{topic}' could not be marked for deletion."),
+                    ))
+                } else if self.context.topic(topic).is_none() {
+                    Err(AdminError::new(
+                        ErrorCode::UnknownTopicOrPartition,
+                        format!("Topic '{}' does not exist.", topic.escape_debug()),
+                    ))
+                } else {
+                    Ok(())
+                }
+            })
+            .collect();
+        self.complete_deletions().await?;
+        Ok(answers)
+    }
+
+    /// Goes on with all deletions, as far as that is possible now.
+    pub(super) async fn complete_deletions(&mut self) -> Result<(), Lost> {
+        if self.context.deleting.is_empty() {
+            return Ok(());
+        }
+        let partitions: Vec<TopicPartition> = self
+            .context
+            .all_partitions()
+            .into_iter()
+            .filter(|partition| self.context.deleting.contains(&partition.topic))
+            .collect();
+        self.update_metadata(&partitions).await;
+        let kept = self.stop_replicas(&partitions).await;
+        let done: Vec<TopicName> = self
+            .context
+            .deleting
+            .iter()
+            .filter(|topic| !kept.contains(*topic))
+            .cloned()
+            .collect();
+        let mut groups = Vec::new();
+        for topic in &done {
+            groups.push(self.deletion_group(topic).await?);
+        }
+        for (topic, answer) in done.into_iter().zip(self.reign.write(groups).await?) {
+            match answer {
+                Ok(_) => self.context.remove_topic(&topic),
+                Err(error) => tracing::warn!("the nodes of topic {topic} cannot be deleted yet: {error}"),
+            }
+        }
+        Ok(())
+    }
+
+    /// Deletes the replicas on this broker; yields the topics that have replicas left somewhere.
+    async fn stop_replicas(&self, partitions: &[TopicPartition]) -> BTreeSet<TopicName> {
+        let me = self.parts.broker;
+        let mut kept: BTreeSet<TopicName> = BTreeSet::new();
+        let mut mine = Vec::new();
+        for name in partitions {
+            let Some(partition) = self.context.partition(name) else {
+                continue;
+            };
+            if partition.replicas.contains(&me) {
+                mine.push(StopReplicaPartition {
+                    partition: name.clone(),
+                    leader_epoch: TOPIC_IS_DELETED,
+                    delete: true,
+                });
+            }
+            // A partition without a state was never anywhere.
+            let elsewhere = partition.replicas.iter().any(|replica| *replica != me);
+            if elsewhere && partition.state.is_some() {
+                kept.insert(Arc::clone(&name.topic));
+            }
+        }
+        if mine.is_empty() {
+            return kept;
+        }
+        let request = StopReplica {
+            sender: self.context.sender(me, me),
+            partitions: mine,
+        };
+        let answer = self.parts.local.stop_replica(request).await;
+        if !answer.error.is_none() {
+            tracing::error!(
+                "this broker refused its controller's StopReplica: {}",
+                answer.error
+            );
+            kept.extend(partitions.iter().map(|partition| Arc::clone(&partition.topic)));
+        }
+        for (partition, error) in answer.partitions {
+            if !error.is_none() {
+                tracing::warn!("replica {partition} cannot be deleted now: {error}");
+                kept.insert(partition.topic);
+            }
+        }
+        kept
+    }
+
+    /// Deletes everything that the store has of a topic.
+    async fn deletion_group(&self, topic: &TopicName) -> Result<Group, Lost> {
+        let mut operations = Vec::new();
+        for root in [
+            paths::topic(topic),
+            paths::topic_config(topic),
+            paths::new_partitions(topic),
+            paths::delete_topic(topic),
+        ] {
+            let mut found = Vec::new();
+            let mut rest = vec![root];
+            while let Some(path) = rest.pop() {
+                let Some(children) = self.reign.store.children(&path).await? else {
+                    continue;
+                };
+                rest.extend(children.into_iter().map(|child| format!("{path}/{child}")));
+                found.push(path);
+            }
+            operations.extend(found.into_iter().rev().map(|path| Operation::delete(path, None)));
+        }
+        Ok(Group { operations })
+    }
+}

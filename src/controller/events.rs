@@ -1,0 +1,228 @@
+//! The queue of events, and the one task that handles them.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::active::Active;
+use super::reign::{Election, Lost, elect};
+use super::request::{AdminError, Answers, CreatedTopic, MorePartitions, NewTopic};
+use super::{Parts, none};
+use crate::base::clock;
+use crate::base::ids::{BrokerEpoch, BrokerId, TopicName, TopicPartition};
+use crate::base::shutdown::Shutdown;
+use crate::store::znodes::ProducerIdBlock;
+use crate::store::{StoreError, Watcher};
+
+/// How long to wait before another try after the store failed.
+const RETRY: Duration = Duration::from_millis(500);
+/// How many requests to create topics are handled together.
+const TOGETHER: usize = 256;
+
+/// What the controller is asked.
+pub(super) enum Event {
+    CreateTopics {
+        topics: Vec<NewTopic>,
+        validate_only: bool,
+        reply: oneshot::Sender<Answers<CreatedTopic>>,
+    },
+    DeleteTopics {
+        topics: Vec<TopicName>,
+        reply: oneshot::Sender<Answers<()>>,
+    },
+    CreatePartitions {
+        topics: Vec<MorePartitions>,
+        validate_only: bool,
+        reply: oneshot::Sender<Answers<()>>,
+    },
+    AllocateProducerIds {
+        broker: BrokerId,
+        epoch: BrokerEpoch,
+        reply: oneshot::Sender<Result<ProducerIdBlock, AdminError>>,
+    },
+    ReplicasOffline {
+        partitions: Vec<TopicPartition>,
+    },
+    Settled {
+        reply: oneshot::Sender<bool>,
+    },
+}
+
+impl Event {
+    /// Answers that this broker is not the controller. Nobody may listen any more, here and below.
+    fn refuse(self) {
+        match self {
+            Self::CreateTopics { topics, reply, .. } => drop(reply.send(none(topics.len()))),
+            Self::DeleteTopics { topics, reply } => drop(reply.send(none(topics.len()))),
+            Self::CreatePartitions { topics, reply, .. } => drop(reply.send(none(topics.len()))),
+            Self::AllocateProducerIds { reply, .. } => drop(reply.send(Err(AdminError::not_controller()))),
+            Self::ReplicasOffline { .. } => {}
+            Self::Settled { reply } => drop(reply.send(false)),
+        }
+    }
+}
+
+/// The queue, from which an event can be put back.
+struct Queue {
+    events: mpsc::Receiver<Event>,
+    back: VecDeque<Event>,
+}
+
+impl Queue {
+    async fn next(&mut self) -> Option<Event> {
+        match self.back.pop_front() {
+            Some(event) => Some(event),
+            None => self.events.recv().await,
+        }
+    }
+
+    /// The next event, if there is one already.
+    fn waiting(&mut self) -> Option<Event> {
+        self.back.pop_front().or_else(|| self.events.try_recv().ok())
+    }
+}
+
+/// Tries to be elected, reigns, and tries again, until shutdown.
+pub(super) async fn run(
+    parts: Arc<Parts>,
+    active: Arc<AtomicBool>,
+    events: mpsc::Receiver<Event>,
+    shutdown: Shutdown,
+) {
+    let mut queue = Queue {
+        events,
+        back: VecDeque::new(),
+    };
+    loop {
+        let lost = match elect(&parts.store, parts.broker).await {
+            Ok(Election::Won(reign)) => match Active::begin(Arc::clone(&parts), reign).await {
+                Ok(controller) => {
+                    active.store(true, Ordering::Release);
+                    let lost = reign_on(controller, &mut queue, &shutdown).await;
+                    active.store(false, Ordering::Release);
+                    lost
+                }
+                Err(lost) => Some(lost),
+            },
+            Ok(Election::Other(watcher)) => {
+                if !wait_for_turn(watcher, &mut queue, &shutdown).await {
+                    return;
+                }
+                continue;
+            }
+            Err(error) => Some(Lost::Store(error)),
+        };
+        match lost {
+            None => return,
+            Some(Lost::Moved) => tracing::warn!("another broker has become the controller"),
+            Some(Lost::Store(error)) => tracing::error!("the controller cannot go on: {error}"),
+        }
+        if lost == Some(Lost::Store(StoreError::Failed)) {
+            // The store will not come back: its directories are gone, and the process ends with the last of them.
+            refuse_all(&mut queue, &shutdown).await;
+            return;
+        }
+        tokio::select! {
+            () = clock::sleep(RETRY) => {}
+            () = shutdown.wait() => return,
+        }
+    }
+}
+
+async fn refuse_all(queue: &mut Queue, shutdown: &Shutdown) {
+    loop {
+        tokio::select! {
+            event = queue.next() => match event {
+                Some(event) => event.refuse(),
+                None => return,
+            },
+            () = shutdown.wait() => return,
+        }
+    }
+}
+
+/// Refuses everything while another broker is the controller. False at shutdown.
+async fn wait_for_turn(watcher: Watcher, queue: &mut Queue, shutdown: &Shutdown) -> bool {
+    let mut changed = std::pin::pin!(watcher.changed());
+    loop {
+        tokio::select! {
+            biased;
+            () = shutdown.wait() => return false,
+            _ = &mut changed => return true,
+            event = queue.next() => match event {
+                Some(event) => event.refuse(),
+                None => return false,
+            },
+        }
+    }
+}
+
+/// Handles events until the reign ends; `None` at shutdown.
+async fn reign_on(mut controller: Active, queue: &mut Queue, shutdown: &Shutdown) -> Option<Lost> {
+    loop {
+        let event = tokio::select! {
+            biased;
+            () = shutdown.wait() => return None,
+            event = queue.next() => event?,
+        };
+        if let Err(lost) = handle(&mut controller, event, queue).await {
+            return Some(lost);
+        }
+    }
+}
+
+async fn handle(controller: &mut Active, event: Event, queue: &mut Queue) -> Result<(), Lost> {
+    match event {
+        Event::CreateTopics {
+            topics,
+            validate_only,
+            reply,
+        } => {
+            let mut requests = vec![(topics, validate_only)];
+            let mut replies = vec![reply];
+            while requests.len() < TOGETHER
+                && let Some(event) = queue.waiting()
+            {
+                match event {
+                    Event::CreateTopics {
+                        topics,
+                        validate_only,
+                        reply,
+                    } => {
+                        requests.push((topics, validate_only));
+                        replies.push(reply);
+                    }
+                    other => {
+                        queue.back.push_front(other);
+                        break;
+                    }
+                }
+            }
+            let answers = controller.create_topics(requests).await?;
+            for (reply, answer) in replies.into_iter().zip(answers) {
+                let _ = reply.send(answer);
+            }
+        }
+        Event::DeleteTopics { topics, reply } => {
+            let _ = reply.send(controller.delete_topics(topics).await?);
+        }
+        Event::CreatePartitions {
+            topics,
+            validate_only,
+            reply,
+        } => {
+            let _ = reply.send(controller.create_partitions(topics, validate_only).await?);
+        }
+        Event::AllocateProducerIds { broker, epoch, reply } => {
+            let _ = reply.send(controller.allocate_producer_ids(broker, epoch).await?);
+        }
+        Event::ReplicasOffline { partitions } => controller.replicas_offline(partitions).await?,
+        Event::Settled { reply } => {
+            let _ = reply.send(true);
+        }
+    }
+    Ok(())
+}

@@ -350,6 +350,33 @@ fn a_count_that_lies_reserves_no_more_than_the_frame_has_bytes() {
     assert!(tried > 1000, "{tried}");
 }
 
+// pitfalls 2, row 1
+#[test]
+fn a_count_within_the_frame_reserves_no_more_than_the_frame_has_bytes() {
+    // A byte an element is there, so the count is not refused at once; but few elements can be read from these.
+    // What can: nulls of 4 bytes that take 40 in memory, in a vector that doubles, make 24 times the frame.
+    const COUNT: usize = 60_000;
+    let mut tried = 0;
+    for (key, is_request, decode) in decoders() {
+        for version in key.stable_versions() {
+            for index in 0.. {
+                let lie = generate::with_length(key, version, is_request, index, COUNT as i32);
+                let Some((lie, _)) = lie else { break };
+                let lie = Bytes::from([lie, vec![0xff; COUNT]].concat());
+                drop(lie.clone());
+                let (_, _, most, _) = measured(|| decode(&lie, version).map(drop));
+                assert!(
+                    most <= 30 * lie.len(),
+                    "{key} v{version} #{index}: {most} of {} bytes",
+                    lie.len()
+                );
+                tried += 1;
+            }
+        }
+    }
+    assert!(tried > 1000, "{tried}");
+}
+
 #[test]
 fn decoding_a_produce_of_one_partition_allocates_its_two_arrays() {
     use barnabas::wire::messages::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};

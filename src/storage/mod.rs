@@ -7,6 +7,7 @@ pub mod file_names;
 pub mod folder;
 pub mod index;
 pub mod leader_epochs;
+pub mod log;
 pub mod meta_properties;
 pub mod offset_index;
 pub mod partition_metadata;

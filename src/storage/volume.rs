@@ -13,6 +13,7 @@ use tokio::sync::watch;
 
 use super::descriptors::Descriptors;
 use crate::base::disk::Disk;
+use crate::base::random::Random;
 
 /// A failed call to the disk, or the refusal because an earlier one failed. KAFKA_STORAGE_ERROR to a client.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -58,17 +59,19 @@ pub struct Volume {
     path: PathBuf,
     disk: Disk,
     descriptors: Arc<Descriptors>,
+    random: Random,
     failure: OnceLock<LogIoError>,
     offline: watch::Sender<bool>,
 }
 
 impl Volume {
     /// The volume at `path`.
-    pub fn new(path: PathBuf, disk: Disk, descriptors: Arc<Descriptors>) -> Arc<Self> {
+    pub fn new(path: PathBuf, disk: Disk, descriptors: Arc<Descriptors>, random: Random) -> Arc<Self> {
         Arc::new(Self {
             path,
             disk,
             descriptors,
+            random,
             failure: OnceLock::new(),
             offline: watch::Sender::new(false),
         })
@@ -87,6 +90,11 @@ impl Volume {
     /// The open files of all volumes.
     pub fn descriptors(&self) -> &Descriptors {
         &self.descriptors
+    }
+
+    /// The broker's source of randomness.
+    pub fn random(&self) -> &Random {
+        &self.random
     }
 
     /// Fails when the volume is offline.
@@ -136,7 +144,12 @@ mod tests {
 
     #[test]
     fn the_first_failure_takes_the_volume_offline_for_good() {
-        let volume = Volume::new("/data".into(), Disk::system(), Descriptors::new(4));
+        let volume = Volume::new(
+            "/data".into(),
+            Disk::system(),
+            Descriptors::new(4),
+            Random::from_seed(1),
+        );
         assert!(volume.check().is_ok());
         let offline = volume.offline();
         volume.failed("sync", Path::new("/data/a"), &io::ErrorKind::StorageFull.into());

@@ -49,6 +49,7 @@ impl Segment {
         }
         let base = self.base_offset;
         if let Some(active) = &mut self.active {
+            active.changed = true;
             if active.bytes_since_entry > index_interval_bytes {
                 active.offsets.push(OffsetEntry {
                     relative_offset: relative(base, last_offset),
@@ -101,9 +102,13 @@ impl Segment {
         let Some(active) = &mut self.active else {
             return Ok(());
         };
+        if !active.changed {
+            return Ok(());
+        }
         active.note_time(base, largest);
         write_index(folder, &mut active.offsets, FileKind::OffsetIndex, files, base)?;
         write_index(folder, &mut active.times, FileKind::TimeIndex, files, base)?;
+        active.changed = false;
         let file = folder.file(files, base, FileKind::Log)?;
         let length = file.length();
         let cut = length.and_then(|length| {
@@ -139,6 +144,8 @@ impl Segment {
         self.active = Some(Box::new(Active {
             offsets,
             times,
+            changed: false,
+            new: false,
             bytes_since_entry: 0,
             created_ms: now_ms,
             roll_jitter_ms,
@@ -166,7 +173,8 @@ impl Segment {
         self.size = 0;
         self.largest = Some(self.no_timestamp());
         self.first_timestamp_ms = None;
-        self.activate_new(now_ms, roll_jitter_ms);
+        let new = self.is_new();
+        self.activate_new(now_ms, roll_jitter_ms, new);
         Ok(())
     }
 
@@ -215,6 +223,7 @@ impl Segment {
             )?;
             active.newest = None;
             active.bytes_since_entry = 0;
+            active.changed = true;
         }
         if !self.transactions.is_empty() {
             let file = folder.file(files, base, FileKind::TransactionIndex)?;
@@ -231,7 +240,11 @@ impl Segment {
                 active.created_ms = now_ms;
             }
         }
-        self.largest = Some(self.scan_largest_timestamp(folder)?);
+        self.largest = Some(match self.scan_largest_timestamp(folder) {
+            Err(SegmentError::Io(error)) => return Err(error.into()),
+            Err(SegmentError::Corrupt { .. }) => self.read_largest_timestamp(folder)?,
+            Ok(largest) => largest,
+        });
         Ok(())
     }
 }

@@ -14,7 +14,7 @@ use std::io;
 use super::descriptors::FileId;
 use super::file_names::FileKind;
 use super::folder::{FILE_IDS, Folder};
-use super::index::{ActiveIndex, Entries};
+use super::index::{ActiveIndex, Entries, Entry};
 use super::offset_index::OffsetEntry;
 use super::time_index::TimeEntry;
 use super::transaction_index::{TransactionIndex, TransactionIndexError};
@@ -78,6 +78,10 @@ impl From<LogIoError> for SegmentError {
 struct Active {
     offsets: ActiveIndex<OffsetEntry>,
     times: ActiveIndex<TimeEntry>,
+    /// Something was written, or cut, that [`Segment::complete`] has not seen.
+    changed: bool,
+    /// There was no such segment when the log was opened.
+    new: bool,
     bytes_since_entry: u32,
     created_ms: i64,
     roll_jitter_ms: i64,
@@ -157,14 +161,16 @@ impl Segment {
                 .map_err(|error| folder.failed("extend", base_offset, FileKind::Log, &error))?;
         }
         segment.largest = Some(segment.no_timestamp());
-        segment.activate_new(now_ms, roll_jitter_ms);
+        segment.activate_new(now_ms, roll_jitter_ms, true);
         Ok(segment)
     }
 
-    fn activate_new(&mut self, now_ms: i64, roll_jitter_ms: i64) {
+    fn activate_new(&mut self, now_ms: i64, roll_jitter_ms: i64, new: bool) {
         self.active = Some(Box::new(Active {
             offsets: ActiveIndex::new(),
             times: ActiveIndex::new(),
+            changed: true,
+            new,
             bytes_since_entry: 0,
             created_ms: now_ms,
             roll_jitter_ms,
@@ -189,6 +195,23 @@ impl Segment {
         self.size
     }
 
+    /// Says how much of the `.log` counts, where that is not what was added: a segment that is not to be cut.
+    pub fn set_size(&mut self, size: u32) {
+        self.size = size;
+    }
+
+    /// Takes over the index of aborted transactions that was found on disk.
+    pub fn set_transactions(&mut self, transactions: TransactionIndex) {
+        self.transactions = transactions;
+    }
+
+    /// Says how much earlier than others this segment is rolled.
+    pub fn set_roll_jitter_ms(&mut self, roll_jitter_ms: i64) {
+        if let Some(active) = &mut self.active {
+            active.roll_jitter_ms = roll_jitter_ms;
+        }
+    }
+
     /// The block of ids of its files.
     pub fn files(&self) -> FileId {
         self.files
@@ -197,6 +220,16 @@ impl Segment {
     /// True for the segment that is written.
     pub fn is_active(&self) -> bool {
         self.active.is_some()
+    }
+
+    /// True when something was written or cut since the files were last completed.
+    pub fn is_changed(&self) -> bool {
+        self.active.as_ref().is_some_and(|active| active.changed)
+    }
+
+    /// True for an active segment that was created by this process.
+    pub fn is_new(&self) -> bool {
+        self.active.as_ref().is_some_and(|active| active.new)
     }
 
     /// The index of its aborted transactions.
@@ -367,6 +400,17 @@ impl Segment {
         Ok((offset, time))
     }
 
+    /// The last two entries of the offset index and of the time index, where there are two.
+    #[expect(clippy::type_complexity, reason = "two pairs, used once")]
+    pub fn index_ends(
+        &self,
+        folder: &Folder,
+    ) -> Result<(Option<(OffsetEntry, OffsetEntry)>, Option<(TimeEntry, TimeEntry)>), LogIoError> {
+        let offsets = self.with_offsets(folder, |entries| last_two(&entries))?;
+        let times = self.with_times(folder, |entries| last_two(&entries))?;
+        Ok((offsets, times))
+    }
+
     fn transaction_error(&self, folder: &Folder, error: &TransactionIndexError) -> LogIoError {
         let error = match error {
             TransactionIndexError::Io(error) => io::Error::new(error.kind(), error.to_string()),
@@ -376,4 +420,11 @@ impl Segment {
         };
         self.io(folder, "use", FileKind::TransactionIndex, &error)
     }
+}
+
+fn last_two<E: Entry>(entries: &Entries<'_, E>) -> io::Result<Option<(E, E)>> {
+    let Some(before) = entries.count().checked_sub(2) else {
+        return Ok(None);
+    };
+    Ok(entries.get(before)?.zip(entries.get(before + 1)?))
 }

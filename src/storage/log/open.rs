@@ -1,0 +1,532 @@
+//! Making a log, and opening one that is on disk (Kafka: `LogLoader.load`).
+//!
+//! After a clean stop the files are believed, but not blindly: the end of the last segment is walked, and indexes,
+//! snapshots and transaction indexes that are missing or cannot be right are built anew, where Kafka appends behind
+//! garbage, refuses to start or shows aborted records. After any other stop every segment from the recovery point on is
+//! recovered.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::flush::Unsynced;
+use super::listing::{self, Listing};
+use super::producers::newest_snapshot;
+use super::recover::{Recovery, check_tail, has_abort_marker, missing_index};
+use super::roll::create_segment;
+use super::{Log, OpenError};
+use crate::base::ids::{LeaderEpoch, Offset, TopicId, TopicPartition};
+use crate::config::LogConfig;
+use crate::storage::file_names::{FileKind, LEADER_EPOCH_CHECKPOINT, partition_folder};
+use crate::storage::folder::Folder;
+use crate::storage::leader_epochs::LeaderEpochs;
+use crate::storage::partition_metadata::{self, PartitionMetadataError};
+use crate::storage::producer_state::ProducerStates;
+use crate::storage::segment::Segment;
+use crate::storage::transaction_index::{TransactionIndex, TransactionIndexError};
+use crate::storage::volume::{LogIoError, Volume};
+
+/// The largest `leader-epoch-checkpoint` that is read.
+const MAX_EPOCH_FILE_BYTES: usize = 16 << 20;
+
+/// What the log directory knows of a log that is to be opened.
+#[derive(Clone)]
+pub struct LoadOptions {
+    /// What it is kept by.
+    pub config: Arc<LogConfig>,
+    /// The time.
+    pub now_ms: i64,
+    /// `producer.id.expiration.ms`.
+    pub producer_expiration_ms: i64,
+    /// The last stop was a clean one.
+    pub clean: bool,
+    /// From `recovery-point-offset-checkpoint`, 0 when it is not there.
+    pub recovery_point: Offset,
+    /// From `log-start-offset-checkpoint`, 0 when it is not there.
+    pub log_start_offset: Offset,
+    /// From `replication-offset-checkpoint`, 0 when it is not there.
+    pub high_watermark: Offset,
+}
+
+/// What opening a log did.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct LoadReport {
+    /// Segments that were read through.
+    pub recovered_segments: usize,
+    /// Bytes that were cut off, or stay behind damage in a segment that is not the last.
+    pub damaged_bytes: u64,
+    /// What was found wrong after a clean stop, and repaired.
+    pub repairs: Vec<String>,
+}
+
+impl Log {
+    /// Makes the folder and first segment of a new log. `topic_id` is written by [`Log::creation_work`], at the latest
+    /// before the first append.
+    pub fn create(
+        volume: &Arc<Volume>,
+        partition: TopicPartition,
+        topic_id: Option<TopicId>,
+        config: Arc<LogConfig>,
+        now_ms: i64,
+    ) -> Result<Self, LogIoError> {
+        volume.check()?;
+        let path = volume.path().join(partition_folder(&partition));
+        let made = volume.disk().create_directory(&path);
+        made.map_err(|error| volume.failed("make", &path, &error))?;
+        let folder = Folder::new(Arc::clone(volume), path);
+        let active = create_segment(&folder, &config, Offset::ZERO, now_ms, 0)?;
+        let mut log = Self {
+            folder,
+            partition,
+            topic_id: topic_id.filter(|id| !id.is_zero()),
+            metadata_written: false,
+            config,
+            inactive: Vec::new(),
+            active,
+            log_start_offset: Offset::ZERO,
+            log_end_offset: Offset::ZERO,
+            high_watermark: Offset::ZERO,
+            recovery_point: Offset::ZERO,
+            complete_below: Offset::ZERO,
+            epochs: LeaderEpochs::new(),
+            producers: ProducerStates::new(Offset::ZERO),
+            snapshots: Vec::new(),
+            unsynced: Unsynced::of_new_folder(),
+            truncations: 0,
+            last_flush_ms: now_ms,
+        };
+        let jitter_ms = log.roll_jitter_ms();
+        log.active.set_roll_jitter_ms(jitter_ms);
+        Ok(log)
+    }
+
+    /// Opens the log in the folder `path` of `volume`.
+    pub fn load(
+        volume: &Arc<Volume>,
+        path: PathBuf,
+        partition: TopicPartition,
+        options: &LoadOptions,
+    ) -> Result<(Self, LoadReport), OpenError> {
+        volume.check()?;
+        let folder = Folder::new(Arc::clone(volume), path);
+        let listing = listing::list(&folder)?;
+        let topic_id = read_topic_id(&folder, &listing)?;
+        let (mut segments, mut damaged) = open_segments(&folder, &listing)?;
+        let (epochs, epochs_damaged) = read_epochs(&folder)?;
+        let mut recovery = Recovery {
+            folder: &folder,
+            options,
+            snapshots: listing.snapshots.iter().copied().collect(),
+            states: None,
+            epochs,
+            epochs_changed: false,
+            report: LoadReport::default(),
+        };
+        if options.clean {
+            find_damage(&mut recovery, &listing, &segments, &mut damaged)?;
+        }
+        let Recovered { next_offset, gone } = recover(&mut recovery, &mut segments, &damaged)?;
+        let loaded = Loaded::new(&mut recovery, &mut segments, next_offset, options)?;
+        if epochs_damaged || recovery.epochs.entries().is_empty() {
+            rebuild_epochs(&mut recovery, &segments)?;
+        }
+        let complete_below = recovery_floor(&segments, &damaged, options, loaded.log_end_offset);
+        let Recovery {
+            snapshots,
+            states,
+            mut epochs,
+            mut epochs_changed,
+            mut report,
+            ..
+        } = recovery;
+        epochs_changed |= epochs.truncate_from_end(loaded.log_end_offset);
+        epochs_changed |= epochs.truncate_from_start(options.log_start_offset);
+        let Some(active) = segments.pop() else {
+            // `Loaded::new` has made one where there was none.
+            return Err(OpenError::PartitionMetadata {
+                folder: folder.path().to_owned(),
+                reason: "the log has no segment".to_owned(),
+            });
+        };
+        let mut log = Self {
+            folder,
+            partition,
+            topic_id,
+            metadata_written: topic_id.is_some(),
+            config: Arc::clone(&options.config),
+            inactive: segments,
+            active,
+            log_start_offset: loaded.log_start_offset,
+            log_end_offset: loaded.log_end_offset,
+            high_watermark: loaded.log_start_offset,
+            recovery_point: if options.clean {
+                loaded.log_end_offset
+            } else {
+                options.recovery_point.min(loaded.log_end_offset)
+            },
+            complete_below,
+            epochs,
+            producers: ProducerStates::new(loaded.log_start_offset),
+            snapshots,
+            unsynced: Unsynced::default(),
+            truncations: 0,
+            last_flush_ms: options.now_ms,
+        };
+        if epochs_changed {
+            log.unsynced.epochs_changed();
+        }
+        if report.recovered_segments > 0 {
+            log.unsynced.folder_changed();
+        }
+        let mut deleted = log.nothing_deleted(options.now_ms);
+        for segment in gone.iter().rev() {
+            log.delete_files(segment.base_offset(), segment.files(), &mut deleted)?;
+        }
+        // Nobody reads them yet.
+        deleted.remove()?;
+        log.load_producers(states, options, &mut report)?;
+        let jitter_ms = log.roll_jitter_ms();
+        log.active.activate(&log.folder, options.now_ms, jitter_ms)?;
+        log.active.set_roll_jitter_ms(jitter_ms);
+        log.set_high_watermark(options.high_watermark);
+        for repair in &report.repairs {
+            tracing::warn!(partition = %log.partition, "repaired after a clean stop: {repair}");
+        }
+        Ok((log, report))
+    }
+
+    /// Takes over the producers that recovery ended with, else builds them from the newest snapshot and what follows it.
+    fn load_producers(
+        &mut self,
+        recovered: Option<ProducerStates>,
+        options: &LoadOptions,
+        report: &mut LoadReport,
+    ) -> Result<(), OpenError> {
+        self.remove_stray_snapshots()?;
+        let end = self.log_end_offset;
+        if let Some(mut states) = recovered.filter(|states| states.end_offset() == end) {
+            let newest = self.snapshots.last().copied();
+            states.set_snapshot_offset(newest.unwrap_or(self.log_start_offset));
+            let any = states.count() > 0;
+            self.producers.replace(states);
+            if any {
+                // The next start need not replay what this one did.
+                self.take_snapshot()?;
+            }
+            return Ok(());
+        }
+        if options.clean && end > self.log_start_offset && self.snapshots.last() != Some(&end) {
+            report
+                .repairs
+                .push(format!("the producer snapshot at offset {end} is missing"));
+        }
+        Ok(self.rebuild_producers(options.now_ms, options.producer_expiration_ms)?)
+    }
+
+    /// Removes snapshots that belong to no segment, except the newest one at or behind the last base, which a clean stop
+    /// leaves; and those above the log's end.
+    fn remove_stray_snapshots(&mut self) -> Result<(), LogIoError> {
+        let last_base = self.active.base_offset();
+        let end = self.log_end_offset;
+        let newest = self.snapshots.iter().copied().rfind(|offset| *offset <= end);
+        let bases: Vec<Offset> = self.base_offsets().collect();
+        let (keep, stray): (Vec<Offset>, Vec<Offset>) = self.snapshots.iter().partition(|offset| {
+            let is_newest = Some(**offset) == newest && **offset >= last_base;
+            **offset <= end && (is_newest || bases.binary_search(offset).is_ok())
+        });
+        for offset in stray {
+            self.folder
+                .remove(&self.folder.path_of(offset, FileKind::Snapshot))?;
+        }
+        self.snapshots = keep;
+        Ok(())
+    }
+}
+
+/// Where a log begins and ends.
+struct Loaded {
+    log_start_offset: Offset,
+    log_end_offset: Offset,
+}
+
+impl Loaded {
+    /// Where the log has no segment, or ends below its checkpointed start (its files were removed by hand), one segment
+    /// is made at the start.
+    fn new(
+        recovery: &mut Recovery<'_>,
+        segments: &mut Vec<Segment>,
+        next_offset: Offset,
+        options: &LoadOptions,
+    ) -> Result<Self, OpenError> {
+        let folder = recovery.folder;
+        let start = options.log_start_offset;
+        if next_offset < start && !segments.is_empty() {
+            tracing::warn!(
+                folder = %folder.path().display(),
+                "the log ends at {next_offset}, below its start offset {start}: it begins anew there"
+            );
+            for segment in segments.drain(..).rev() {
+                folder.forget(segment.files());
+                for kind in FileKind::SEGMENT {
+                    folder.remove(&folder.path_of(segment.base_offset(), kind))?;
+                }
+            }
+            for snapshot in std::mem::take(&mut recovery.snapshots) {
+                folder.remove(&folder.path_of(snapshot, FileKind::Snapshot))?;
+            }
+            recovery.epochs_changed |= recovery.epochs.clear();
+            recovery.states = None;
+        }
+        if segments.is_empty() {
+            segments.push(create_segment(folder, &options.config, start, options.now_ms, 0)?);
+            return Ok(Self {
+                log_start_offset: start,
+                log_end_offset: start,
+            });
+        }
+        let first_base = segments.first().map_or(start, Segment::base_offset);
+        Ok(Self {
+            log_start_offset: start.max(first_base),
+            log_end_offset: next_offset,
+        })
+    }
+}
+
+/// The segments, and which of them cannot be used as they are, with the reason.
+type Damaged = Vec<Option<Damage>>;
+
+/// What is wrong with a segment.
+enum Damage {
+    /// It is to be read through, and all of its indexes built anew: why.
+    Segment(String),
+    /// It has no transaction index, and holds abort markers.
+    Transactions,
+}
+
+fn open_segments(folder: &Folder, listing: &Listing) -> Result<(Vec<Segment>, Damaged), OpenError> {
+    let mut segments = Vec::with_capacity(listing.logs.len());
+    let mut damaged = Vec::with_capacity(listing.logs.len());
+    for (base, size) in &listing.logs {
+        let mut damage = missing_index(listing, *base).map(|why| Damage::Segment(why.to_owned()));
+        let mut segment = Segment::on_disk(folder, *base, *size, TransactionIndex::empty());
+        if listing.transaction_indexes.contains(base) {
+            let file = folder.file(segment.files(), *base, FileKind::TransactionIndex)?;
+            match TransactionIndex::open(&file, *base) {
+                Ok(transactions) => segment.set_transactions(transactions),
+                Err(TransactionIndexError::Io(error)) => {
+                    return Err(folder
+                        .failed("read", *base, FileKind::TransactionIndex, &error)
+                        .into());
+                }
+                Err(corrupt @ TransactionIndexError::Corrupt { .. }) => {
+                    let why = format!("its transaction index is damaged: {corrupt}");
+                    damage = Some(Damage::Segment(why));
+                }
+            }
+        }
+        segments.push(segment);
+        damaged.push(damage);
+    }
+    Ok((segments, damaged))
+}
+
+/// After a clean stop: the end of the last segment, and transaction indexes that should be there.
+fn find_damage(
+    recovery: &mut Recovery<'_>,
+    listing: &Listing,
+    segments: &[Segment],
+    damaged: &mut Damaged,
+) -> Result<(), OpenError> {
+    let folder = recovery.folder;
+    if let (Some(last), Some(damage)) = (segments.last(), damaged.last_mut())
+        && damage.is_none()
+        && let Err(why) = check_tail(folder, last)?
+    {
+        *damage = Some(Damage::Segment(why));
+    }
+    let transactional =
+        segments.iter().any(|segment| !segment.transactions().is_empty()) || knows_transactions(recovery)?;
+    if !transactional {
+        return Ok(());
+    }
+    for (segment, damage) in segments.iter().zip(damaged.iter_mut()) {
+        let base = segment.base_offset();
+        if damage.is_some() || segment.size() == 0 || listing.transaction_indexes.contains(&base) {
+            continue;
+        }
+        if has_abort_marker(folder, segment)? {
+            *damage = Some(Damage::Transactions);
+        } else {
+            // An empty one, so that the next start need not look again.
+            folder.new_file(segment.files(), base, FileKind::TransactionIndex)?;
+        }
+    }
+    Ok(())
+}
+
+/// True when the newest snapshot knows a producer that has written a transaction.
+fn knows_transactions(recovery: &mut Recovery<'_>) -> Result<bool, OpenError> {
+    let options = recovery.options;
+    let newest = newest_snapshot(
+        recovery.folder,
+        &mut recovery.snapshots,
+        Offset(i64::MAX),
+        options.now_ms,
+        i64::MAX,
+    )?;
+    Ok(newest.is_some_and(|states| {
+        states.producers().any(|(_, producer)| {
+            producer.coordinator_epoch() >= 0 || producer.transaction_first_offset().is_some()
+        })
+    }))
+}
+
+struct Recovered {
+    next_offset: Offset,
+    /// Segments behind damage, which go.
+    gone: Vec<Segment>,
+}
+
+/// Recovers what is damaged, and after an unclean stop everything from the recovery point on. Behind damage found after
+/// an unclean stop nothing is kept.
+fn recover(
+    recovery: &mut Recovery<'_>,
+    segments: &mut Vec<Segment>,
+    damaged: &Damaged,
+) -> Result<Recovered, OpenError> {
+    let clean = recovery.options.clean;
+    let first_unflushed = if clean {
+        usize::MAX
+    } else {
+        floor(segments, recovery.options.recovery_point)
+    };
+    let mut next_offset = None;
+    let mut gone = Vec::new();
+    for number in 0..segments.len() {
+        let unflushed = number >= first_unflushed;
+        let damage = damaged.get(number).and_then(Option::as_ref);
+        if !unflushed && damage.is_none() {
+            continue;
+        }
+        if let (false, Some(Damage::Transactions)) = (unflushed, damage) {
+            recovery.rebuild_transactions(segments, number)?;
+            continue;
+        }
+        let is_last = number + 1 == segments.len();
+        let Some(recovered) = recovery.recover(segments, number, unflushed || is_last)? else {
+            break;
+        };
+        next_offset = is_last.then_some(recovered.next_offset);
+        if let (false, Some(Damage::Segment(why))) = (unflushed, damage) {
+            let base = segments.get(number).map_or(Offset::ZERO, Segment::base_offset);
+            if recovered.damaged_bytes > 0 && !is_last {
+                tracing::error!(
+                    folder = %recovery.folder.path().display(),
+                    "segment {base} is damaged in its middle; what follows the damage cannot be read"
+                );
+            }
+            let what = format!("segment {base} was read through: {why}");
+            recovery.report.repairs.push(what);
+        }
+        if unflushed && recovered.damaged_bytes > 0 {
+            gone = segments.split_off(number + 1);
+            next_offset = Some(recovered.next_offset);
+            break;
+        }
+        if let Some(next) = segments.get(number + 1).map(Segment::base_offset) {
+            recovery.snapshot_at(next)?;
+            if let Some(segment) = segments.get_mut(number) {
+                segment.deactivate(recovery.folder)?;
+            }
+        }
+    }
+    let next_offset = match (next_offset, segments.last()) {
+        (Some(next_offset), _) => next_offset,
+        (None, Some(last)) => last.next_offset(recovery.folder)?,
+        (None, None) => Offset::ZERO,
+    };
+    Ok(Recovered { next_offset, gone })
+}
+
+/// The number of the segment that holds `offset`, or the first.
+fn floor(segments: &[Segment], offset: Offset) -> usize {
+    segments
+        .partition_point(|segment| segment.base_offset() <= offset)
+        .saturating_sub(1)
+}
+
+/// The base of the first segment that may lack something on disk.
+fn recovery_floor(segments: &[Segment], damaged: &Damaged, options: &LoadOptions, end: Offset) -> Offset {
+    let last = segments.len().saturating_sub(1);
+    let unflushed = if options.clean {
+        last
+    } else {
+        floor(segments, options.recovery_point)
+    };
+    let is_damaged = |damage: &Option<Damage>| matches!(damage, Some(Damage::Segment(_)));
+    let first_damaged = damaged.iter().position(is_damaged).unwrap_or(last);
+    segments
+        .get(unflushed.min(first_damaged))
+        .map_or(end, Segment::base_offset)
+}
+
+fn read_topic_id(folder: &Folder, listing: &Listing) -> Result<Option<TopicId>, OpenError> {
+    match partition_metadata::read(folder.disk(), folder.path()) {
+        Ok(topic_id) => Ok(topic_id),
+        Err(PartitionMetadataError::Malformed(reason)) => {
+            // A power cut may have come before the first append: then there is nothing that it could be mixed up with.
+            if listing.logs.values().all(|size| *size == 0) {
+                tracing::warn!(folder = %folder.path().display(), "partition.metadata is written anew: {reason}");
+                return Ok(None);
+            }
+            Err(OpenError::PartitionMetadata {
+                folder: folder.path().to_owned(),
+                reason: reason.to_owned(),
+            })
+        }
+        Err(PartitionMetadataError::Io(error)) => {
+            Err(folder.volume().failed("read", folder.path(), &error).into())
+        }
+    }
+}
+
+/// The leader epochs in the file, and whether it is damaged.
+fn read_epochs(folder: &Folder) -> Result<(LeaderEpochs, bool), OpenError> {
+    let path = folder.path().join(LEADER_EPOCH_CHECKPOINT);
+    match folder.disk().read(&path, MAX_EPOCH_FILE_BYTES) {
+        Ok(bytes) => match LeaderEpochs::parse(&bytes) {
+            Ok(epochs) => Ok((epochs, false)),
+            Err(error) => {
+                tracing::warn!("{} is built anew: {error}", path.display());
+                Ok((LeaderEpochs::new(), true))
+            }
+        },
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok((LeaderEpochs::new(), false)),
+        Err(error) => Err(folder.volume().failed("read", &path, &error).into()),
+    }
+}
+
+/// Builds the leader epochs from the batches, where the file is missing or damaged. A log of v0 or v1 has none, and its
+/// first batch shows that.
+fn rebuild_epochs(recovery: &mut Recovery<'_>, segments: &[Segment]) -> Result<(), OpenError> {
+    let folder = recovery.folder;
+    recovery.epochs_changed |= recovery.epochs.clear();
+    for segment in segments.iter().filter(|segment| segment.size() > 0) {
+        let mut legacy = false;
+        let visited = segment.visit_from(folder, segment.base_offset(), |found| {
+            legacy = found.header.magic < 2 || found.header.partition_leader_epoch == LeaderEpoch::NONE;
+            if legacy {
+                return std::ops::ControlFlow::Break(());
+            }
+            recovery.note_epoch(&found);
+            std::ops::ControlFlow::Continue(())
+        });
+        match visited {
+            Err(crate::storage::segment::SegmentError::Io(error)) => return Err(error.into()),
+            // What is readable has been seen.
+            Err(crate::storage::segment::SegmentError::Corrupt { .. }) => return Ok(()),
+            Ok(()) if legacy => return Ok(()),
+            Ok(()) => {}
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,138 @@
+//! Truncation: a follower gives up what the leader does not have (Kafka: `UnifiedLog.truncateTo`,
+//! `truncateFullyAndStartAt`).
+//!
+//! The recovery point goes down with it, and must be checkpointed before anything is appended behind it: otherwise a
+//! crash could leave new records below an old recovery point, unchecked.
+
+use super::roll::create_segment;
+use super::{DeletedFiles, FlushWork, Log};
+use crate::base::ids::Offset;
+use crate::storage::segment::SegmentError;
+use crate::storage::volume::LogIoError;
+
+/// What a truncation did.
+#[must_use = "the recovery points of the directory are to be checkpointed before the next append"]
+pub struct Truncated {
+    /// Something was removed: the recovery points must be checkpointed before the next append.
+    pub changed: bool,
+    /// The files of whole segments that went.
+    pub files: DeletedFiles,
+    /// What is to be synced, so that nothing of what went comes back.
+    pub flush: Option<FlushWork>,
+}
+
+impl Log {
+    /// Removes all records at and above `offset`, and the whole batch that holds it. The log then ends at `offset`.
+    pub fn truncate_to(
+        &mut self,
+        offset: Offset,
+        now_ms: i64,
+        producer_expiration_ms: i64,
+    ) -> Result<Truncated, SegmentError> {
+        self.check_online()?;
+        let mut truncated = Truncated {
+            changed: false,
+            files: self.nothing_deleted(now_ms),
+            flush: None,
+        };
+        if offset >= self.log_end_offset {
+            // An epoch that started at the end, without a record, may be another one's on the leader.
+            if self.epochs.truncate_from_end(self.log_end_offset) {
+                self.unsynced.epochs_changed();
+            }
+            return Ok(truncated);
+        }
+        let offset = offset.max(Offset::ZERO);
+        if offset < self.first_base_offset() {
+            return Ok(self.truncate_fully_and_start_at(offset, now_ms)?);
+        }
+        tracing::info!(
+            partition = %self.partition,
+            "the log is truncated from offset {} to {offset}",
+            self.log_end_offset
+        );
+        // What can be found unreadable is looked at first, while nothing has changed.
+        let number = self.floor_segment(offset).unwrap_or(0);
+        let jitter_ms = self.roll_jitter_ms();
+        if let Some(cut) = self.inactive.get_mut(number) {
+            cut.activate(&self.folder, now_ms, jitter_ms)?;
+            cut.find(&self.folder, offset)?;
+        } else {
+            self.active.find(&self.folder, offset)?;
+        }
+        truncated.changed = true;
+        self.truncations = self.truncations.wrapping_add(1);
+        self.recovery_point = self.recovery_point.min(offset);
+        // The segment that is cut becomes the active one; those behind it go.
+        let mut behind = self
+            .inactive
+            .split_off(number.min(self.inactive.len()))
+            .into_iter();
+        if let Some(cut) = behind.next() {
+            let last = std::mem::replace(&mut self.active, cut);
+            for segment in behind.chain([last]).rev() {
+                self.delete_files(segment.base_offset(), segment.files(), &mut truncated.files)?;
+            }
+        }
+        self.active.truncate(&self.folder, offset, now_ms)?;
+        self.complete_below = self.complete_below.min(self.active.base_offset());
+        self.log_end_offset = offset;
+        if self.epochs.truncate_from_end(offset) {
+            self.unsynced.epochs_changed();
+        }
+        self.log_start_offset = self.log_start_offset.min(offset);
+        let above: Vec<Offset> = self.snapshots.iter().copied().filter(|at| *at > offset).collect();
+        for snapshot in above {
+            self.delete_snapshot(snapshot, &mut truncated.files)?;
+        }
+        self.high_watermark = self.high_watermark.min(offset);
+        self.rebuild_producers(now_ms, producer_expiration_ms)?;
+        self.unsynced.folder_changed();
+        truncated.flush = self.plan_flush(self.recovery_point);
+        Ok(truncated)
+    }
+
+    /// Removes everything; the log then begins and ends at `offset`.
+    pub fn truncate_fully_and_start_at(
+        &mut self,
+        offset: Offset,
+        now_ms: i64,
+    ) -> Result<Truncated, LogIoError> {
+        self.check_online()?;
+        tracing::info!(
+            partition = %self.partition,
+            "all records are removed, the log starts anew at offset {offset}"
+        );
+        let mut truncated = Truncated {
+            changed: true,
+            files: self.nothing_deleted(now_ms),
+            flush: None,
+        };
+        self.truncations = self.truncations.wrapping_add(1);
+        self.recovery_point = self.recovery_point.min(offset);
+        // The one in use goes last: whenever this is interrupted, a start finds a log without a gap.
+        for segment in std::mem::take(&mut self.inactive).iter().rev() {
+            self.delete_files(segment.base_offset(), segment.files(), &mut truncated.files)?;
+        }
+        let (base, files) = (self.active.base_offset(), self.active.files());
+        self.delete_files(base, files, &mut truncated.files)?;
+        let jitter_ms = self.roll_jitter_ms();
+        self.active = create_segment(&self.folder, &self.config, offset, now_ms, jitter_ms)?;
+        for snapshot in std::mem::take(&mut self.snapshots) {
+            self.snapshots.push(snapshot);
+            self.delete_snapshot(snapshot, &mut truncated.files)?;
+        }
+        if self.epochs.clear() {
+            self.unsynced.epochs_changed();
+        }
+        self.producers.truncate_fully(offset);
+        self.complete_below = offset;
+        self.log_start_offset = offset;
+        self.log_end_offset = offset;
+        self.high_watermark = offset;
+        self.recovery_point = offset;
+        self.unsynced.folder_changed();
+        truncated.flush = self.plan_flush(offset);
+        Ok(truncated)
+    }
+}

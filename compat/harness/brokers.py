@@ -195,11 +195,12 @@ class Kafka(Broker):
             ZooKeeper.shared = ZooKeeper(scratch("zookeeper"))
         super().__init__(folder, properties, log_dirs)
         self.killed_at = 0
+        self.root = f"/{os.path.basename(self.folder)}-{self.port}"
 
     def command(self):
         path = self.write_properties(
             {
-                "zookeeper.connect": f"127.0.0.1:{ZooKeeper.shared.port}/{os.path.basename(self.folder)}-{self.port}",
+                "zookeeper.connect": f"127.0.0.1:{ZooKeeper.shared.port}{self.root}",
                 "zookeeper.session.timeout.ms": 3000,
                 "offsets.topic.replication.factor": 1,
                 "transaction.state.log.replication.factor": 1,

@@ -3,6 +3,7 @@
 pub mod checkpoint;
 pub mod clean_shutdown;
 pub mod descriptors;
+pub mod directory;
 pub mod file_names;
 pub mod folder;
 pub mod index;

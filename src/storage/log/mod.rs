@@ -25,7 +25,7 @@ mod watermarks;
 #[cfg(test)]
 mod golden_test;
 #[cfg(test)]
-mod testing;
+pub(in crate::storage) mod testing;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -248,8 +248,22 @@ impl Log {
         }
     }
 
+    /// Its folder was renamed to `path`: it is about to be deleted, or moved.
+    pub fn folder_moved(&mut self, path: std::path::PathBuf) {
+        self.folder.moved(path);
+    }
+
     /// Fails when the volume is offline.
     fn check_online(&self) -> Result<(), LogIoError> {
         self.volume().check()
+    }
+}
+
+impl Drop for Log {
+    /// Its descriptors go with it, rather than when others push them out of the cache.
+    fn drop(&mut self) {
+        for segment in self.inactive.iter().chain([&self.active]) {
+            self.folder.forget(segment.files());
+        }
     }
 }

@@ -1,0 +1,271 @@
+//! One entry of `log.dirs`: its lock, whose it is, the logs in it, and the marker of a clean stop
+//! (Kafka: `LogManager`).
+//!
+//! Invariant: while a [`LogDirectory`] lives, no other broker, Kafka's included, uses the directory. The marker of the
+//! last clean stop is gone before a log is opened, and a new one is written only when all of them are closed. Called by
+//! broker.rs at the start and the stop; in between the logs are on their own.
+
+mod load;
+
+#[cfg(test)]
+mod directory_test;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::checkpoint::{self, CheckpointError, Offsets};
+use super::clean_shutdown;
+use super::descriptors::Descriptors;
+use super::file_names::{
+    CLEANER_CHECKPOINT, HIGH_WATERMARK_CHECKPOINT, LOCK, LOG_START_OFFSET_CHECKPOINT, MalformedFolderName,
+    RECOVERY_POINT_CHECKPOINT,
+};
+use super::log::{Log, OpenError};
+use super::meta_properties::{self, MetaProperties, MetaPropertiesError};
+use super::volume::{LogIoError, Volume};
+use crate::base::disk::{Disk, FileLock, Open, Space};
+use crate::base::ids::{Offset, TopicPartition};
+use crate::base::random::Random;
+
+pub use load::{LoadSettings, LoadedDirectory};
+
+/// Why a log directory cannot be used.
+#[derive(Debug)]
+pub enum DirectoryError {
+    /// The disk failed: the directory is offline. A broker with another one goes on.
+    Io(LogIoError),
+    /// Another process has it.
+    Locked(PathBuf),
+    /// `meta.properties` cannot be used.
+    Meta {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        error: MetaPropertiesError,
+    },
+    /// A folder is none of a partition. Kafka would refuse to start on it, too.
+    ForeignFolder {
+        /// The directory.
+        path: PathBuf,
+        /// The folder.
+        folder: MalformedFolderName,
+    },
+    /// Logs that cannot be opened, with the reasons.
+    Logs(Vec<OpenError>),
+}
+
+impl fmt::Display for DirectoryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io(error) => error.fmt(f),
+            Self::Locked(path) => write!(
+                f,
+                "{} is in use by another broker: it holds the lock of {LOCK} in it",
+                path.display()
+            ),
+            Self::Meta { path, error } => write!(f, "meta.properties in {}: {error}", path.display()),
+            Self::ForeignFolder { path, folder } => write!(f, "{}: {folder}", path.display()),
+            Self::Logs(errors) => {
+                write!(f, "{} logs cannot be opened:", errors.len())?;
+                errors.iter().try_for_each(|error| write!(f, " {error};"))
+            }
+        }
+    }
+}
+
+impl std::error::Error for DirectoryError {}
+
+impl From<LogIoError> for DirectoryError {
+    fn from(error: LogIoError) -> Self {
+        Self::Io(error)
+    }
+}
+
+/// A log directory in use.
+pub struct LogDirectory {
+    volume: Arc<Volume>,
+    meta: Option<MetaProperties>,
+    /// Held for as long as the directory is used.
+    lock: FileLock,
+}
+
+impl fmt::Debug for LogDirectory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.volume.fmt(f)
+    }
+}
+
+impl LogDirectory {
+    /// Takes the directory at `path`, which is made when it is missing, and reads whose it is. Nothing else in it is
+    /// touched.
+    pub fn open(
+        path: PathBuf,
+        disk: Disk,
+        descriptors: Arc<Descriptors>,
+        random: Random,
+    ) -> Result<Self, DirectoryError> {
+        let volume = Volume::new(path.clone(), disk.clone(), descriptors, random);
+        let failed = |action, error: &io::Error| DirectoryError::Io(volume.failed(action, &path, error));
+        if !disk.exists(&path) {
+            disk.create_directory(&path)
+                .map_err(|error| failed("make", &error))?;
+            if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+                let synced = disk.sync_directory(parent);
+                synced.map_err(|error| failed("sync the parent of", &error))?;
+            }
+        }
+        let lock = match disk.lock(&path.join(LOCK)) {
+            Ok(lock) => lock,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                return Err(DirectoryError::Locked(path));
+            }
+            Err(error) => return Err(failed("lock", &error)),
+        };
+        let meta = match meta_properties::read(&disk, &path) {
+            Ok(meta) => meta,
+            Err(MetaPropertiesError::Io(error)) => return Err(failed("read meta.properties of", &error)),
+            Err(error) => return Err(DirectoryError::Meta { path, error }),
+        };
+        Ok(Self { volume, meta, lock })
+    }
+
+    /// The disk, and whether it works.
+    pub fn volume(&self) -> &Arc<Volume> {
+        &self.volume
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        self.volume.path()
+    }
+
+    /// Whose it is; `None` for a new one.
+    pub fn meta(&self) -> Option<&MetaProperties> {
+        self.meta.as_ref()
+    }
+
+    /// Says whose it is, durably, if that is news.
+    pub fn write_meta(&mut self, properties: MetaProperties, now_ms: i64) -> Result<(), LogIoError> {
+        self.volume.check()?;
+        if self.meta.as_ref() == Some(&properties) {
+            return Ok(());
+        }
+        match meta_properties::write(self.volume.disk(), self.path(), &properties, now_ms) {
+            Ok(_) => {
+                self.meta = Some(properties);
+                Ok(())
+            }
+            Err(error) => {
+                let error = match error {
+                    MetaPropertiesError::Io(error) => error,
+                    other => io::Error::new(io::ErrorKind::InvalidData, other.to_string()),
+                };
+                Err(self
+                    .volume
+                    .failed("write meta.properties of", self.path(), &error))
+            }
+        }
+    }
+
+    /// The size of its file system.
+    pub fn space(&self) -> Result<Space, LogIoError> {
+        self.volume.check()?;
+        let space = self.volume.disk().space(self.path());
+        space.map_err(|error| self.volume.failed("look at", self.path(), &error))
+    }
+
+    /// Says that the stop was clean, durably. Only to be called when all logs are closed, what [`Log::close`] gave is
+    /// synced, and the checkpoints are written. Nothing is written when the directory is offline.
+    pub fn mark_clean(&self) -> Result<(), LogIoError> {
+        self.volume.check()?;
+        let written = clean_shutdown::write(self.volume.disk(), self.path());
+        written.map_err(|error| {
+            self.volume
+                .failed("write the marker of a clean stop in", self.path(), &error)
+        })
+    }
+
+    /// Gives the directory up: the lock file goes, as in Kafka.
+    pub fn release(self) {
+        if let Err(error) = self.volume.disk().remove_file(&self.path().join(LOCK)) {
+            tracing::warn!("the lock file in {} stays: {error}", self.path().display());
+        }
+        drop(self.lock);
+    }
+
+    /// Reads a checkpoint. One that cannot be read counts as empty, which is safe for each of them: more is recovered,
+    /// or the start of a log lies lower (Kafka does so for recovery points and log starts).
+    fn read_checkpoint(&self, name: &str) -> Result<Offsets, LogIoError> {
+        let path = self.path().join(name);
+        match checkpoint::read_offsets(self.volume.disk(), &path) {
+            Ok(offsets) => Ok(offsets),
+            Err(CheckpointError::Io(error)) => Err(self.volume.failed("read", &path, &error)),
+            Err(error) => {
+                tracing::warn!("{} counts as empty: {error}", path.display());
+                Ok(Offsets::new())
+            }
+        }
+    }
+
+    /// Makes the checkpoints that are missing, empty, as Kafka does.
+    fn make_checkpoints(&self) -> Result<(), LogIoError> {
+        for name in [
+            RECOVERY_POINT_CHECKPOINT,
+            LOG_START_OFFSET_CHECKPOINT,
+            HIGH_WATERMARK_CHECKPOINT,
+            CLEANER_CHECKPOINT,
+        ] {
+            let path = self.path().join(name);
+            let made = self.volume.disk().open(&path, Open::Create);
+            made.map_err(|error| self.volume.failed("make", &path, &error))?;
+        }
+        Ok(())
+    }
+}
+
+/// The recovery points of logs of one directory, as they go into `recovery-point-offset-checkpoint`: every log, 0
+/// included.
+pub fn recovery_points<'a>(logs: impl IntoIterator<Item = &'a Log>) -> Offsets {
+    logs.into_iter()
+        .map(|log| (log.partition().clone(), log.recovery_point()))
+        .collect()
+}
+
+/// The log starts as they go into `log-start-offset-checkpoint`: only those above the first segment's base.
+pub fn log_starts<'a>(logs: impl IntoIterator<Item = &'a Log>) -> Offsets {
+    logs.into_iter()
+        .filter(|log| log.log_start_offset() > log.first_base_offset())
+        .map(|log| (log.partition().clone(), log.log_start_offset()))
+        .collect()
+}
+
+/// The high watermarks as they go into `replication-offset-checkpoint`.
+pub fn high_watermarks<'a>(logs: impl IntoIterator<Item = &'a Log>) -> Offsets {
+    logs.into_iter()
+        .map(|log| (log.partition().clone(), log.high_watermark()))
+        .collect()
+}
+
+/// Partitions with a log in more than one directory, and the folders: the start must not go on.
+pub fn duplicates<'a>(logs: impl IntoIterator<Item = &'a Log>) -> Vec<(TopicPartition, Vec<PathBuf>)> {
+    let mut folders: BTreeMap<&TopicPartition, Vec<PathBuf>> = BTreeMap::new();
+    for log in logs {
+        folders
+            .entry(log.partition())
+            .or_default()
+            .push(log.path().to_owned());
+    }
+    folders
+        .into_iter()
+        .filter(|(_, folders)| folders.len() > 1)
+        .map(|(partition, folders)| (partition.clone(), folders))
+        .collect()
+}
+
+/// The entry of a partition in a checkpoint, 0 when there is none.
+fn entry(offsets: &Offsets, partition: &TopicPartition) -> Offset {
+    offsets.get(partition).copied().unwrap_or(Offset::ZERO)
+}

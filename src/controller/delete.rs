@@ -102,12 +102,15 @@ impl Active {
         if self.context.deleting.is_empty() {
             return Ok(());
         }
-        let partitions: Vec<TopicPartition> = self
-            .context
-            .all_partitions()
-            .into_iter()
-            .filter(|partition| self.context.deleting.contains(&partition.topic))
-            .collect();
+        let mut partitions = Vec::new();
+        for name in &self.context.deleting {
+            let numbers = self
+                .context
+                .topic(name)
+                .into_iter()
+                .flat_map(|topic| topic.partitions.keys());
+            partitions.extend(numbers.map(|number| TopicPartition::new(Arc::clone(name), *number)));
+        }
         self.update_metadata(&partitions).await;
         let kept = self.stop_replicas(&partitions).await;
         let done: Vec<TopicName> = self

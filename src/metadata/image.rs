@@ -279,3 +279,130 @@ impl ClusterImage {
         gone
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::ids::Uuid;
+    use crate::metadata::Cluster;
+    use crate::metadata::control::UpdateMetadataTopic;
+
+    const ME: BrokerId = BrokerId(1);
+
+    fn cluster() -> Cluster {
+        Cluster::new("cluster", ME, BrokerConfig::from_pairs(&[]).unwrap())
+    }
+
+    fn state(leader: i32) -> PartitionMetadata {
+        PartitionMetadata::State(Arc::new(PartitionImage {
+            controller_epoch: ControllerEpoch(1),
+            leader: Some(BrokerId(leader)),
+            leader_epoch: LeaderEpoch(0),
+            partition_epoch: 0,
+            replicas: vec![BrokerId(leader)],
+            isr: vec![BrokerId(leader)],
+            offline_replicas: Vec::new(),
+        }))
+    }
+
+    type Topic<'a> = (&'a str, u8, Vec<(i32, PartitionMetadata)>);
+
+    fn update(topics: Vec<Topic<'_>>) -> UpdateMetadata {
+        let broker = BrokerImage {
+            id: ME,
+            epoch: BrokerEpoch(5),
+            endpoints: Vec::new(),
+            rack: None,
+        };
+        UpdateMetadata {
+            controller: ME,
+            controller_epoch: ControllerEpoch(1),
+            broker_epoch: BrokerEpoch(5),
+            live_brokers: vec![Arc::new(broker)],
+            topics: topics
+                .into_iter()
+                .map(|(name, id, partitions)| UpdateMetadataTopic {
+                    name: name.into(),
+                    id: Uuid([id; 16]),
+                    partitions,
+                })
+                .collect(),
+        }
+    }
+
+    #[test]
+    fn partitions_that_are_not_named_stay_and_deleted_ones_go() {
+        let cluster = cluster();
+        cluster.update(&update(vec![
+            ("a", 1, vec![(0, state(1)), (1, state(2))]),
+            ("b", 2, vec![(0, state(1))]),
+        ]));
+        let gone = cluster.update(&update(vec![("a", 1, vec![(1, PartitionMetadata::Deleted)])]));
+        assert_eq!(gone, [TopicPartition::new("a", 1)]);
+        let image = cluster.get();
+        assert_eq!(image.partition("a", 0).unwrap().leader, Some(ME));
+        assert!(image.partition("a", 1).is_none());
+        assert!(image.partition("b", 0).is_some());
+        cluster.update(&update(vec![("a", 1, vec![(0, PartitionMetadata::Deleted)])]));
+        let image = cluster.get();
+        assert!(image.topic("a").is_none() && image.topic_by_id(Uuid([1; 16])).is_none());
+        assert_eq!(image.topic_by_id(Uuid([2; 16])).unwrap().name, "b".into());
+    }
+
+    #[test]
+    fn a_topic_made_anew_is_not_found_by_its_old_id() {
+        let cluster = cluster();
+        cluster.update(&update(vec![("a", 1, vec![(0, state(1))])]));
+        cluster.update(&update(vec![("a", 9, vec![(0, state(1))])]));
+        let image = cluster.get();
+        assert!(image.topic_by_id(Uuid([1; 16])).is_none());
+        assert!(image.topic_by_id(Uuid([9; 16])).is_some());
+    }
+
+    #[test]
+    fn what_did_not_change_is_shared_with_the_image_before() {
+        let cluster = cluster();
+        cluster.update(&update(vec![
+            ("a", 1, vec![(0, state(1)), (1, state(1))]),
+            ("b", 2, vec![(0, state(1))]),
+        ]));
+        let before = cluster.get();
+        let mut images = cluster.subscribe();
+        images.borrow_and_update();
+        cluster.update(&update(vec![("a", 1, vec![(0, state(2))])]));
+        assert!(images.has_changed().unwrap());
+        let after = cluster.get();
+        assert!(Arc::ptr_eq(before.topic("b").unwrap(), after.topic("b").unwrap()));
+        assert!(Arc::ptr_eq(
+            before.partition("a", 1).unwrap(),
+            after.partition("a", 1).unwrap()
+        ));
+        assert_eq!(before.partition("a", 0).unwrap().leader, Some(ME));
+        assert_eq!(after.partition("a", 0).unwrap().leader, Some(BrokerId(2)));
+        assert!(after.generation > before.generation);
+    }
+
+    #[test]
+    fn a_bad_value_in_the_store_is_left_out_and_keeps_nothing_else_from_working() {
+        let cluster = cluster();
+        let configs = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
+            let own = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+            pairs.iter().map(own).collect()
+        };
+        cluster.change(|image| {
+            let bad = configs(&[("retention.ms", "soon"), ("segment.ms", "7"), ("no.such", "1")]);
+            assert!(image.set_topic_configs(&"a".into(), bad.clone()));
+            assert!(!image.set_topic_configs(&"a".into(), bad));
+            let broker = configs(&[
+                ("log.retention.ms", "9"),
+                ("broker.id", "x"),
+                ("num.partitions", "no"),
+            ]);
+            assert!(image.set_broker_configs(broker, OrdMap::new()));
+        });
+        let image = cluster.get();
+        let config = image.log_config("a");
+        assert_eq!((config.segment_ms, config.retention_ms), (7, 9));
+        assert_eq!(image.log_config("b").retention_ms, 9);
+    }
+}

@@ -13,7 +13,7 @@ use crate::base::disk::{Disk, Open};
 use crate::base::ids::Uuid;
 use crate::base::random::Random;
 use crate::store::tree::Tree;
-use crate::store::{CreateKind, Operation, Store, StoreError};
+use crate::store::{CreateKind, Operation, Session, Store, StoreError};
 
 const STALL: Duration = Duration::from_secs(10);
 
@@ -191,6 +191,7 @@ async fn a_failing_copy_is_left_out_and_written_anew_at_the_next_start() {
     assert_eq!(put(&store, 3).await, Err(StoreError::Failed));
     assert_eq!(put(&store, 4).await, Err(StoreError::Failed));
     assert_eq!(store.get("/n1").await, Err(StoreError::Failed));
+    assert!(matches!(*store.session().borrow(), Session::Expired(_)));
     memory.heal();
     let disk = Disk::memory(power_cut(&memory, &["/a", "/b"], || false));
     let store = open(&disk, &["/a", "/b"]).await.unwrap();

@@ -43,12 +43,14 @@ struct Shared {
 }
 
 impl Shared {
-    fn end_watches(&mut self) {
+    /// Nothing works from now on; who waits for changes learns of it.
+    fn fail(&mut self) {
+        self.failed = true;
         self.watches = Watches::default();
     }
 }
 
-/// A store in the log directories. Clones share it.
+/// A store in the log directories. Clones share it. When its last copy fails its session expires, for good.
 #[derive(Clone)]
 pub struct EmbeddedStore {
     shared: Arc<Mutex<Shared>>,
@@ -92,9 +94,11 @@ impl EmbeddedStore {
         }));
         // Not bounded: the few rooms that change the store wait for their answers.
         let (requests, receiver) = mpsc::unbounded_channel();
+        let over = watch::Sender::new(Session::Connected(session));
         let writer = Writer {
             shared: Arc::clone(&shared),
             session,
+            over: over.clone(),
             tree,
             owed,
             copies,
@@ -104,18 +108,16 @@ impl EmbeddedStore {
         Ok(Self {
             shared,
             requests,
-            session: watch::Sender::new(Session::Connected(session)),
+            session: over,
         })
     }
 
-    /// Closes the files, after what was asked before. The store fails from then on.
+    /// Closes the files, after what was asked before. The store fails, and its session is over, from then on.
     pub async fn close(&self) {
         let (sender, receiver) = oneshot::channel();
         if self.requests.send(Request::Close(sender)).is_ok() {
             let _ = receiver.await;
         }
-        self.session
-            .send_modify(|session| *session = Session::Expired(session.id()));
     }
 
     fn lock(&self) -> Result<MutexGuard<'_, Shared>, StoreError> {

@@ -7,14 +7,14 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::Shared;
 use super::copy::{Copy, CopyError};
 use crate::base::clock::{self, Instant};
 use crate::base::task::Pool;
 use crate::store::tree::{Author, Records, Tree};
-use crate::store::{ChangeKind, MultiError, Operation, Outcome, SessionId, StoreError};
+use crate::store::{ChangeKind, MultiError, Operation, Outcome, Session, SessionId, StoreError};
 
 /// About how many bytes of changes go into one transaction.
 const BATCH_BYTES: usize = 4 << 20;
@@ -50,6 +50,8 @@ pub(super) fn begin<T: Send + 'static>(
 pub(super) struct Writer {
     pub(super) shared: Arc<Mutex<Shared>>,
     pub(super) session: SessionId,
+    /// Tells when the session is over: with the store.
+    pub(super) over: watch::Sender<Session>,
     /// The tree with all changes, those under way included.
     pub(super) tree: Tree,
     /// What the next commit must contain beside the changes in it.
@@ -99,8 +101,8 @@ impl Writer {
                 break;
             }
         }
-        self.lock().failed = true;
-        self.lock().end_watches();
+        self.lock().fail();
+        self.over.send_replace(Session::Expired(self.session));
         for Kept { copy, pool } in std::mem::take(&mut self.copies) {
             // redb writes its allocator's state when the file is closed, which makes the next start faster.
             let _ = begin(&pool, move || drop(copy)).await;

@@ -1,5 +1,25 @@
 //! L4: the partitions of this broker: leadership, append and fetch, waiting requests, fetch sessions.
+//!
+//! [`replicas::Replicas`] holds them all and is what the rooms above use.
 
+pub mod answers;
+mod append;
+pub mod background;
+mod control;
+pub mod deletion;
+pub mod directories;
+pub mod fetch;
 pub mod fetch_session;
 pub mod leadership;
+pub mod offsets;
+pub mod partition;
+mod read;
+pub mod replicas;
+pub mod stall;
+pub mod upkeep;
 pub mod waiting;
+
+#[cfg(test)]
+mod replicas_test;
+#[cfg(test)]
+pub mod testing;

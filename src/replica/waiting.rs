@@ -142,6 +142,11 @@ impl Waiter {
 pub struct Wakes(Vec<Arc<Parked>>);
 
 impl Wakes {
+    /// One request.
+    pub fn of(parked: &Arc<Parked>) -> Self {
+        Self(vec![Arc::clone(parked)])
+    }
+
     /// Wakes them. Not to be called under a lock.
     pub fn dispatch(self) {
         for parked in self.0 {

@@ -1,0 +1,333 @@
+//! What is done from time to time: checkpoints, retention, flushes, expiry of producers, removal of deleted files, and
+//! the look at directories that fail or stall.
+//!
+//! Invariant: no task or timer a partition; each job goes through a directory's partitions on that directory's pool,
+//! one directory not waiting for another. Kafka: the scheduled tasks of `LogManager` and `ReplicaManager`.
+
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use crate::base::clock::{self, Instant};
+use crate::base::ids::{Offset, TopicPartition};
+use crate::base::shutdown::Shutdown;
+use crate::base::task;
+use crate::storage::checkpoint::Offsets;
+use crate::storage::file_names::{
+    HIGH_WATERMARK_CHECKPOINT, LOG_START_OFFSET_CHECKPOINT, RECOVERY_POINT_CHECKPOINT,
+};
+use crate::storage::log::DeletedFiles;
+use crate::storage::volume::LogIoError;
+
+use super::directories::HostDirectory;
+use super::partition::{Partition, State};
+use super::replicas::Replicas;
+
+/// How often deleted files are looked at for whether their time has come.
+const GRAVEYARD_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Called when a log directory went offline: with the directory, and whether it was the last one.
+pub type OnDirectoryFailure = Arc<dyn Fn(&HostDirectory, bool) + Send + Sync>;
+
+/// Files and folders that were renamed to be removed later.
+pub struct Buried {
+    directory: Arc<HostDirectory>,
+    what: Corpse,
+    due_ms: i64,
+}
+
+enum Corpse {
+    Files(DeletedFiles),
+    Folder(PathBuf),
+}
+
+impl Buried {
+    pub(super) fn files(directory: Arc<HostDirectory>, files: DeletedFiles) -> Self {
+        let due_ms = files.due_ms;
+        Self {
+            directory,
+            what: Corpse::Files(files),
+            due_ms,
+        }
+    }
+
+    pub(super) fn folder(directory: Arc<HostDirectory>, path: PathBuf, due_ms: i64) -> Self {
+        Self {
+            directory,
+            what: Corpse::Folder(path),
+            due_ms,
+        }
+    }
+
+    fn remove(self) {
+        let result = match self.what {
+            Corpse::Files(files) => files.remove(),
+            Corpse::Folder(path) => {
+                let volume = self.directory.volume();
+                match volume.disk().remove_directory(&path) {
+                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                        Err(volume.failed("remove", &path, &error))
+                    }
+                    _ => Ok(()),
+                }
+            }
+        };
+        if let Err(error) = result {
+            tracing::warn!(%error, "deleted files stay until the next start");
+        }
+    }
+}
+
+fn interval_ms(milliseconds: i64) -> Duration {
+    Duration::from_millis(u64::try_from(milliseconds).unwrap_or(0).max(1))
+}
+
+impl Replicas {
+    /// Starts the jobs on the current runtime; they end with `shutdown`.
+    pub fn start_background(self: &Arc<Self>, shutdown: &Shutdown, on_failure: OnDirectoryFailure) {
+        let image = self.cluster().get();
+        let config = &image.broker_config;
+        let initial = interval_ms(config.log_initial_task_delay_ms);
+        let high_watermarks = interval_ms(config.replica_high_watermark_checkpoint_interval_ms);
+        self.every(
+            shutdown,
+            high_watermarks,
+            high_watermarks,
+            |replicas, directory| {
+                replicas.checkpoint_high_watermarks(directory);
+            },
+        );
+        let recovery_points = interval_ms(config.log_flush_offset_checkpoint_interval_ms.into());
+        self.every(shutdown, initial, recovery_points, |replicas, directory| {
+            replicas.checkpoint_recovery_points(directory);
+        });
+        let log_starts = interval_ms(config.log_flush_start_offset_checkpoint_interval_ms.into());
+        self.every(shutdown, initial, log_starts, |replicas, directory| {
+            replicas.checkpoint_log_starts(directory);
+        });
+        let retention = interval_ms(config.log_retention_check_interval_ms);
+        self.every(shutdown, initial, retention, |replicas, directory| {
+            for partition in replicas.all_in(directory) {
+                if !partition.is_compacted() {
+                    replicas.retain_one(&partition, clock::now_ms());
+                }
+            }
+        });
+        let flush = interval_ms(config.log_flush_scheduler_interval_ms);
+        self.every(shutdown, initial.max(flush), flush, |replicas, directory| {
+            for partition in replicas.all_in(directory) {
+                partition.flush_if_due(clock::now_ms());
+            }
+        });
+        let expiry = interval_ms(config.producer_id_expiration_check_interval_ms.into());
+        self.every(shutdown, expiry, expiry, |replicas, directory| {
+            let expiration_ms = replicas
+                .cluster()
+                .get()
+                .broker_config
+                .producer_id_expiration_ms
+                .into();
+            for partition in replicas.all_in(directory) {
+                partition.expire_producers(clock::now_ms(), expiration_ms);
+            }
+        });
+        self.every(
+            shutdown,
+            GRAVEYARD_INTERVAL,
+            GRAVEYARD_INTERVAL,
+            |replicas, directory| {
+                replicas.empty_graveyard(directory, clock::now_ms());
+            },
+        );
+        for directory in self.directories() {
+            self.watch_for_failure(shutdown, directory, &on_failure);
+            watch_for_stall(shutdown, directory, interval_ms(config.log_dir_stall_ms));
+        }
+    }
+
+    /// Does a job for each directory that works, again and again. A directory whose last run is not over is left out.
+    fn every(
+        self: &Arc<Self>,
+        shutdown: &Shutdown,
+        first: Duration,
+        interval: Duration,
+        job: impl Fn(&Replicas, &Arc<HostDirectory>) + Copy + Send + Sync + 'static,
+    ) {
+        for directory in self.directories() {
+            let directory = Arc::clone(directory);
+            let replicas = Arc::clone(self);
+            let shutdown = shutdown.clone();
+            task::spawn(async move {
+                let mut wait = first;
+                loop {
+                    if clock::timeout(wait, shutdown.wait()).await.is_some() || directory.is_offline() {
+                        return;
+                    }
+                    wait = interval;
+                    let pool = directory.pool().clone();
+                    let (replicas, directory) = (Arc::clone(&replicas), Arc::clone(&directory));
+                    let _ = pool.run(move || job(&replicas, &directory)).await;
+                }
+            });
+        }
+    }
+
+    /// When the directory goes offline: wakes everybody who waits in it, and tells who has to know.
+    fn watch_for_failure(
+        self: &Arc<Self>,
+        shutdown: &Shutdown,
+        directory: &Arc<HostDirectory>,
+        on_failure: &OnDirectoryFailure,
+    ) {
+        let replicas = Arc::clone(self);
+        let directory = Arc::clone(directory);
+        let on_failure = Arc::clone(on_failure);
+        let shutdown = shutdown.clone();
+        task::spawn(async move {
+            let mut offline = directory.volume().offline();
+            tokio::select! {
+                () = shutdown.wait() => return,
+                gone = offline.wait_for(|offline| *offline) => if gone.is_err() { return },
+            }
+            let last = replicas.directories().iter().all(|one| one.is_offline());
+            let partitions = replicas.all_in(&directory);
+            tracing::error!(
+                directory = %directory.path().display(),
+                partitions = partitions.len(),
+                last,
+                "log directory is offline; its partitions are not served"
+            );
+            for partition in partitions {
+                partition.wake_all_somehow();
+            }
+            on_failure(&directory, last);
+        });
+    }
+
+    /// Writes how far the partitions are replicated. Blocks.
+    pub fn checkpoint_high_watermarks(&self, directory: &Arc<HostDirectory>) {
+        self.checkpoint(directory, HIGH_WATERMARK_CHECKPOINT, |state| {
+            Some(state.log.high_watermark())
+        });
+    }
+
+    /// Writes up to where the logs are durable. Blocks.
+    pub fn checkpoint_recovery_points(&self, directory: &Arc<HostDirectory>) {
+        self.checkpoint(directory, RECOVERY_POINT_CHECKPOINT, |state| {
+            Some(state.log.recovery_point())
+        });
+    }
+
+    /// Writes the log start offsets that the segments do not tell. Blocks.
+    pub fn checkpoint_log_starts(&self, directory: &Arc<HostDirectory>) {
+        self.checkpoint(directory, LOG_START_OFFSET_CHECKPOINT, |state| {
+            let start = state.log.log_start_offset();
+            (start > state.log.first_base_offset()).then_some(start)
+        });
+    }
+
+    fn checkpoint(
+        &self,
+        directory: &Arc<HostDirectory>,
+        name: &'static str,
+        offset_of: impl Fn(&State) -> Option<Offset>,
+    ) {
+        let mut offsets = Offsets::new();
+        for partition in self.all_in(directory) {
+            if let Some(offset) = offset_of(&partition.lock_blocking()) {
+                offsets.insert(TopicPartition::clone(partition.name()), offset);
+            }
+        }
+        // A failure has taken the directory offline and was told then.
+        let _ = directory.write_checkpoint(name, offsets);
+    }
+
+    /// Deletes the segments of one partition that are no longer kept. Blocks.
+    pub fn retain_one(&self, partition: &Arc<Partition>, now_ms: i64) {
+        // A failure has taken the directory offline and was told then.
+        if let Ok((files, flush)) = partition.retain(now_ms) {
+            if !files.is_empty() {
+                self.bury(Buried::files(Arc::clone(partition.directory()), files));
+            }
+            if let Some(flush) = flush {
+                partition.start_flush(flush);
+            }
+        }
+    }
+
+    pub(super) fn bury(&self, buried: Buried) {
+        self.graveyard
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(buried);
+    }
+
+    /// Removes the deleted files of a directory whose time has come. Blocks.
+    pub fn empty_graveyard(&self, directory: &Arc<HostDirectory>, now_ms: i64) {
+        let due: Vec<Buried> = {
+            let mut graveyard = self.graveyard.lock().unwrap_or_else(PoisonError::into_inner);
+            let is_due =
+                |buried: &mut Buried| buried.due_ms <= now_ms && Arc::ptr_eq(&buried.directory, directory);
+            graveyard.extract_if(.., is_due).collect()
+        };
+        for buried in due {
+            buried.remove();
+        }
+    }
+
+    /// Ends cleanly: completes and syncs all logs of each directory that works, side by side, and writes its
+    /// checkpoints. Yields the directories in which all went well: they may be marked as cleanly stopped.
+    pub async fn close(self: &Arc<Self>) -> Vec<Arc<HostDirectory>> {
+        let mut running = Vec::new();
+        for directory in self.directories() {
+            if directory.is_offline() {
+                continue;
+            }
+            let (replicas, directory) = (Arc::clone(self), Arc::clone(directory));
+            running.push(task::spawn(async move {
+                let pool = directory.pool().clone();
+                let closing = Arc::clone(&directory);
+                let closed = pool.run(move || replicas.close_directory(&closing)).await;
+                matches!(closed, Ok(Ok(()))).then_some(directory)
+            }));
+        }
+        let mut clean = Vec::new();
+        for task in running {
+            clean.extend(task.await.ok().flatten());
+        }
+        clean
+    }
+
+    fn close_directory(&self, directory: &Arc<HostDirectory>) -> Result<(), LogIoError> {
+        for partition in self.all_in(directory) {
+            partition.close(clock::now_ms())?;
+        }
+        self.checkpoint_recovery_points(directory);
+        self.checkpoint_log_starts(directory);
+        self.checkpoint_high_watermarks(directory);
+        directory.volume().check()
+    }
+}
+
+fn watch_for_stall(shutdown: &Shutdown, directory: &Arc<HostDirectory>, stall: Duration) {
+    let directory = Arc::clone(directory);
+    let shutdown = shutdown.clone();
+    // Found at the latest after the whole time: three quarters of silence, and an eighth until the next look.
+    let (silence, interval) = (stall * 3 / 4, stall / 8);
+    task::spawn(async move {
+        let mut look = directory.watch().look(Instant::now());
+        while clock::timeout(interval, shutdown.wait()).await.is_none() {
+            match directory.watch().look_again(&mut look, Instant::now(), silence) {
+                Some(true) => tracing::error!(
+                    directory = %directory.path().display(),
+                    "calls to the log directory do not return; its partitions answer errors until they do"
+                ),
+                Some(false) => tracing::warn!(
+                    directory = %directory.path().display(),
+                    "calls to the log directory return again"
+                ),
+                None => {}
+            }
+        }
+    });
+}

@@ -1,0 +1,170 @@
+//! The log directories as their partitions see them: where they are, whether they work, and the pool for slow work.
+//!
+//! Invariant: a directory that went offline stays offline, and nothing in it is appended, read or acknowledged again
+//! (Kafka: `LogDirFailureHandler`, `ReplicaManager.handleLogDirFailure`).
+
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::base::disk::Space;
+use crate::base::error_code::ErrorCode;
+use crate::base::ids::TopicPartition;
+use crate::base::task::Pool;
+use crate::storage::checkpoint::{self, Offsets};
+use crate::storage::volume::{LogIoError, Volume};
+
+use super::replicas::Replicas;
+use super::stall::StallWatch;
+
+/// One entry of `log.dirs` with what its partitions share.
+pub struct HostDirectory {
+    volume: Arc<Volume>,
+    pool: Pool,
+    watch: StallWatch,
+    /// How many partitions lie in it.
+    partitions: AtomicUsize,
+    /// What each checkpoint holds, as it was last written.
+    written: Mutex<Vec<(&'static str, Offsets)>>,
+}
+
+impl HostDirectory {
+    /// The directory of `volume`, whose slow work is done on `pool`.
+    pub fn new(volume: Arc<Volume>, pool: Pool) -> Arc<Self> {
+        Arc::new(Self {
+            volume,
+            pool,
+            watch: StallWatch::default(),
+            partitions: AtomicUsize::new(0),
+            written: Mutex::default(),
+        })
+    }
+
+    /// The volume.
+    pub fn volume(&self) -> &Arc<Volume> {
+        &self.volume
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        self.volume.path()
+    }
+
+    /// For work that may wait for the disk.
+    pub fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    /// Counts the calls into it.
+    pub fn watch(&self) -> &StallWatch {
+        &self.watch
+    }
+
+    /// True once it failed.
+    #[inline]
+    pub fn is_offline(&self) -> bool {
+        self.volume.failure().is_some()
+    }
+
+    pub(super) fn partitions(&self) -> usize {
+        self.partitions.load(Ordering::Acquire)
+    }
+
+    pub(super) fn partition_came(&self) {
+        self.partitions.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub(super) fn partition_went(&self) {
+        self.partitions.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Writes a checkpoint, unless it holds just that already. Blocks.
+    ///
+    /// # Errors
+    /// The disk's; the directory is offline then.
+    pub(super) fn write_checkpoint(&self, name: &'static str, offsets: Offsets) -> Result<(), LogIoError> {
+        self.volume.check()?;
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = written.iter().position(|(known, _)| *known == name);
+        let same = at
+            .and_then(|at| written.get(at))
+            .is_some_and(|(_, before)| *before == offsets);
+        if same {
+            return Ok(());
+        }
+        let path = self.path().join(name);
+        checkpoint::write_offsets(self.volume.disk(), &path, &offsets)
+            .map_err(|error| self.volume.failed("write", &path, &error))?;
+        match at.and_then(|at| written.get_mut(at)) {
+            Some(known) => known.1 = offsets,
+            None => written.push((name, offsets)),
+        }
+        Ok(())
+    }
+}
+
+/// A log in the description of a directory.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LogDescription {
+    /// Whose log it is.
+    pub partition: TopicPartition,
+    /// Bytes of its segments.
+    pub size_bytes: u64,
+    /// How far its log end is behind its high watermark; −1 when that is not known.
+    pub offset_lag: i64,
+}
+
+/// What DescribeLogDirs tells of a directory.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DirectoryDescription {
+    /// KAFKA_STORAGE_ERROR once it is offline; nothing else is told then.
+    pub error: ErrorCode,
+    /// Its absolute path.
+    pub path: String,
+    /// The size of its file system, where that can be told.
+    pub space: Option<Space>,
+    /// Its logs, by topic and partition.
+    pub logs: Vec<LogDescription>,
+}
+
+impl Replicas {
+    /// Looks at each log directory on its pool.
+    pub async fn describe_directories(&self) -> Vec<DirectoryDescription> {
+        let all = self.all();
+        let mut described = Vec::new();
+        for directory in self.directories() {
+            let path = directory.path().to_string_lossy().into_owned();
+            let offline = |path| DirectoryDescription {
+                error: ErrorCode::KafkaStorageError,
+                path,
+                space: None,
+                logs: Vec::new(),
+            };
+            if directory.is_offline() || directory.watch().is_stalled() {
+                described.push(offline(path));
+                continue;
+            }
+            let here: Vec<_> = all
+                .iter()
+                .filter(|partition| Arc::ptr_eq(partition.directory(), directory))
+                .map(Arc::clone)
+                .collect();
+            let volume = Arc::clone(directory.volume());
+            let look = move || {
+                let space = volume.disk().space(volume.path()).ok();
+                let logs = here.iter().filter_map(|partition| partition.describe()).collect();
+                (space, logs)
+            };
+            described.push(match directory.pool().run(look).await {
+                Ok((space, logs)) => DirectoryDescription {
+                    error: ErrorCode::None,
+                    path,
+                    space,
+                    logs,
+                },
+                Err(_) => offline(path),
+            });
+        }
+        described
+    }
+}

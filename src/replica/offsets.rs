@@ -1,0 +1,181 @@
+//! Looking up offsets: ListOffsets, OffsetForLeaderEpoch (Kafka's `Partition.fetchOffsetForTimestamp` and its kin).
+//!
+//! What memory knows is answered at once. A look-up by time reads indexes and records, and is done on the pool of the
+//! log directory.
+
+use crate::base::clock;
+use crate::base::error_code::ErrorCode;
+use crate::base::ids::{LeaderEpoch, Offset};
+use crate::base::task::PoolClosed;
+use crate::storage::log::{self, TimestampError};
+
+use super::answers::FoundOffset;
+use super::partition::Partition;
+use super::replicas::Replicas;
+use super::waiting::Bound;
+
+/// The timestamp that stands for the log's end.
+pub const LATEST: i64 = -1;
+/// The timestamp that stands for the log's start.
+pub const EARLIEST: i64 = -2;
+/// The timestamp that stands for the record with the largest one.
+pub const MAX_TIMESTAMP: i64 = -3;
+/// The timestamp that stands for the start of what is kept locally.
+pub const EARLIEST_LOCAL: i64 = -4;
+
+/// What ListOffsets asks of one partition.
+#[derive(Clone, Copy, Debug)]
+pub struct OffsetQuery {
+    /// A time in milliseconds, or one of the special timestamps.
+    pub timestamp_ms: i64,
+    /// What counts as the end.
+    pub bound: Bound,
+    /// True for clients, which are told nothing while a new leader's high watermark is behind.
+    pub is_client: bool,
+    /// The leader epoch that the client knows, −1 for none.
+    pub current_leader_epoch: i32,
+    /// True when only the leader may answer.
+    pub leader_only: bool,
+}
+
+/// True for timestamps that are looked up in memory.
+pub const fn is_quick(timestamp_ms: i64) -> bool {
+    timestamp_ms < 0 && timestamp_ms != MAX_TIMESTAMP
+}
+
+impl Replicas {
+    /// The offset that a query asks for; [`FoundOffset::NONE`] when there is none.
+    ///
+    /// # Errors
+    /// The code for the client.
+    pub async fn find_offset(
+        &self,
+        topic: &str,
+        partition: i32,
+        query: OffsetQuery,
+    ) -> Result<FoundOffset, ErrorCode> {
+        let found = self.find(topic, partition)?;
+        if is_quick(query.timestamp_ms) {
+            return found.find_offset(&query);
+        }
+        let pool = found.pool().clone();
+        pool.run(move || found.find_offset(&query))
+            .await
+            .unwrap_or_else(|PoolClosed| Err(ErrorCode::UnknownServerError))
+    }
+
+    /// Base offsets of segments that were written before a time, the newest first (ListOffsets v0).
+    ///
+    /// # Errors
+    /// The code for the client.
+    pub async fn segment_offsets(
+        &self,
+        topic: &str,
+        partition: i32,
+        timestamp_ms: i64,
+        count: usize,
+        is_consumer: bool,
+        leader_only: bool,
+    ) -> Result<Vec<i64>, ErrorCode> {
+        let found = self.find(topic, partition)?;
+        let pool = found.pool().clone();
+        pool.run(move || found.segment_offsets(timestamp_ms, count, is_consumer, leader_only))
+            .await
+            .unwrap_or_else(|PoolClosed| Err(ErrorCode::UnknownServerError))
+    }
+
+    /// Epoch and end offset for a leader epoch, (−1, −1) when it is not known (`Partition.lastOffsetForLeaderEpoch`).
+    ///
+    /// # Errors
+    /// The code for the client.
+    pub fn end_offset_for_epoch(
+        &self,
+        topic: &str,
+        partition: i32,
+        current_leader_epoch: i32,
+        leader_epoch: i32,
+    ) -> Result<(i32, i64), ErrorCode> {
+        let found = self.find(topic, partition)?;
+        let locked = found.lock()?;
+        locked.state.leadership.check(current_leader_epoch, true)?;
+        let end = locked.state.log.end_offset_for(LeaderEpoch(leader_epoch));
+        Ok(end.map_or((-1, -1), |end| (end.epoch.get(), end.end_offset.get())))
+    }
+}
+
+impl Partition {
+    fn find_offset(&self, query: &OffsetQuery) -> Result<FoundOffset, ErrorCode> {
+        let mut locked = self.lock()?;
+        let state = &mut *locked.state;
+        state
+            .leadership
+            .check(query.current_leader_epoch, query.leader_only)?;
+        let progress = state.progress();
+        let is_unknown = query.is_client && state.leadership.lags_behind_epoch(progress.high_watermark);
+        match query.timestamp_ms {
+            LATEST if is_unknown => Err(ErrorCode::OffsetNotAvailable),
+            LATEST => Ok(FoundOffset {
+                offset: progress.of(query.bound).get(),
+                timestamp_ms: -1,
+                leader_epoch: state.leadership.leader_epoch().get(),
+            }),
+            EARLIEST | EARLIEST_LOCAL => Ok(told(state.log.earliest())),
+            timestamp_ms => {
+                let found = if timestamp_ms == MAX_TIMESTAMP {
+                    state.log.offset_of_max_timestamp()
+                } else if timestamp_ms >= 0 {
+                    state.log.offset_for_timestamp(timestamp_ms)
+                } else {
+                    Ok(None)
+                };
+                let found = found.map_err(|error| refusal(&error))?;
+                match found.filter(|found| found.offset < progress.of(query.bound)) {
+                    Some(found) => Ok(told(found)),
+                    None if is_unknown => Err(ErrorCode::OffsetNotAvailable),
+                    None => Ok(FoundOffset::NONE),
+                }
+            }
+        }
+    }
+
+    fn segment_offsets(
+        &self,
+        timestamp_ms: i64,
+        count: usize,
+        is_consumer: bool,
+        leader_only: bool,
+    ) -> Result<Vec<i64>, ErrorCode> {
+        let locked = self.lock()?;
+        let state = &*locked.state;
+        state.leadership.check(-1, leader_only)?;
+        let offsets = state
+            .log
+            .legacy_offsets_before(timestamp_ms, count, clock::now_ms())
+            .map_err(|_| ErrorCode::KafkaStorageError)?;
+        let mut offsets: Vec<i64> = offsets.into_iter().map(Offset::get).collect();
+        let high_watermark = state.log.high_watermark().get();
+        if is_consumer && offsets.iter().any(|offset| *offset > high_watermark) {
+            let first = offsets.iter().position(|offset| *offset <= high_watermark);
+            offsets.drain(..first.unwrap_or(offsets.len()));
+            offsets.insert(0, high_watermark);
+        }
+        Ok(offsets)
+    }
+}
+
+fn told(found: log::FoundOffset) -> FoundOffset {
+    FoundOffset {
+        offset: found.offset.get(),
+        timestamp_ms: found.timestamp_ms,
+        leader_epoch: found.leader_epoch.map_or(-1, LeaderEpoch::get),
+    }
+}
+
+fn refusal(error: &TimestampError) -> ErrorCode {
+    tracing::warn!(%error, "looking up an offset by time failed");
+    match error {
+        TimestampError::Io(_) => ErrorCode::KafkaStorageError,
+        TimestampError::Corrupt(_) => ErrorCode::CorruptMessage,
+        TimestampError::Records { reason, .. } => reason.code(),
+    }
+}

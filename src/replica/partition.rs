@@ -1,0 +1,432 @@
+//! One partition on this broker: its log and its leadership behind one lock (Kafka's `Partition`).
+//!
+//! Invariant: the high watermark is advanced under the lock that the append or the follower's fetch took, so that it,
+//! the log end and those who wait never disagree. Under the lock nothing else is called: what is to be done after a
+//! change, such as waking, syncing, deleting, is returned. Made and found through `Replicas`.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::base::clock;
+use crate::base::error_code::ErrorCode;
+use crate::base::ids::{BrokerId, LeaderEpoch, Offset, TopicId, TopicPartition};
+use crate::base::task::Pool;
+use crate::config::LogConfig;
+use crate::storage::log::{AppendError, FlushWork, Log};
+use crate::storage::producer_state::{Origin, Verification};
+
+use super::answers::{AppendAnswer, PendingAck, PendingFlush, RecordError};
+use super::directories::HostDirectory;
+use super::leadership::{Applied, LeaderAndIsr, Leadership};
+use super::stall::Call;
+use super::waiting::{Parked, Progress, Waiters, Wakes, Wants};
+
+/// A partition that this broker has a replica of.
+pub struct Partition {
+    name: TopicPartition,
+    directory: Arc<HostDirectory>,
+    state: Mutex<State>,
+}
+
+/// What the lock protects.
+pub(super) struct State {
+    pub(super) leadership: Leadership,
+    pub(super) log: Log,
+    pub(super) waiters: Waiters,
+    appended_bytes: u64,
+    /// Set when the replica was stopped: the log is somebody else's to delete.
+    stopped: bool,
+}
+
+/// The lock, and the mark that a call into the directory is under way.
+pub(super) struct Locked<'a> {
+    pub(super) state: MutexGuard<'a, State>,
+    _call: Call<'a>,
+}
+
+impl State {
+    /// Where the partition stands.
+    pub(super) fn progress(&self) -> Progress {
+        Progress {
+            log_end: self.log.log_end_offset(),
+            high_watermark: self.log.high_watermark(),
+            last_stable: self.log.last_stable_offset(),
+            log_start: self.leadership.low_watermark(self.log.log_start_offset()),
+            appended_bytes: self.appended_bytes,
+        }
+    }
+
+    /// Advances the high watermark as far as the replicas allow, and finds out who is to be woken.
+    pub(super) fn settle(&mut self) -> Wakes {
+        let min_insync_replicas = self.log.config().min_insync_replicas;
+        let log_end = self.log.log_end_offset();
+        if let Some(allowed) = self.leadership.high_watermark(log_end, min_insync_replicas) {
+            self.log.raise_high_watermark(allowed);
+        }
+        if self.waiters.is_empty() {
+            return Wakes::default();
+        }
+        let progress = self.progress();
+        self.waiters.advance(&progress)
+    }
+}
+
+impl Partition {
+    /// A partition around its log; nothing is decided about its leadership yet.
+    pub(super) fn new(me: BrokerId, directory: Arc<HostDirectory>, log: Log) -> Self {
+        Self {
+            name: log.partition().clone(),
+            directory,
+            state: Mutex::new(State {
+                leadership: Leadership::new(me),
+                log,
+                waiters: Waiters::default(),
+                appended_bytes: 0,
+                stopped: false,
+            }),
+        }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &TopicPartition {
+        &self.name
+    }
+
+    /// The log directory it lies in.
+    pub(super) fn directory(&self) -> &Arc<HostDirectory> {
+        &self.directory
+    }
+
+    /// Where work on its files that may take long is done.
+    pub fn pool(&self) -> &Pool {
+        self.directory.pool()
+    }
+
+    /// Takes the lock for a request, on a thread that serves connections: not while the directory is offline or its
+    /// calls do not return.
+    ///
+    /// # Errors
+    /// KAFKA_STORAGE_ERROR; UNKNOWN_TOPIC_OR_PARTITION when the replica was stopped meanwhile.
+    pub(super) fn lock(&self) -> Result<Locked<'_>, ErrorCode> {
+        const SPINS: u32 = 64;
+        const PAUSE: Duration = Duration::from_micros(50);
+        let mut tries = 0;
+        loop {
+            if self.directory.is_offline() || self.directory.watch().is_stalled() {
+                return Err(ErrorCode::KafkaStorageError);
+            }
+            match self.state.try_lock() {
+                Ok(state) => return self.locked(state),
+                Err(TryLockError::Poisoned(poisoned)) => return self.locked(poisoned.into_inner()),
+                Err(TryLockError::WouldBlock) => {
+                    // The holder may hang in a write: waiting ends when the directory is found to stall.
+                    tries += 1;
+                    if tries < SPINS {
+                        std::thread::yield_now();
+                    } else {
+                        std::thread::park_timeout(PAUSE);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes the lock for a request, on a thread of the directory's pool: waits as long as it takes.
+    fn lock_on_pool(&self) -> Result<Locked<'_>, ErrorCode> {
+        let state = self.lock_blocking();
+        if self.directory.is_offline() {
+            return Err(ErrorCode::KafkaStorageError);
+        }
+        self.locked(state)
+    }
+
+    fn locked<'a>(&'a self, state: MutexGuard<'a, State>) -> Result<Locked<'a>, ErrorCode> {
+        if state.stopped {
+            return Err(ErrorCode::UnknownTopicOrPartition);
+        }
+        Ok(Locked {
+            state,
+            _call: self.directory.watch().begin(),
+        })
+    }
+
+    /// Takes the lock for upkeep, however long it takes. Only for threads that may block.
+    pub(super) fn lock_blocking(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The topic's id, if the log has one.
+    pub fn topic_id(&self) -> Option<TopicId> {
+        self.lock_blocking().log.topic_id()
+    }
+
+    /// The log's configuration; Kafka's defaults while the directory does not answer.
+    pub fn config(&self) -> Arc<LogConfig> {
+        match self.lock() {
+            Ok(locked) => Arc::clone(locked.state.log.config()),
+            Err(_) => Arc::default(),
+        }
+    }
+
+    /// Takes over a changed configuration, at once or when the lock can be had.
+    pub fn set_config(self: &Arc<Self>, config: Arc<LogConfig>) {
+        let set = |state: &mut State, config| {
+            state.log.set_config(config);
+            state.settle()
+        };
+        let wakes = match self.lock() {
+            Ok(mut locked) => set(&mut locked.state, config),
+            Err(_) => {
+                let partition = Arc::clone(self);
+                self.pool()
+                    .start_work(move || set(&mut partition.lock_blocking(), config).dispatch());
+                return;
+            }
+        };
+        wakes.dispatch();
+    }
+
+    /// The leader and its epoch, as far as this replica knows.
+    pub fn leader(&self) -> Option<(BrokerId, LeaderEpoch)> {
+        let locked = self.lock().ok()?;
+        let decided = locked.state.leadership.decided();
+        (decided.leader_epoch.get() >= 0).then_some((decided.leader, decided.leader_epoch))
+    }
+
+    /// Where the partition stands.
+    ///
+    /// # Errors
+    /// As for every request: KAFKA_STORAGE_ERROR, UNKNOWN_TOPIC_OR_PARTITION.
+    pub fn progress(&self) -> Result<Progress, ErrorCode> {
+        Ok(self.lock()?.state.progress())
+    }
+
+    /// Takes a decision of the controller (`Partition.makeLeader`, `makeFollower`). Everybody who waits is woken when
+    /// role or epoch changed.
+    ///
+    /// # Errors
+    /// KAFKA_STORAGE_ERROR; STALE_CONTROLLER_EPOCH for a decision that is older than what is known.
+    pub fn apply(&self, decision: LeaderAndIsr) -> Result<Wakes, ErrorCode> {
+        let mut locked = self.lock()?;
+        let state = &mut *locked.state;
+        let log_end = state.log.log_end_offset();
+        match state.leadership.apply(decision, log_end) {
+            Applied::Stale => Err(ErrorCode::StaleControllerEpoch),
+            Applied::SameEpoch => Ok(state.settle()),
+            Applied::NewEpoch { .. } => {
+                if state.leadership.is_leader() {
+                    let epoch = state.leadership.leader_epoch();
+                    state.log.assign_epoch(epoch);
+                }
+                let mut wakes = state.waiters.wake_all();
+                wakes.merge(state.settle());
+                Ok(wakes)
+            }
+        }
+    }
+
+    /// Appends what a producer or a coordinator sent (`Partition.appendRecordsToLeader`). `None` while the calls into
+    /// the directory do not return: then [`append_on_pool`](Self::append_on_pool) may wait for them.
+    pub(super) fn append(
+        self: &Arc<Self>,
+        records: &Bytes,
+        acks: i16,
+        origin: Origin,
+        now_ms: i64,
+    ) -> Option<(AppendAnswer, Wakes)> {
+        match self.lock() {
+            Ok(locked) => Some(self.append_locked(locked, records, acks, origin, now_ms)),
+            Err(_) if self.directory.watch().is_stalled() && !self.directory.is_offline() => None,
+            Err(error) => Some((AppendAnswer::failed(error), Wakes::default())),
+        }
+    }
+
+    /// As [`append`](Self::append), on a thread that may wait.
+    pub(super) fn append_on_pool(
+        self: &Arc<Self>,
+        records: &Bytes,
+        acks: i16,
+        origin: Origin,
+        now_ms: i64,
+    ) -> (AppendAnswer, Wakes) {
+        match self.lock_on_pool() {
+            Ok(locked) => self.append_locked(locked, records, acks, origin, now_ms),
+            Err(error) => (AppendAnswer::failed(error), Wakes::default()),
+        }
+    }
+
+    fn append_locked(
+        self: &Arc<Self>,
+        mut locked: Locked<'_>,
+        records: &Bytes,
+        acks: i16,
+        origin: Origin,
+        now_ms: i64,
+    ) -> (AppendAnswer, Wakes) {
+        let failed = |error| (AppendAnswer::failed(error), Wakes::default());
+        let state = &mut *locked.state;
+        let min_insync_replicas = state.log.config().min_insync_replicas;
+        let epoch = match state.leadership.check_append(acks, min_insync_replicas) {
+            Ok(epoch) => epoch,
+            Err(error) => return failed(error),
+        };
+        let appended = state
+            .log
+            .append_as_leader(records, epoch, origin, Verification::Disabled, now_ms);
+        let info = match appended {
+            Ok(info) => info,
+            Err(error) => {
+                return (
+                    refusal(&self.name, &error, state.log.log_start_offset()),
+                    Wakes::default(),
+                );
+            }
+        };
+        state.appended_bytes += info.bytes as u64;
+        let wakes = state.settle();
+        let required = info.last_offset.plus(1);
+        let mut answer = AppendAnswer {
+            base_offset: info.first_offset.unwrap_or(Offset::NONE).get(),
+            log_append_time_ms: info.log_append_time_ms,
+            log_start_offset: info.log_start_offset.get(),
+            ..AppendAnswer::failed(ErrorCode::None)
+        };
+        if acks == -1 {
+            let seen = state.progress();
+            if seen.high_watermark >= required {
+                answer.error = state.leadership.acknowledgement(min_insync_replicas);
+            } else {
+                answer.pending = Some(PendingAck {
+                    partition: Arc::clone(self),
+                    required,
+                    seen,
+                });
+            }
+        }
+        drop(locked);
+        if let Some(flush) = info.flush {
+            if info.flush_first {
+                answer.flush = Some(PendingFlush {
+                    partition: Arc::clone(self),
+                    work: flush,
+                });
+            } else {
+                self.start_flush(flush);
+            }
+        }
+        (answer, wakes)
+    }
+
+    /// Syncs on the directory's pool, and does not wait for it.
+    pub(super) fn start_flush(self: &Arc<Self>, work: FlushWork) {
+        let partition = Arc::clone(self);
+        self.pool().start_work(move || {
+            partition.run_flush(work);
+        });
+    }
+
+    /// Syncs, and notes what is durable from then on. Blocks. True when it succeeded.
+    pub(super) fn run_flush(&self, work: FlushWork) -> bool {
+        match work.run() {
+            Ok(flushed) => {
+                self.lock_blocking().log.flushed(flushed, clock::now_ms());
+                true
+            }
+            // The volume is offline now and has said so.
+            Err(_) => false,
+        }
+    }
+
+    /// What a produce with acks=all is told that waits for the high watermark to reach `required`; `None` while it has
+    /// to wait (`Partition.checkEnoughReplicasReachOffset`).
+    pub fn acknowledged(&self, required: Offset) -> Option<ErrorCode> {
+        let locked = match self.lock() {
+            Ok(locked) => locked,
+            Err(error) => return Some(error),
+        };
+        let state = &*locked.state;
+        let reached = state.log.high_watermark() >= required;
+        if reached || !state.leadership.is_leader() {
+            Some(
+                state
+                    .leadership
+                    .acknowledgement(state.log.config().min_insync_replicas),
+            )
+        } else {
+            None
+        }
+    }
+
+    /// Registers a request that has to wait.
+    pub(super) fn wait(&self, parked: &Arc<Parked>, slot: u32, wants: Wants, seen: Progress) -> Wakes {
+        match self.lock() {
+            Ok(mut locked) => {
+                let now = locked.state.progress();
+                locked.state.waiters.register(parked, slot, wants, seen, &now)
+            }
+            Err(_) => Wakes::of(parked),
+        }
+    }
+
+    /// Takes a request out that waits no longer.
+    pub(super) fn leave(&self, parked: &Parked, slot: u32) {
+        // Offline or not: the entry must go. While a write hangs in this partition it stays until the wake-up.
+        if let Ok(mut locked) = self.lock() {
+            locked.state.waiters.remove(parked, slot);
+        }
+    }
+
+    /// Wakes everybody who waits: the partition is gone, or its directory is.
+    pub(super) fn wake_all(&self) -> Wakes {
+        self.lock_blocking().waiters.wake_all()
+    }
+
+    /// Ends the replica: from now on requests find no partition, and those that wait are woken.
+    pub(super) fn stop(&self) -> Wakes {
+        let mut state = self.lock_blocking();
+        state.stopped = true;
+        state.waiters.wake_all()
+    }
+}
+
+/// Kafka's answer to an append that its log refused (`ReplicaManager.appendToLocalLog`).
+fn refusal(name: &TopicPartition, error: &AppendError, log_start_offset: Offset) -> AppendAnswer {
+    let code = match error {
+        AppendError::Io(_) => ErrorCode::KafkaStorageError,
+        AppendError::Invalid(invalid) => invalid.code,
+        AppendError::LargerThanSegment { .. } => ErrorCode::RecordListTooLarge,
+        AppendError::Producer(error) => error.code(),
+        AppendError::Corrupt(_) => ErrorCode::CorruptMessage,
+        AppendError::OffsetsOutOfOrder { .. }
+        | AppendError::UnexpectedOffset { .. }
+        | AppendError::CorruptLog(_) => ErrorCode::UnknownServerError,
+    };
+    let mut answer = AppendAnswer::failed(code);
+    // These are expected and say nothing but their code; the others tell the log start offset too.
+    if matches!(
+        code,
+        ErrorCode::KafkaStorageError
+            | ErrorCode::MessageTooLarge
+            | ErrorCode::RecordListTooLarge
+            | ErrorCode::CorruptMessage
+    ) {
+        tracing::debug!(partition = %name, %error, "append refused");
+        return answer;
+    }
+    tracing::info!(partition = %name, %error, "append refused");
+    answer.log_start_offset = log_start_offset.get();
+    if let AppendError::Invalid(invalid) = error {
+        answer.message = invalid.client_message().map(str::to_owned);
+        answer.record_errors = invalid
+            .record_errors
+            .iter()
+            .map(|one| RecordError {
+                batch_index: one.batch_index,
+                message: one.message.clone(),
+            })
+            .collect();
+    }
+    answer
+}

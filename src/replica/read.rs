@@ -1,0 +1,152 @@
+//! Reading one partition for a fetch (Kafka's `Partition.fetchRecords`).
+//!
+//! Offsets of the answer are those from before the read, under the same lock: an answer never names a high watermark
+//! above which it carries records (KAFKA-9835, KAFKA-9807).
+
+use std::sync::Arc;
+
+use crate::base::error_code::ErrorCode;
+use crate::base::ids::{LeaderEpoch, Offset};
+use crate::storage::log::{self, ReadError};
+
+use super::answers::{AbortedTransaction, DivergingEpoch, FetchParameters, ReadAnswer, ReadRequest};
+use super::fetch_session::FetchPartition;
+use super::partition::{Partition, State};
+use super::waiting::{Bound, Wakes};
+
+impl Partition {
+    /// Reads from the partition, if it may be read by who asks.
+    pub(super) fn read(
+        self: &Arc<Self>,
+        wanted: &FetchPartition,
+        parameters: &FetchParameters,
+        request: &ReadRequest,
+    ) -> (ReadAnswer, Wakes) {
+        let mut locked = match self.lock() {
+            Ok(locked) => locked,
+            Err(error) => return (ReadAnswer::failed(error), Wakes::default()),
+        };
+        let state = &mut *locked.state;
+        match read(state, wanted, parameters, request) {
+            Ok((mut answer, wakes)) => {
+                answer.partition = Some(Arc::clone(self));
+                (answer, wakes)
+            }
+            Err(error) => {
+                let mut answer = ReadAnswer::failed(error);
+                answer.partition = Some(Arc::clone(self));
+                (answer, Wakes::default())
+            }
+        }
+    }
+}
+
+fn read(
+    state: &mut State,
+    wanted: &FetchPartition,
+    parameters: &FetchParameters,
+    request: &ReadRequest,
+) -> Result<(ReadAnswer, Wakes), ErrorCode> {
+    let has_id = !wanted.topic_id.is_zero();
+    if has_id && state.log.topic_id().is_some_and(|id| id != wanted.topic_id) {
+        return Err(ErrorCode::InconsistentTopicId);
+    }
+    state
+        .leadership
+        .check(wanted.current_leader_epoch, parameters.leader_only)?;
+    if let Some(follower) = parameters.follower {
+        state
+            .leadership
+            .check_follower(follower, wanted.current_leader_epoch)?;
+    }
+    let offset = Offset(wanted.fetch_offset);
+    let seen = state.progress();
+    let mut answer = ReadAnswer {
+        high_watermark: seen.high_watermark.get(),
+        last_stable_offset: seen.last_stable.get(),
+        log_start_offset: state.log.log_start_offset().get(),
+        seen,
+        ..ReadAnswer::failed(ErrorCode::None)
+    };
+    if wanted.last_fetched_epoch >= 0
+        && let Some(diverging) = diverging_epoch(state, wanted.last_fetched_epoch, offset)?
+    {
+        answer.diverging_epoch = Some(diverging);
+        return Ok((answer, Wakes::default()));
+    }
+    let bound = match parameters.bound {
+        Bound::LogEnd => log::Bound::LogEnd,
+        Bound::HighWatermark => log::Bound::HighWatermark,
+        Bound::LastStable => log::Bound::LastStableOffset,
+    };
+    let info = state
+        .log
+        .read(&log::ReadRequest {
+            start_offset: offset,
+            max_bytes: u32::try_from(request.max_bytes).unwrap_or(u32::MAX),
+            min_one_batch: request.whole_first_batch,
+            bound,
+        })
+        .map_err(|error| match error {
+            ReadError::OutOfRange { .. } => ErrorCode::OffsetOutOfRange,
+            ReadError::Io(_) => ErrorCode::KafkaStorageError,
+            ReadError::Corrupt(_) => ErrorCode::CorruptMessage,
+        })?;
+    answer.more_behind = is_more_behind(state, info.segment_base_offset, seen.of(parameters.bound));
+    // From v3 on a batch is not cut if it is the first: a client could do nothing with it.
+    if parameters.hard_max_bytes || !info.first_batch_cut {
+        answer.records = info.records;
+    }
+    answer.aborted = info.aborted.map(|aborted| {
+        aborted
+            .into_iter()
+            .map(|one| AbortedTransaction {
+                producer_id: one.producer_id.get(),
+                first_offset: one.first_offset.get(),
+            })
+            .collect()
+    });
+    let wakes = match parameters.follower {
+        Some(follower) if request.note_follower => {
+            let start = Offset(wanted.log_start_offset);
+            let epoch = wanted.current_leader_epoch;
+            state
+                .leadership
+                .follower_fetched(follower, epoch, offset, start)?;
+            state.settle()
+        }
+        _ => Wakes::default(),
+    };
+    Ok((answer, wakes))
+}
+
+/// True when behind the segment that was read there is another one with records below the bound: as one read yields
+/// from one segment only, waiting would not make it longer (`DelayedFetch`, case F).
+fn is_more_behind(state: &State, segment_base_offset: Offset, bound: Offset) -> bool {
+    segment_base_offset < state.log.active_base_offset()
+        && state
+            .log
+            .base_offsets()
+            .find(|base| *base > segment_base_offset)
+            .is_some_and(|next| next < bound)
+}
+
+/// Compares the epoch of the last record that the client has with the leader's epochs (`Partition.readRecords`).
+fn diverging_epoch(
+    state: &State,
+    last_fetched_epoch: i32,
+    offset: Offset,
+) -> Result<Option<DivergingEpoch>, ErrorCode> {
+    let end = state
+        .log
+        .end_offset_for(LeaderEpoch(last_fetched_epoch))
+        .ok_or(ErrorCode::OffsetOutOfRange)?;
+    if offset < state.log.log_start_offset() {
+        return Err(ErrorCode::OffsetOutOfRange);
+    }
+    let diverges = end.epoch.get() < last_fetched_epoch || end.end_offset < offset;
+    Ok(diverges.then_some(DivergingEpoch {
+        epoch: end.epoch.get(),
+        end_offset: end.end_offset.get(),
+    }))
+}

@@ -1,0 +1,202 @@
+//! What a partition's log needs besides requests: retention, flushes, expiry, deletion, the clean stop, descriptions.
+//!
+//! These block, and run on the pool of the log directory.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::base::error_code::ErrorCode;
+use crate::base::ids::{LeaderEpoch, TopicId};
+use crate::storage::file_names::{FolderState, marked_folder};
+use crate::storage::log::{DeletedFiles, FlushWork};
+use crate::storage::volume::LogIoError;
+
+use super::directories::LogDescription;
+use super::partition::Partition;
+use super::replicas::Replicas;
+
+/// A producer that a partition knows (DescribeProducers).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ProducerDescription {
+    /// Its id.
+    pub producer_id: i64,
+    /// Its epoch.
+    pub epoch: i16,
+    /// The last sequence; −1 for none.
+    pub last_sequence: i32,
+    /// The time of its last batch or marker in milliseconds; −1 for none.
+    pub last_timestamp_ms: i64,
+    /// The epoch of the coordinator that last wrote a marker; −1 for none.
+    pub coordinator_epoch: i32,
+    /// Where its open transaction starts; −1 for none.
+    pub transaction_start_offset: i64,
+}
+
+/// What a folder of this broker says of its partition, for the comparison with the store at the start.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HostedLog {
+    /// The partition.
+    pub partition: crate::base::ids::TopicPartition,
+    /// The topic id in `partition.metadata`.
+    pub topic_id: Option<TopicId>,
+    /// The latest leader epoch in its log.
+    pub latest_epoch: Option<LeaderEpoch>,
+    /// Where it lies.
+    pub path: PathBuf,
+}
+
+impl Replicas {
+    /// All logs of this broker, by topic and partition.
+    pub fn hosted(&self) -> Vec<HostedLog> {
+        self.all()
+            .iter()
+            .map(|partition| {
+                let state = partition.lock_blocking();
+                HostedLog {
+                    partition: partition.name().clone(),
+                    topic_id: state.log.topic_id(),
+                    latest_epoch: state.log.latest_epoch(),
+                    path: state.log.path().to_owned(),
+                }
+            })
+            .collect()
+    }
+
+    /// What a partition knows of its producers.
+    ///
+    /// # Errors
+    /// The code for the client.
+    pub fn producers(&self, topic: &str, partition: i32) -> Result<Vec<ProducerDescription>, ErrorCode> {
+        let found = self.find(topic, partition)?;
+        let locked = found.lock()?;
+        let producers = locked.state.log.producers();
+        Ok(producers
+            .map(|(id, entry)| ProducerDescription {
+                producer_id: id.get(),
+                epoch: entry.epoch().get(),
+                last_sequence: entry.last_sequence(),
+                last_timestamp_ms: entry.last_timestamp(),
+                coordinator_epoch: entry.coordinator_epoch(),
+                transaction_start_offset: entry.transaction_first_offset().map_or(-1, |offset| offset.get()),
+            })
+            .collect())
+    }
+}
+
+impl Partition {
+    /// Writes what a new log still lacks on disk, so that the first append does not have to wait for it. Blocks.
+    pub(super) fn finish_creation(self: &Arc<Self>) {
+        let work = self.lock_blocking().log.creation_work();
+        if let Some(work) = work {
+            match work.run() {
+                Ok(created) => self.lock_blocking().log.created(created),
+                Err(error) => {
+                    tracing::error!(partition = %self.name(), %error, "cannot finish a new log");
+                }
+            }
+        }
+    }
+
+    /// Compares the topic's id with the log's, and gives it to a log that has none.
+    ///
+    /// # Errors
+    /// INCONSISTENT_TOPIC_ID, or as for every request.
+    pub(super) fn take_topic_id(&self, id: TopicId) -> Result<(), ErrorCode> {
+        if id.is_zero() {
+            return Ok(());
+        }
+        let mut locked = self.lock()?;
+        match locked.state.log.topic_id() {
+            Some(known) if known != id => Err(ErrorCode::InconsistentTopicId),
+            Some(_) => Ok(()),
+            None => {
+                locked.state.log.set_topic_id(id);
+                Ok(())
+            }
+        }
+    }
+
+    /// For DescribeLogDirs.
+    pub(super) fn describe(&self) -> Option<LogDescription> {
+        let locked = self.lock().ok()?;
+        let log = &locked.state.log;
+        Some(LogDescription {
+            partition: self.name().clone(),
+            size_bytes: log.size_in_bytes(),
+            offset_lag: log.high_watermark().since(log.log_end_offset()).max(0),
+        })
+    }
+
+    /// True when the cleaner, not retention, takes care of the log.
+    pub(super) fn is_compacted(&self) -> bool {
+        self.lock_blocking().log.config().compact
+    }
+
+    /// Takes old segments out of the log.
+    pub(super) fn retain(&self, now_ms: i64) -> Result<(DeletedFiles, Option<FlushWork>), LogIoError> {
+        let mut state = self.lock_blocking();
+        let report = state.log.retain(now_ms)?;
+        // The log start offset may have risen.
+        let wakes = state.settle();
+        drop(state);
+        wakes.dispatch();
+        Ok((report.files, report.flush))
+    }
+
+    /// Syncs the log when `flush.ms` has passed.
+    pub(super) fn flush_if_due(self: &Arc<Self>, now_ms: i64) {
+        let work = {
+            let mut state = self.lock_blocking();
+            if state.log.wants_flush(now_ms) {
+                state.log.flush_plan()
+            } else {
+                None
+            }
+        };
+        if let Some(work) = work {
+            self.run_flush(work);
+        }
+    }
+
+    /// Forgets idle producers.
+    pub(super) fn expire_producers(&self, now_ms: i64, expiration_ms: i64) {
+        let expired = self.lock_blocking().log.expire_producers(now_ms, expiration_ms);
+        if expired > 0 {
+            tracing::debug!(partition = %self.name(), expired, "idle producers are forgotten");
+        }
+    }
+
+    /// Completes the files for a clean stop and syncs them. No request finds the partition afterwards.
+    pub(super) fn close(&self, now_ms: i64) -> Result<(), LogIoError> {
+        self.stop().dispatch();
+        let work = self.lock_blocking().log.close()?;
+        if let Some(work) = work {
+            let flushed = work.run()?;
+            self.lock_blocking().log.flushed(flushed, now_ms);
+        }
+        Ok(())
+    }
+
+    /// Renames the folder of a stopped partition so that it is deleted; yields its new path and when it may be removed.
+    pub(super) fn bury(&self, now_ms: i64) -> Result<(PathBuf, i64), LogIoError> {
+        let state = self.lock_blocking();
+        let delay_ms = state.log.config().file_delete_delay_ms;
+        let volume = state.log.volume();
+        volume.check()?;
+        let unique = volume.random().uuid();
+        let path = volume
+            .path()
+            .join(marked_folder(self.name(), unique, FolderState::Deleted));
+        let renamed = volume.disk().rename(state.log.path(), &path);
+        renamed
+            .and_then(|()| volume.disk().sync_directory(volume.path()))
+            .map_err(|error| volume.failed("rename", state.log.path(), &error))?;
+        Ok((path, now_ms.saturating_add(delay_ms)))
+    }
+
+    /// Wakes everybody who waits, now or when the partition's lock can be had.
+    pub(super) fn wake_all_somehow(self: &Arc<Self>) {
+        let partition = Arc::clone(self);
+        self.pool().start_work(move || partition.wake_all().dispatch());
+    }
+}

@@ -121,6 +121,13 @@ macro_rules! served {
 }
 
 served! {
+    Produce => super::produce::handle,
+    Fetch => super::fetch::handle,
+    ListOffsets => super::list_offsets::handle,
+    DeleteRecords => super::delete_records::handle,
+    OffsetForLeaderEpoch => super::offset_for_leader_epoch::handle,
+    DescribeLogDirs => super::describe_log_dirs::handle,
+    DescribeProducers => super::describe_producers::handle,
     ApiVersions => super::api_versions::handle,
     SaslHandshake => super::sasl_handshake::handle,
     DescribeAcls => super::acls::describe,

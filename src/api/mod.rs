@@ -8,12 +8,24 @@ pub mod alter_configs;
 mod api_versions;
 pub mod config_resource;
 mod context;
+mod current_leader;
 mod delegation_tokens;
+mod delete_records;
 pub mod describe_configs;
+mod describe_log_dirs;
+mod describe_producers;
 mod dispatch;
+mod down_conversion;
+mod fetch;
 pub mod incremental_alter_configs;
+mod list_offsets;
+mod offset_for_leader_epoch;
+mod produce;
 mod sasl_handshake;
 mod services;
+
+#[cfg(test)]
+mod partitions_test;
 
 use std::future::Future;
 use std::pin::Pin;

@@ -1,0 +1,86 @@
+//! DescribeProducers (key 61), version 0: what partitions know of their producers (KIP-664).
+//!
+//! Ordering point: completed. As `KafkaApis.handleDescribeProducersRequest`.
+
+use std::sync::Arc;
+
+use super::context::{Operation, Resource};
+use super::{Answer, Rejected, RequestContext, Services};
+use crate::base::error_code::ErrorCode;
+use crate::controller::topic_name;
+use crate::wire::messages::describe_producers::{
+    DescribeProducersRequest, DescribeProducersResponse, PartitionResponse, ProducerState, TopicResponse,
+};
+use crate::wire::response::Response;
+use crate::wire::text::Text;
+
+/// Answers from memory.
+///
+/// # Errors
+/// None.
+pub(super) async fn handle(
+    services: &Arc<Services>,
+    context: &RequestContext,
+    request: DescribeProducersRequest,
+) -> Result<Answer, Rejected> {
+    let image = services.cluster.get();
+    let mut topics = Vec::with_capacity(request.topics.len());
+    for topic in &request.topics {
+        let refused = if let Err(rule) = topic_name::check(&topic.name) {
+            Some((rule.code, rule.message.map(Text::from)))
+        } else if !context.authorize(Operation::Read, Resource::Topic(&topic.name)) {
+            Some((ErrorCode::TopicAuthorizationFailed, None))
+        } else if image.topic(&topic.name).is_none() {
+            Some((ErrorCode::UnknownTopicOrPartition, None))
+        } else {
+            None
+        };
+        let partitions = topic
+            .partition_indexes
+            .iter()
+            .map(|index| match &refused {
+                Some((error, message)) => failed(*index, *error, message.clone()),
+                None => describe(services, &topic.name, *index),
+            })
+            .collect();
+        topics.push(TopicResponse {
+            name: topic.name.clone(),
+            partitions,
+        });
+    }
+    let response = DescribeProducersResponse {
+        topics,
+        ..DescribeProducersResponse::default()
+    };
+    Ok(Answer::Now(Response::encode(&response, context.api_version)))
+}
+
+fn failed(partition_index: i32, error: ErrorCode, error_message: Option<Text>) -> PartitionResponse {
+    PartitionResponse {
+        partition_index,
+        error_code: error.code(),
+        error_message,
+        ..PartitionResponse::default()
+    }
+}
+
+fn describe(services: &Services, topic: &str, partition_index: i32) -> PartitionResponse {
+    match services.replicas.producers(topic, partition_index) {
+        Err(error) => failed(partition_index, error, None),
+        Ok(producers) => PartitionResponse {
+            partition_index,
+            active_producers: producers
+                .into_iter()
+                .map(|producer| ProducerState {
+                    producer_id: producer.producer_id,
+                    producer_epoch: i32::from(producer.epoch),
+                    last_sequence: producer.last_sequence,
+                    last_timestamp: producer.last_timestamp_ms,
+                    coordinator_epoch: producer.coordinator_epoch,
+                    current_txn_start_offset: producer.transaction_start_offset,
+                })
+                .collect(),
+            ..PartitionResponse::default()
+        },
+    }
+}

@@ -29,7 +29,7 @@ pub(super) async fn handle(
 ) -> Result<Answer, Rejected> {
     let (error, producer_id) = match check(context, &request) {
         Err(error) => (error, -1),
-        Ok(()) => match services.controller.next_producer_id().await {
+        Ok(()) => match services.producer_ids.next().await {
             Ok(id) => (ErrorCode::None, id.get()),
             Err(error) => (error, -1),
         },

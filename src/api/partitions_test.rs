@@ -219,14 +219,26 @@ async fn produce_and_fetch_work_in_every_version() {
     let mut appended = 0;
     for version in ApiKey::Produce.stable_versions() {
         let answer = api.produce(version, -1, "t", Some(batch(2, 10))).await;
-        assert_eq!((answer.error_code, answer.base_offset), (0, appended), "v{version}");
-        assert_eq!(answer.log_start_offset, if version >= 5 { 0 } else { -1 }, "v{version}");
+        assert_eq!(
+            (answer.error_code, answer.base_offset),
+            (0, appended),
+            "v{version}"
+        );
+        assert_eq!(
+            answer.log_start_offset,
+            if version >= 5 { 0 } else { -1 },
+            "v{version}"
+        );
         assert_eq!(answer.error_message, None);
         appended += 2;
     }
     for version in ApiKey::Fetch.stable_versions() {
         let answer = api.fetch_one(version, fetch_partition(0, 0)).await;
-        assert_eq!((answer.error_code, answer.high_watermark), (0, appended), "v{version}");
+        assert_eq!(
+            (answer.error_code, answer.high_watermark),
+            (0, appended),
+            "v{version}"
+        );
         let records = answer.records.unwrap();
         let batches: Vec<_> = Batches::new(&records)
             .map_while(Result::ok)
@@ -274,7 +286,13 @@ async fn produce_refuses_in_kafkas_order() {
         (9, 1, "t", Some(old_magic.into()), ErrorCode::InvalidRecord),
         (9, 1, "t", Some(bad_size.into()), ErrorCode::CorruptMessage),
         (9, 1, "t", Some(bad_crc.into()), ErrorCode::CorruptMessage),
-        (6, 1, "t", Some(zstd.clone()), ErrorCode::UnsupportedCompressionType),
+        (
+            6,
+            1,
+            "t",
+            Some(zstd.clone()),
+            ErrorCode::UnsupportedCompressionType,
+        ),
         (7, 1, "t", Some(zstd), ErrorCode::None),
         (9, 1, "no", Some(batch(1, 10)), ErrorCode::UnknownTopicOrPartition),
         (9, 1, "no", None, ErrorCode::UnknownTopicOrPartition),
@@ -282,7 +300,11 @@ async fn produce_refuses_in_kafkas_order() {
         (9, 2, "t", None, ErrorCode::InvalidRecord),
     ] {
         let answer = api.produce(version, acks, topic, records).await;
-        assert_eq!(answer.error_code, code(expected), "v{version} acks={acks} {topic}");
+        assert_eq!(
+            answer.error_code,
+            code(expected),
+            "v{version} acks={acks} {topic}"
+        );
         if expected != ErrorCode::None {
             assert_eq!((answer.base_offset, answer.log_append_time_ms), (-1, -1));
         }
@@ -319,17 +341,30 @@ async fn transactional_batches_are_refused_as_without_a_coordinator() {
         let answer = super::produce::handle(&api.services, &api.in_version(9), request).await;
         let response: ProduceResponse = decoded(answer.unwrap(), 9).await;
         let answers = &response.responses[0].partition_responses;
-        (answers[0].error_code, answers[1].error_code, answers[0].error_message.is_some())
+        (
+            answers[0].error_code,
+            answers[1].error_code,
+            answers[0].error_message.is_some(),
+        )
     };
     let plain = batch(1, 10);
     let one = of_producer(1, true);
     let unauthorized = code(ErrorCode::TransactionalIdAuthorizationFailed);
-    assert_eq!(produce(None, [one.clone(), plain.clone()]).await, (unauthorized, unauthorized, false));
+    assert_eq!(
+        produce(None, [one.clone(), plain.clone()]).await,
+        (unauthorized, unauthorized, false)
+    );
     let mixed = code(ErrorCode::InvalidProducerIdMapping);
-    assert_eq!(produce(Some("x"), [one.clone(), of_producer(2, true)]).await, (mixed, mixed, true));
+    assert_eq!(
+        produce(Some("x"), [one.clone(), of_producer(2, true)]).await,
+        (mixed, mixed, true)
+    );
     let retry = code(ErrorCode::NotEnoughReplicas);
     assert_eq!(produce(Some("x"), [one, plain.clone()]).await, (retry, 0, true));
-    assert_eq!(produce(Some("x"), [of_producer(3, false), plain]).await, (0, 0, false));
+    assert_eq!(
+        produce(Some("x"), [of_producer(3, false), plain]).await,
+        (0, 0, false)
+    );
 }
 
 #[tokio::test]
@@ -375,16 +410,28 @@ async fn one_who_is_not_the_leader_says_who_is() {
         let response: ProduceResponse = decoded(answer.unwrap(), version).await;
         let partition = &response.responses[0].partition_responses[0];
         assert_eq!(partition.error_code, code(ErrorCode::NotLeaderOrFollower));
-        let nodes: Vec<_> = response.node_endpoints.iter().map(|node| (node.node_id, node.port)).collect();
+        let nodes: Vec<_> = response
+            .node_endpoints
+            .iter()
+            .map(|node| (node.node_id, node.port))
+            .collect();
         if version >= 10 {
-            assert_eq!((partition.current_leader.leader_id, partition.current_leader.leader_epoch), (2, 0));
+            assert_eq!(
+                (
+                    partition.current_leader.leader_id,
+                    partition.current_leader.leader_epoch
+                ),
+                (2, 0)
+            );
             assert_eq!(nodes, [(2, 9093)]);
         } else {
             assert!(nodes.is_empty());
         }
     }
     for version in [15, 16, 18] {
-        let response = api.fetch(version, fetch_request(vec![fetch_partition(7, 0)])).await;
+        let response = api
+            .fetch(version, fetch_request(vec![fetch_partition(7, 0)]))
+            .await;
         let partition = &response.responses[0].partitions[0];
         assert_eq!(partition.error_code, code(ErrorCode::NotLeaderOrFollower));
         let leader = if version >= 16 { 2 } else { -1 };
@@ -409,7 +456,11 @@ async fn fetch_sessions_carry_what_changed() {
             ..fetch_request(Vec::new())
         };
         let before = api.fetch(version, next(1)).await;
-        let carried = before.responses.iter().map(|topic| topic.partitions.len()).sum::<usize>();
+        let carried = before
+            .responses
+            .iter()
+            .map(|topic| topic.partitions.len())
+            .sum::<usize>();
         // What was produced for earlier versions is there again; only partitions with data are carried.
         assert_eq!(carried, usize::from(version > 7));
         let mut request = produce_request(1, "t", Some(batch(1, 10)));
@@ -417,7 +468,11 @@ async fn fetch_sessions_carry_what_changed() {
         let produced = super::produce::handle(&api.services, &api.in_version(9), request).await;
         assert!(produced.is_ok());
         let after = api.fetch(version, next(2)).await;
-        let partitions: Vec<i32> = after.responses[0].partitions.iter().map(|one| one.partition_index).collect();
+        let partitions: Vec<i32> = after.responses[0]
+            .partitions
+            .iter()
+            .map(|one| one.partition_index)
+            .collect();
         assert_eq!((after.error_code, partitions), (0, vec![1]));
         let wrong = api.fetch(version, next(9)).await;
         assert_eq!(wrong.error_code, code(ErrorCode::InvalidFetchSessionEpoch));
@@ -441,7 +496,11 @@ async fn fetch_says_of_unknown_topics_what_its_version_can() {
         (13, unknown(Uuid::ZERO, ""), ErrorCode::UnknownTopicId),
     ] {
         let response = api.fetch(version, request).await;
-        assert_eq!(response.responses[0].partitions[0].error_code, code(expected), "v{version}");
+        assert_eq!(
+            response.responses[0].partitions[0].error_code,
+            code(expected),
+            "v{version}"
+        );
     }
     for partition in [-1, 9, i32::MAX] {
         let answer = api.fetch_one(12, fetch_partition(partition, 0)).await;
@@ -460,7 +519,13 @@ async fn sizes_of_all_kinds_are_taken() {
         let response = api.fetch(12, request).await;
         let partition = &response.responses[0].partitions[0];
         assert_eq!(partition.error_code, 0);
-        assert!(partition.records.as_ref().is_some_and(|records| !records.is_empty()), "{max_bytes}");
+        assert!(
+            partition
+                .records
+                .as_ref()
+                .is_some_and(|records| !records.is_empty()),
+            "{max_bytes}"
+        );
     }
 }
 
@@ -469,19 +534,31 @@ async fn old_clients_get_what_they_can_read_or_an_error() {
     let api = Api::with_config(&[("compression.type", "zstd")]).await;
     api.produce(9, 1, "t", Some(batch(1, 100))).await;
     for (version, expected) in [(3, 76), (9, 76), (10, 0)] {
-        assert_eq!(api.fetch_one(version, fetch_partition(0, 0)).await.error_code, expected, "v{version}");
+        assert_eq!(
+            api.fetch_one(version, fetch_partition(0, 0)).await.error_code,
+            expected,
+            "v{version}"
+        );
     }
     let api = Api::with_config(&[("message.downconversion.enable", "false")]).await;
     api.produce(9, 1, "t", Some(batch(1, 100))).await;
     for (version, expected) in [(3, 35), (4, 0)] {
-        assert_eq!(api.fetch_one(version, fetch_partition(0, 0)).await.error_code, expected, "v{version}");
+        assert_eq!(
+            api.fetch_one(version, fetch_partition(0, 0)).await.error_code,
+            expected,
+            "v{version}"
+        );
     }
     let api = Api::new().await;
     api.produce(9, 1, "t", Some(batch(1, 100))).await;
     let volume = Arc::clone(api.broker.replicas.directories()[0].volume());
     volume.failed("write", volume.path(), &std::io::ErrorKind::Other.into());
     for (version, expected) in [(5, 6), (6, 56)] {
-        assert_eq!(api.fetch_one(version, fetch_partition(0, 0)).await.error_code, expected, "v{version}");
+        assert_eq!(
+            api.fetch_one(version, fetch_partition(0, 0)).await.error_code,
+            expected,
+            "v{version}"
+        );
     }
     assert_eq!(api.produce(9, 1, "t", Some(batch(1, 100))).await.error_code, 56);
 }
@@ -492,7 +569,11 @@ async fn offsets_are_listed_in_every_version() {
     api.produce(9, 1, "t", Some(batch(4, 10))).await;
     for version in ApiKey::ListOffsets.stable_versions() {
         let answers = api.list(version, vec![at(0, -1), at(1, -2)]).await;
-        assert_eq!((answers[0].error_code, answers[1].error_code), (0, 0), "v{version}");
+        assert_eq!(
+            (answers[0].error_code, answers[1].error_code),
+            (0, 0),
+            "v{version}"
+        );
         if version == 0 {
             assert_eq!(answers[0].old_style_offsets, [4, 0]);
             assert_eq!(answers[1].old_style_offsets, [0]);
@@ -504,16 +585,30 @@ async fn offsets_are_listed_in_every_version() {
     }
     for (timestamp, first_version) in [(-3, 7), (-4, 8), (-5, 9)] {
         let before = api.list(first_version - 1, vec![at(0, timestamp)]).await;
-        assert_eq!(before[0].error_code, code(ErrorCode::UnsupportedVersion), "{timestamp}");
-        assert_eq!(api.list(first_version, vec![at(0, timestamp)]).await[0].error_code, 0, "{timestamp}");
+        assert_eq!(
+            before[0].error_code,
+            code(ErrorCode::UnsupportedVersion),
+            "{timestamp}"
+        );
+        assert_eq!(
+            api.list(first_version, vec![at(0, timestamp)]).await[0].error_code,
+            0,
+            "{timestamp}"
+        );
     }
-    assert_eq!(api.list(0, vec![at(0, -3)]).await[0].error_code, code(ErrorCode::UnsupportedVersion));
+    assert_eq!(
+        api.list(0, vec![at(0, -3)]).await[0].error_code,
+        code(ErrorCode::UnsupportedVersion)
+    );
     let twice = api.list(5, vec![at(0, -1), at(1, -1), at(0, -2)]).await;
     let errors: Vec<i16> = twice.iter().map(|one| one.error_code).collect();
     assert_eq!(errors, [42, 0, 42]);
     let mut fenced = at(0, -1);
     fenced.current_leader_epoch = 3;
-    assert_eq!(api.list(4, vec![fenced]).await[0].error_code, code(ErrorCode::UnknownLeaderEpoch));
+    assert_eq!(
+        api.list(4, vec![fenced]).await[0].error_code,
+        code(ErrorCode::UnknownLeaderEpoch)
+    );
     assert_eq!(api.list(5, vec![at(9, -1)]).await[0].error_code, 3);
 }
 
@@ -592,6 +687,10 @@ async fn the_other_partition_apis_answer_in_every_version() {
             .iter()
             .map(|one| (one.error_code, one.low_watermark))
             .collect();
-        assert_eq!(answers, [(0, i64::from(version) + 1), (1, -1), (3, -1)], "v{version}");
+        assert_eq!(
+            answers,
+            [(0, i64::from(version) + 1), (1, -1), (3, -1)],
+            "v{version}"
+        );
     }
 }

@@ -143,7 +143,7 @@ async fn append_all(
         let mut answers = Vec::with_capacity(data.partition_data.len());
         for (partition_index, partition) in data.partition_data.iter().enumerate() {
             let checked = match &refusal {
-                Some((error, message)) => Err(failed(*error, *message)),
+                Some(refusal) => Err(*refusal),
                 None => check(context, request.acks, verifies, data, topic, partition),
             };
             let mut answer = match checked {
@@ -158,7 +158,7 @@ async fn append_all(
                     );
                     append.await
                 }
-                Err(answer) => answer,
+                Err((error, message)) => failed(error, message),
             };
             let place = (topic_index, partition_index);
             pending.extend(answer.pending.take().map(|one| (place, one)));
@@ -188,6 +188,9 @@ fn failed(error: ErrorCode, message: Option<&str>) -> AppendAnswer {
     }
 }
 
+/// Why records do not get to the log, and what more is said of it.
+type Refusal = (ErrorCode, Option<&'static str>);
+
 /// The headers of the transactional batches of a request.
 fn transactional_producers(request: &ProduceRequest) -> impl Iterator<Item = (i64, i16)> {
     request
@@ -201,10 +204,7 @@ fn transactional_producers(request: &ProduceRequest) -> impl Iterator<Item = (i6
 }
 
 /// Why a request is refused in all its partitions for what its transactional batches say; `None` when it is not.
-fn refuse_transaction(
-    context: &RequestContext,
-    request: &ProduceRequest,
-) -> Option<(ErrorCode, Option<&'static str>)> {
+fn refuse_transaction(context: &RequestContext, request: &ProduceRequest) -> Option<Refusal> {
     let mut producers = transactional_producers(request);
     let first = producers.next()?;
     let authorized = request
@@ -220,7 +220,8 @@ fn refuse_transaction(
     None
 }
 
-/// The checks of one partition before its log is asked; yields the topic's name and the records.
+/// The checks of one partition before its log is asked; yields the topic's name and the records. "Refused" for no error
+/// are records that are not there, which a request before v3 may bring.
 fn check<'a>(
     context: &RequestContext,
     acks: i16,
@@ -228,8 +229,8 @@ fn check<'a>(
     data: &'a TopicProduceData,
     topic: Option<&'a Arc<TopicImage>>,
     partition: &'a PartitionProduceData,
-) -> Result<(&'a str, &'a Bytes), AppendAnswer> {
-    let refused = |error| Err(AppendAnswer::failed(error));
+) -> Result<(&'a str, &'a Bytes), Refusal> {
+    let refused = |error| Err((error, None));
     let name: &str = match topic {
         Some(topic) => &topic.name,
         None if context.api_version >= 13 => return refused(ErrorCode::UnknownTopicId),
@@ -246,7 +247,7 @@ fn check<'a>(
         Err(error) => return refused(error.code),
     };
     if produced.transactional.is_some() && verifies {
-        return Err(failed(ErrorCode::NotEnoughReplicas, Some(UNVERIFIED)));
+        return Err((ErrorCode::NotEnoughReplicas, Some(UNVERIFIED)));
     }
     if !matches!(acks, -1..=1) {
         return refused(ErrorCode::InvalidRequiredAcks);
@@ -255,9 +256,8 @@ fn check<'a>(
         return refused(ErrorCode::InvalidTopicException);
     }
     match &partition.records {
-        // Before v3 a partition may bring no batch at all, which is no error.
         Some(records) if produced.batches > 0 => Ok((name, records)),
-        _ => Err(AppendAnswer::failed(ErrorCode::None)),
+        _ => refused(ErrorCode::None),
     }
 }
 

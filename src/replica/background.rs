@@ -262,6 +262,13 @@ impl Replicas {
             .push(buried);
     }
 
+    /// Takes over a folder whose deletion had begun before the start; it goes after `file.delete.delay.ms` from now.
+    pub fn bury_folder(&self, directory: &Arc<HostDirectory>, path: PathBuf) {
+        let delay_ms = self.cluster().get().broker_config.log_segment_delete_delay_ms;
+        let due_ms = clock::now_ms().saturating_add(delay_ms);
+        self.bury(Buried::folder(Arc::clone(directory), path, due_ms));
+    }
+
     /// Removes the deleted files of a directory whose time has come. Blocks.
     pub fn empty_graveyard(&self, directory: &Arc<HostDirectory>, now_ms: i64) {
         let due: Vec<Buried> = {

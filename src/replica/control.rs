@@ -10,6 +10,7 @@ use std::sync::Arc;
 use crate::base::clock;
 use crate::base::error_code::ErrorCode;
 use crate::base::ids::{BrokerEpoch, BrokerId, ControllerEpoch, TopicId, TopicName, TopicPartition};
+use crate::base::task;
 use crate::metadata::control::{
     ControlAnswer, LeaderAndIsr, LeaderAndIsrPartition, Sender, StopReplica, TOPIC_IS_DELETED,
 };
@@ -20,6 +21,7 @@ use super::directories::HostDirectory;
 use super::leadership;
 use super::partition::Partition;
 use super::replicas::Replicas;
+use super::upkeep::finish_creations;
 
 /// The newest controller and registration seen.
 #[derive(Debug, Default)]
@@ -49,7 +51,6 @@ struct Making {
     topic: TopicName,
     id: TopicId,
     partition: LeaderAndIsrPartition,
-    directory: Arc<HostDirectory>,
 }
 
 impl Replicas {
@@ -99,45 +100,27 @@ impl Replicas {
             } else {
                 self.emptiest(&planned)
             };
-            let place = choice.and_then(|at| {
-                Some((
-                    planned.get_mut(at)?,
-                    batches.get_mut(at)?,
-                    self.directories().get(at)?,
-                ))
-            });
-            let Some((count, batch, directory)) = place else {
+            let place = choice.and_then(|at| Some((planned.get_mut(at)?, batches.get_mut(at)?)));
+            let Some((count, batch)) = place else {
                 answers.push((name, ErrorCode::KafkaStorageError));
                 continue;
             };
             *count += 1;
-            batch.push(Making {
-                topic,
-                id,
-                partition,
-                directory: Arc::clone(directory),
-            });
+            batch.push(Making { topic, id, partition });
         }
         let mut running = Vec::new();
-        for batch in batches.into_iter().filter(|batch| !batch.is_empty()) {
+        for (directory, batch) in self.directories().iter().zip(batches) {
+            if batch.is_empty() {
+                continue;
+            }
             let names: Vec<_> = batch
                 .iter()
                 .map(|one| TopicPartition::new(TopicName::clone(&one.topic), one.partition.partition))
                 .collect();
-            let pool = batch.first().map(|one| one.directory.pool().clone());
-            let replicas = Arc::clone(self);
-            let work = move || {
-                batch
-                    .into_iter()
-                    .map(|one| replicas.make_one(one))
-                    .collect::<Vec<_>>()
-            };
-            if let Some(pool) = pool {
-                running.push((
-                    names,
-                    crate::base::task::spawn(async move { pool.run(work).await }),
-                ));
-            }
+            let (replicas, directory) = (Arc::clone(self), Arc::clone(directory));
+            let pool = directory.pool().clone();
+            let work = move || replicas.make_all(&directory, batch);
+            running.push((names, task::spawn(async move { pool.run(work).await })));
         }
         for (names, task) in running {
             let made = match task.await {
@@ -146,6 +129,38 @@ impl Replicas {
             };
             answers.extend(names.into_iter().zip(made));
         }
+        answers
+    }
+
+    /// Makes logs in one directory, makes their folders durable with one sync, and takes the decisions about them.
+    /// Blocks.
+    fn make_all(self: &Arc<Self>, directory: &Arc<HostDirectory>, batch: Vec<Making>) -> Vec<ErrorCode> {
+        let image = self.cluster().get();
+        let made: Vec<_> = batch
+            .iter()
+            .map(|one| {
+                let name = TopicPartition::new(TopicName::clone(&one.topic), one.partition.partition);
+                let id = (!one.id.is_zero()).then_some(one.id);
+                let config = image.log_config(&one.topic);
+                Log::create(directory.volume(), name, id, config, clock::now_ms())
+            })
+            .collect();
+        let synced = directory.sync();
+        let mut hosted = Vec::new();
+        let answers = batch
+            .iter()
+            .zip(made)
+            .map(|(one, log)| match (log, &synced) {
+                (Ok(log), Ok(())) => {
+                    let partition = self.host(directory, log);
+                    hosted.push(Arc::clone(&partition));
+                    decide(&partition, one.id, &one.partition)
+                }
+                // The volume has said why.
+                _ => ErrorCode::KafkaStorageError,
+            })
+            .collect();
+        finish_creations(hosted);
         answers
     }
 
@@ -160,30 +175,6 @@ impl Replicas {
             .map(|(at, _)| at)
     }
 
-    /// Makes one log and takes the decision about it. Blocks.
-    fn make_one(self: &Arc<Self>, making: Making) -> ErrorCode {
-        let name = TopicPartition::new(TopicName::clone(&making.topic), making.partition.partition);
-        let config = self.cluster().get().log_config(&making.topic);
-        let id = (!making.id.is_zero()).then_some(making.id);
-        match Log::create(
-            making.directory.volume(),
-            name.clone(),
-            id,
-            config,
-            clock::now_ms(),
-        ) {
-            Ok(log) => {
-                let partition = self.host(&making.directory, log);
-                partition.finish_creation();
-                decide(&partition, making.id, &making.partition)
-            }
-            Err(error) => {
-                tracing::error!(partition = %name, %error, "cannot make a log");
-                ErrorCode::KafkaStorageError
-            }
-        }
-    }
-
     /// Stops replicas, and deletes the logs that are to go: renamed now, removed after `file.delete.delay.ms`.
     pub async fn stop_replica(self: &Arc<Self>, request: StopReplica) -> ControlAnswer {
         let mut seen = self.control.lock().await;
@@ -191,6 +182,7 @@ impl Replicas {
             return refused(error);
         }
         let mut answers = Vec::new();
+        let mut stopped = Vec::new();
         for stop in request.partitions {
             let name = stop.partition;
             let Some(partition) = self.partition(&name.topic, name.partition) else {
@@ -206,11 +198,32 @@ impl Replicas {
                 continue;
             }
             self.forget(&name.topic, name.partition);
-            let replicas = Arc::clone(self);
-            let pool = partition.pool().clone();
-            let delete = stop.delete;
-            let done = pool.run(move || replicas.stop_one(&partition, delete)).await;
-            answers.push((name, done.unwrap_or(ErrorCode::KafkaStorageError)));
+            stopped.push((partition, stop.delete));
+        }
+        let mut running = Vec::new();
+        for directory in self.directories() {
+            let (here, elsewhere): (Vec<_>, Vec<_>) = stopped
+                .into_iter()
+                .partition(|(partition, _)| Arc::ptr_eq(partition.directory(), directory));
+            stopped = elsewhere;
+            if here.is_empty() {
+                continue;
+            }
+            let names: Vec<_> = here
+                .iter()
+                .map(|(partition, _)| partition.name().clone())
+                .collect();
+            let (replicas, directory) = (Arc::clone(self), Arc::clone(directory));
+            let pool = directory.pool().clone();
+            let work = move || replicas.stop_all(&directory, &here);
+            running.push((names, task::spawn(async move { pool.run(work).await })));
+        }
+        for (names, task) in running {
+            let done = match task.await {
+                Ok(Ok(error)) => error,
+                _ => ErrorCode::KafkaStorageError,
+            };
+            answers.extend(names.into_iter().map(|name| (name, done)));
         }
         ControlAnswer {
             error: ErrorCode::None,
@@ -218,21 +231,31 @@ impl Replicas {
         }
     }
 
-    /// Blocks.
-    fn stop_one(&self, partition: &Partition, delete: bool) -> ErrorCode {
-        partition.stop().dispatch();
-        if !delete {
-            return ErrorCode::None;
+    /// Stops partitions of one directory; the folders of those that are to be deleted get their new names, durably with
+    /// one sync. Blocks.
+    fn stop_all(&self, directory: &Arc<HostDirectory>, stopped: &[(Arc<Partition>, bool)]) -> ErrorCode {
+        let mut result = Ok(());
+        let mut renamed = false;
+        for (partition, delete) in stopped {
+            partition.stop().dispatch();
+            if !delete {
+                continue;
+            }
+            match partition.bury(clock::now_ms()) {
+                Ok((path, due_ms)) => {
+                    renamed = true;
+                    self.bury(Buried::folder(Arc::clone(directory), path, due_ms));
+                }
+                Err(error) => result = Err(error),
+            }
         }
-        match partition.bury(clock::now_ms()) {
-            Ok((deleted, due_ms)) => {
-                self.bury(Buried::folder(Arc::clone(partition.directory()), deleted, due_ms));
-                ErrorCode::None
-            }
-            Err(error) => {
-                tracing::error!(partition = %partition.name(), %error, "cannot delete a log");
-                ErrorCode::KafkaStorageError
-            }
+        if renamed && result.is_ok() {
+            result = directory.sync();
+        }
+        match result {
+            Ok(()) => ErrorCode::None,
+            // The volume has said why.
+            Err(_) => ErrorCode::KafkaStorageError,
         }
     }
 }

@@ -78,6 +78,13 @@ impl HostDirectory {
         self.partitions.fetch_sub(1, Ordering::AcqRel);
     }
 
+    /// Makes folders that were made or renamed in it durable. Blocks.
+    pub(super) fn sync(&self) -> Result<(), LogIoError> {
+        self.volume.check()?;
+        let synced = self.volume.disk().sync_directory(self.path());
+        synced.map_err(|error| self.volume.failed("sync", self.path(), &error))
+    }
+
     /// Writes a checkpoint, unless it holds just that already. Blocks.
     ///
     /// # Errors

@@ -6,7 +6,6 @@
 use crate::base::clock;
 use crate::base::error_code::ErrorCode;
 use crate::base::ids::{LeaderEpoch, Offset};
-use crate::base::task::PoolClosed;
 use crate::storage::log::{self, TimestampError};
 
 use super::answers::FoundOffset;
@@ -61,7 +60,7 @@ impl Replicas {
         let pool = found.pool().clone();
         pool.run(move || found.find_offset(&query))
             .await
-            .unwrap_or_else(|PoolClosed| Err(ErrorCode::UnknownServerError))
+            .unwrap_or(Err(ErrorCode::UnknownServerError))
     }
 
     /// Base offsets of segments that were written before a time, the newest first (ListOffsets v0).
@@ -81,7 +80,7 @@ impl Replicas {
         let pool = found.pool().clone();
         pool.run(move || found.segment_offsets(timestamp_ms, count, is_consumer, leader_only))
             .await
-            .unwrap_or_else(|PoolClosed| Err(ErrorCode::UnknownServerError))
+            .unwrap_or(Err(ErrorCode::UnknownServerError))
     }
 
     /// Epoch and end offset for a leader epoch, (−1, −1) when it is not known (`Partition.lastOffsetForLeaderEpoch`).

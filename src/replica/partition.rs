@@ -95,7 +95,7 @@ impl Partition {
     }
 
     /// The log directory it lies in.
-    pub(super) fn directory(&self) -> &Arc<HostDirectory> {
+    pub fn directory(&self) -> &Arc<HostDirectory> {
         &self.directory
     }
 

@@ -83,9 +83,22 @@ impl Replicas {
     }
 }
 
+/// Writes what new logs of one directory still lack on disk, so that their first appends do not have to wait for it:
+/// one after the other, and between them whatever else the pool has to do.
+pub(super) fn finish_creations(mut partitions: Vec<Arc<Partition>>) {
+    let Some(partition) = partitions.pop() else {
+        return;
+    };
+    let pool = partition.pool().clone();
+    pool.start_work(move || {
+        partition.finish_creation();
+        finish_creations(partitions);
+    });
+}
+
 impl Partition {
-    /// Writes what a new log still lacks on disk, so that the first append does not have to wait for it. Blocks.
-    pub(super) fn finish_creation(self: &Arc<Self>) {
+    /// Writes what a new log still lacks on disk. Blocks.
+    fn finish_creation(&self) {
         let work = self.lock_blocking().log.creation_work();
         if let Some(work) = work {
             match work.run() {
@@ -178,6 +191,7 @@ impl Partition {
     }
 
     /// Renames the folder of a stopped partition so that it is deleted; yields its new path and when it may be removed.
+    /// The new name is durable once the log directory is synced.
     pub(super) fn bury(&self, now_ms: i64) -> Result<(PathBuf, i64), LogIoError> {
         let state = self.lock_blocking();
         let delay_ms = state.log.config().file_delete_delay_ms;
@@ -187,9 +201,9 @@ impl Partition {
         let path = volume
             .path()
             .join(marked_folder(self.name(), unique, FolderState::Deleted));
-        let renamed = volume.disk().rename(state.log.path(), &path);
-        renamed
-            .and_then(|()| volume.disk().sync_directory(volume.path()))
+        volume
+            .disk()
+            .rename(state.log.path(), &path)
             .map_err(|error| volume.failed("rename", state.log.path(), &error))?;
         Ok((path, now_ms.saturating_add(delay_ms)))
     }

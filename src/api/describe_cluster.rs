@@ -23,14 +23,26 @@ pub(super) async fn handle(
 ) -> Result<Answer, Rejected> {
     let response = match request.endpoint_type {
         BROKERS => describe(services, context, &request),
-        CONTROLLERS => refused(context, ErrorCode::MismatchedEndpointType, "this is a broker, not a controller"),
-        _ => refused(context, ErrorCode::UnsupportedEndpointType, "unknown type of endpoint"),
+        CONTROLLERS => refused(
+            context,
+            ErrorCode::MismatchedEndpointType,
+            "this is a broker, not a controller",
+        ),
+        _ => refused(
+            context,
+            ErrorCode::UnsupportedEndpointType,
+            "unknown type of endpoint",
+        ),
     };
     Ok(Answer::Now(Response::encode(&response, context.api_version)))
 }
 
 fn refused(context: &RequestContext, error: ErrorCode, why: &'static str) -> DescribeClusterResponse {
-    let error = if context.api_version == 0 { ErrorCode::InvalidRequest } else { error };
+    let error = if context.api_version == 0 {
+        ErrorCode::InvalidRequest
+    } else {
+        error
+    };
     DescribeClusterResponse {
         error_code: error.code(),
         error_message: Some(Text::from(why)),
@@ -58,7 +70,11 @@ fn describe(
         }
     }
     let controller = image.controller.map_or(-1, |id| id.get());
-    let controller_id = if brokers.iter().any(|broker| broker.broker_id == controller) { controller } else { -1 };
+    let controller_id = if brokers.iter().any(|broker| broker.broker_id == controller) {
+        controller
+    } else {
+        -1
+    };
     let operations = if !request.include_cluster_authorized_operations {
         NOT_ASKED
     } else if context.authorize(Operation::Describe, Resource::Cluster) {

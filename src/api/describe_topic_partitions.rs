@@ -9,8 +9,8 @@ use super::context::{Operation, Resource};
 use super::partition_view::{Rules, view};
 use super::{Answer, Rejected, RequestContext, Services};
 use crate::base::error_code::ErrorCode;
-use crate::metadata::topic_names;
-use crate::metadata::{ClusterImage, TopicImage};
+use crate::controller::topic_name;
+use crate::metadata::{ClusterImage, TopicImage, is_internal_topic};
 use crate::wire::messages::describe_topic_partitions::{
     DescribeTopicPartitionsRequest, DescribeTopicPartitionsRequestCursor, DescribeTopicPartitionsResponse,
     DescribeTopicPartitionsResponseCursor, DescribeTopicPartitionsResponsePartition,
@@ -41,7 +41,7 @@ pub(super) async fn handle(
 fn failed(name: Text, error: ErrorCode) -> DescribeTopicPartitionsResponseTopic {
     DescribeTopicPartitionsResponseTopic {
         error_code: error.code(),
-        is_internal: topic_names::is_internal(&name),
+        is_internal: is_internal_topic(&name),
         name: Some(name),
         ..DescribeTopicPartitionsResponseTopic::default()
     }
@@ -58,14 +58,27 @@ fn pages(
     let from = cursor.map_or("", |cursor| cursor.topic_name.as_str());
     let all = request.topics.is_empty();
     let names: BTreeSet<&str> = if all {
-        image.topics.keys().map(|name| &**name).filter(|name| *name >= from).collect()
+        image
+            .topics
+            .keys()
+            .map(|name| &**name)
+            .filter(|name| *name >= from)
+            .collect()
     } else {
-        request.topics.iter().map(|topic| topic.name.as_str()).filter(|name| *name >= from).collect()
+        request
+            .topics
+            .iter()
+            .map(|topic| topic.name.as_str())
+            .filter(|name| *name >= from)
+            .collect()
     };
     if cursor.is_some_and(|cursor| cursor.partition_index < 0 || !all && !names.contains(from)) {
         return None;
     }
-    let limit = request.response_partition_limit.min(services.config().max_request_partition_size_limit).max(1);
+    let limit = request
+        .response_partition_limit
+        .min(services.config().max_request_partition_size_limit)
+        .max(1);
     let mut left = usize::try_from(limit).unwrap_or(1);
     let mut response = DescribeTopicPartitionsResponse::default();
     let mut denied = Vec::new();
@@ -87,7 +100,7 @@ fn pages(
                 response.next_cursor = following.map(|partition| next(name, partition));
                 described
             }
-            None if topic_names::check(name).is_err() => {
+            None if topic_name::check(name).is_err() => {
                 failed(Text::copy(name), ErrorCode::InvalidTopicException)
             }
             None => failed(Text::copy(name), ErrorCode::UnknownTopicOrPartition),
@@ -103,11 +116,16 @@ fn pages(
 }
 
 fn next(name: &str, partition: i32) -> DescribeTopicPartitionsResponseCursor {
-    DescribeTopicPartitionsResponseCursor { topic_name: Text::copy(name), partition_index: partition }
+    DescribeTopicPartitionsResponseCursor {
+        topic_name: Text::copy(name),
+        partition_index: partition,
+    }
 }
 
 fn first_partition(cursor: Option<&DescribeTopicPartitionsRequestCursor>, name: &str) -> i32 {
-    cursor.filter(|cursor| cursor.topic_name == name).map_or(0, |cursor| cursor.partition_index)
+    cursor
+        .filter(|cursor| cursor.topic_name == name)
+        .map_or(0, |cursor| cursor.partition_index)
 }
 
 /// The partitions of a topic from `first` on, as many as are `left`; and the partition that the next page begins with.
@@ -118,11 +136,14 @@ fn page(
     first: i32,
     left: &mut usize,
 ) -> (DescribeTopicPartitionsResponseTopic, Option<i32>) {
-    let rules = Rules { unavailable_is_error: false, names_listener: true };
+    let rules = Rules {
+        unavailable_is_error: false,
+        names_listener: true,
+    };
     let mut described = DescribeTopicPartitionsResponseTopic {
         name: Some(Text::from(&topic.name)),
         topic_id: topic.id,
-        is_internal: topic_names::is_internal(&topic.name),
+        is_internal: is_internal_topic(&topic.name),
         ..DescribeTopicPartitionsResponseTopic::default()
     };
     for (index, partition) in topic.partitions.range(first..) {
@@ -131,17 +152,19 @@ fn page(
         }
         *left -= 1;
         let view = view(image, partition, &context.connection.listener.name, rules);
-        described.partitions.push(DescribeTopicPartitionsResponsePartition {
-            error_code: view.error.code(),
-            partition_index: *index,
-            leader_id: view.leader_id,
-            leader_epoch: view.leader_epoch,
-            replica_nodes: view.replicas,
-            isr_nodes: view.isr,
-            eligible_leader_replicas: Some(Vec::new()),
-            last_known_elr: Some(Vec::new()),
-            offline_replicas: view.offline_replicas,
-        });
+        described
+            .partitions
+            .push(DescribeTopicPartitionsResponsePartition {
+                error_code: view.error.code(),
+                partition_index: *index,
+                leader_id: view.leader_id,
+                leader_epoch: view.leader_epoch,
+                replica_nodes: view.replicas,
+                isr_nodes: view.isr,
+                eligible_leader_replicas: Some(Vec::new()),
+                last_known_elr: Some(Vec::new()),
+                offline_replicas: view.offline_replicas,
+            });
     }
     (described, None)
 }

@@ -15,11 +15,11 @@ use super::partition_view::{Rules, view};
 use super::{Answer, Rejected, RequestContext, Services};
 use crate::base::error_code::ErrorCode;
 use crate::base::ids::{BrokerId, Uuid};
-use crate::metadata::topic_names;
-use crate::metadata::{ClusterImage, TopicImage};
+use crate::controller::topic_name;
+use crate::metadata::{ClusterImage, TopicImage, is_internal_topic};
 use crate::wire::messages::metadata::{
-    MetadataRequest, MetadataRequestTopic, MetadataResponse, MetadataResponseBroker, MetadataResponsePartition,
-    MetadataResponseTopic,
+    MetadataRequest, MetadataRequestTopic, MetadataResponse, MetadataResponseBroker,
+    MetadataResponsePartition, MetadataResponseTopic,
 };
 use crate::wire::response::Response;
 use crate::wire::text::Text;
@@ -35,7 +35,12 @@ pub(super) async fn handle(
         _ => None,
     };
     let topics = match asked {
-        Some(asked) if version < 12 && asked.iter().any(|topic| topic.name.is_none() || !topic.topic_id.is_zero()) => {
+        Some(asked)
+            if version < 12
+                && asked
+                    .iter()
+                    .any(|topic| topic.name.is_none() || !topic.topic_id.is_zero()) =>
+        {
             return Ok(Answer::Now(Response::encode(&invalid(asked), version)));
         }
         Some(asked) => some_topics(services, context, &request, asked).await,
@@ -51,10 +56,11 @@ pub(super) async fn handle(
         ..MetadataResponse::default()
     };
     if request.include_cluster_authorized_operations {
-        response.cluster_authorized_operations = match context.authorize(Operation::Describe, Resource::Cluster) {
-            true => on_cluster(context),
-            false => 0,
-        };
+        response.cluster_authorized_operations =
+            match context.authorize(Operation::Describe, Resource::Cluster) {
+                true => on_cluster(context),
+                false => 0,
+            };
     }
     if request.include_topic_authorized_operations {
         for topic in &mut response.topics {
@@ -74,7 +80,10 @@ fn invalid(asked: &[MetadataRequestTopic]) -> MetadataResponse {
         topic_authorized_operations: NOT_ASKED,
         ..MetadataResponseTopic::default()
     };
-    MetadataResponse { topics: asked.iter().map(refused).collect(), ..MetadataResponse::default() }
+    MetadataResponse {
+        topics: asked.iter().map(refused).collect(),
+        ..MetadataResponse::default()
+    }
 }
 
 fn brokers(image: &ClusterImage, listener: &str) -> Vec<MetadataResponseBroker> {
@@ -111,11 +120,18 @@ async fn some_topics(
         return topics_by_id(services, context, asked);
     }
     let mut seen = BTreeSet::new();
-    let names: Vec<&Text> =
-        asked.iter().filter_map(|topic| topic.name.as_ref()).filter(|name| seen.insert(name.as_bytes())).collect();
+    let names: Vec<&Text> = asked
+        .iter()
+        .filter_map(|topic| topic.name.as_ref())
+        .filter(|name| seen.insert(name.as_bytes()))
+        .collect();
     if request.allow_auto_topic_creation {
         let missing = |image: &ClusterImage| -> Vec<Text> {
-            names.iter().filter(|name| image.topic(name).is_none()).map(|name| (*name).clone()).collect()
+            names
+                .iter()
+                .filter(|name| image.topic(name).is_none())
+                .map(|name| (*name).clone())
+                .collect()
         };
         let missing = missing(&services.cluster.get());
         if !missing.is_empty() {
@@ -123,7 +139,10 @@ async fn some_topics(
         }
     }
     let image = services.cluster.get();
-    names.into_iter().map(|name| one_topic(&image, name, context)).collect()
+    names
+        .into_iter()
+        .map(|name| one_topic(&image, name, context))
+        .collect()
 }
 
 fn one_topic(image: &ClusterImage, name: &Text, context: &RequestContext) -> MetadataResponseTopic {
@@ -131,7 +150,7 @@ fn one_topic(image: &ClusterImage, name: &Text, context: &RequestContext) -> Met
         ErrorCode::TopicAuthorizationFailed
     } else if let Some(topic) = image.topic(name) {
         return described(image, topic, context);
-    } else if topic_names::check(name).is_err() {
+    } else if topic_name::check(name).is_err() {
         ErrorCode::InvalidTopicException
     } else {
         ErrorCode::UnknownTopicOrPartition
@@ -139,7 +158,7 @@ fn one_topic(image: &ClusterImage, name: &Text, context: &RequestContext) -> Met
     MetadataResponseTopic {
         error_code: error.code(),
         name: Some(name.clone()),
-        is_internal: error != ErrorCode::TopicAuthorizationFailed && topic_names::is_internal(name),
+        is_internal: error != ErrorCode::TopicAuthorizationFailed && is_internal_topic(name),
         topic_authorized_operations: NOT_ASKED,
         ..MetadataResponseTopic::default()
     }
@@ -151,7 +170,11 @@ fn topics_by_id(
     asked: &[MetadataRequestTopic],
 ) -> Vec<MetadataResponseTopic> {
     let image = services.cluster.get();
-    let ids: BTreeSet<Uuid> = asked.iter().map(|topic| topic.topic_id).filter(|id| !id.is_zero()).collect();
+    let ids: BTreeSet<Uuid> = asked
+        .iter()
+        .map(|topic| topic.topic_id)
+        .filter(|id| !id.is_zero())
+        .collect();
     ids.into_iter()
         .map(|id| match image.topic_by_id(id) {
             Some(topic) if context.authorize(Operation::Describe, Resource::Topic(&topic.name)) => {
@@ -172,7 +195,10 @@ fn topics_by_id(
 }
 
 fn described(image: &ClusterImage, topic: &TopicImage, context: &RequestContext) -> MetadataResponseTopic {
-    let rules = Rules { unavailable_is_error: context.api_version == 0, names_listener: context.api_version >= 6 };
+    let rules = Rules {
+        unavailable_is_error: context.api_version == 0,
+        names_listener: context.api_version >= 6,
+    };
     let partitions = topic.partitions.iter().map(|(index, partition)| {
         let view = view(image, partition, &context.connection.listener.name, rules);
         MetadataResponsePartition {
@@ -189,7 +215,7 @@ fn described(image: &ClusterImage, topic: &TopicImage, context: &RequestContext)
         error_code: ErrorCode::None.code(),
         name: Some(Text::from(&topic.name)),
         topic_id: topic.id,
-        is_internal: topic_names::is_internal(&topic.name),
+        is_internal: is_internal_topic(&topic.name),
         partitions: partitions.collect(),
         topic_authorized_operations: NOT_ASKED,
     }

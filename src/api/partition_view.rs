@@ -26,7 +26,10 @@ pub(super) struct View {
 }
 
 fn reachable(image: &ClusterImage, broker: BrokerId, listener: &str) -> bool {
-    image.brokers.get(&broker).is_some_and(|broker| broker.endpoint(listener).is_some())
+    image
+        .brokers
+        .get(&broker)
+        .is_some_and(|broker| broker.endpoint(listener).is_some())
 }
 
 fn ids(image: &ClusterImage, brokers: &[BrokerId], listener: &str, only_reachable: bool) -> Vec<i32> {
@@ -41,7 +44,9 @@ fn ids(image: &ClusterImage, brokers: &[BrokerId], listener: &str, only_reachabl
 pub(super) fn view(image: &ClusterImage, partition: &PartitionImage, listener: &str, rules: Rules) -> View {
     let replicas = ids(image, &partition.replicas, listener, rules.unavailable_is_error);
     let isr = ids(image, &partition.isr, listener, rules.unavailable_is_error);
-    let leader = partition.leader.filter(|leader| reachable(image, *leader, listener));
+    let leader = partition
+        .leader
+        .filter(|leader| reachable(image, *leader, listener));
     let error = match (leader, partition.leader) {
         (None, Some(alive)) if rules.names_listener && image.brokers.contains_key(&alive) => {
             ErrorCode::ListenerNotFound

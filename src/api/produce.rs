@@ -21,6 +21,7 @@ use super::{Answer, Rejected, RequestContext, Services};
 use crate::base::clock;
 use crate::base::error_code::ErrorCode;
 use crate::metadata::TopicImage;
+use crate::metadata::is_internal_topic;
 use crate::records::batch::Batches;
 use crate::records::validate::produce::check_produced;
 use crate::replica::answers::{AppendAnswer, PendingAck, PendingFlush};
@@ -34,8 +35,6 @@ use crate::wire::text::Text;
 
 /// The client id whose writes to internal topics are let through (`AdminUtils.ADMIN_CLIENT_ID`).
 const ADMIN_CLIENT_ID: &str = "__admin_client";
-/// Topics that only the broker writes to.
-const INTERNAL_TOPICS: [&str; 3] = ["__consumer_offsets", "__transaction_state", "__share_group_state"];
 const UNVERIFIED: &str = "Unable to verify the partition has been added to the transaction. Underlying error: \
                           COORDINATOR_NOT_AVAILABLE";
 const TWO_PRODUCERS: &str = "Transactional records contained more than one producer ID";
@@ -252,7 +251,7 @@ fn check<'a>(
     if !matches!(acks, -1..=1) {
         return refused(ErrorCode::InvalidRequiredAcks);
     }
-    if INTERNAL_TOPICS.contains(&name) && context.client_id.as_deref() != Some(ADMIN_CLIENT_ID) {
+    if is_internal_topic(name) && context.client_id.as_deref() != Some(ADMIN_CLIENT_ID) {
         return refused(ErrorCode::InvalidTopicException);
     }
     match &partition.records {

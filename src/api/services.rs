@@ -2,16 +2,71 @@
 
 use std::sync::Arc;
 
+use super::RequestContext;
+use super::context::{Operation, Resource};
+use crate::config::{BrokerConfig, LogLevels};
+use crate::controller::Controller;
+use crate::controller::producer_id_source::ProducerIds;
+use crate::controller::request::NewTopic;
 use crate::metadata::Cluster;
 use crate::replica::fetch_session::FetchSessions;
 use crate::replica::replicas::Replicas;
+use crate::wire::text::Text;
 
 /// The rooms that handlers use.
 pub struct Services {
     /// The cluster as this broker knows it.
     pub cluster: Cluster,
-    /// The partitions of this broker.
+    /// The controller's door.
+    pub controller: Controller,
+    /// Ids for idempotent producers.
+    pub producer_ids: ProducerIds,
+    /// The partitions that are here.
     pub replicas: Arc<Replicas>,
-    /// The fetch sessions of all clients.
+    /// Incremental fetch sessions (KIP-227).
     pub fetch_sessions: FetchSessions,
+    /// What the broker logs (the BROKER_LOGGER resource).
+    pub levels: LogLevels,
+}
+
+impl Services {
+    /// The configuration in force.
+    pub fn config(&self) -> BrokerConfig {
+        self.cluster.get().broker_config.clone()
+    }
+
+    /// Creates topics that a client asked about, where `auto.create.topics.enable` and its rights allow it, and waits
+    /// until they can be used. What cannot be created is simply not there afterwards.
+    pub async fn auto_create_topics(&self, context: &RequestContext, names: Vec<Text>) {
+        if !self.config().auto_create_topics_enable {
+            return;
+        }
+        let may = |name: &Text| {
+            context.authorize(Operation::Create, Resource::Cluster)
+                || context.authorize(Operation::Create, Resource::Topic(name))
+        };
+        let topics: Vec<NewTopic> = names
+            .iter()
+            .filter(|name| may(name))
+            .map(|name| NewTopic {
+                name: name.to_string(),
+                partitions: -1,
+                replication_factor: -1,
+                ..NewTopic::default()
+            })
+            .collect();
+        if topics.is_empty() {
+            return;
+        }
+        let asked = topics.iter().map(|topic| topic.name.clone()).collect::<Vec<_>>();
+        for (name, answer) in asked
+            .iter()
+            .zip(self.controller.create_topics(topics, false).await)
+        {
+            match answer {
+                Ok(_) => tracing::info!(topic = name, "created for a client that asked for it"),
+                Err(error) => tracing::debug!(topic = name, %error, "not created for a client"),
+            }
+        }
+    }
 }

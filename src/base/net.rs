@@ -24,6 +24,30 @@ pub type ReadHalf = turmoil::net::tcp::OwnedReadHalf;
 #[cfg(feature = "simulation")]
 pub type WriteHalf = turmoil::net::tcp::OwnedWriteHalf;
 
+/// The first address of `host`, a name or an address.
+///
+/// # Errors
+/// When the name is not known.
+#[cfg(not(feature = "simulation"))]
+pub async fn resolve(host: &str, port: u16) -> io::Result<SocketAddr> {
+    tokio::net::lookup_host((host, port))
+        .await?
+        .next()
+        .ok_or_else(|| io::ErrorKind::NotFound.into())
+}
+
+/// The address of a simulated host.
+///
+/// # Errors
+/// When `host` is no address.
+#[cfg(feature = "simulation")]
+pub async fn resolve(host: &str, port: u16) -> io::Result<SocketAddr> {
+    let address: std::net::IpAddr = host
+        .parse()
+        .map_err(|_| io::Error::from(io::ErrorKind::NotFound))?;
+    Ok(SocketAddr::new(address, port))
+}
+
 /// What is set on a listening socket and on those that it accepts.
 #[derive(Clone, Copy, Debug)]
 pub struct SocketOptions {

@@ -17,6 +17,45 @@ where
     tokio::spawn(future)
 }
 
+/// Runs `future` on this thread, on the runtime for control: store, controller, timers.
+///
+/// # Errors
+/// When the system gives no runtime.
+pub fn run_control<T>(future: impl Future<Output = T>) -> io::Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    Ok(runtime.block_on(future))
+}
+
+/// SIGINT and SIGTERM.
+pub struct StopSignals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+impl StopSignals {
+    /// Takes the signals from now on.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn new() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    /// Waits for one.
+    pub async fn wait(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
 /// The pool was shut down before it ran the work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PoolClosed;
@@ -157,5 +196,21 @@ impl Pool {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, PoolClosed> {
         Ok(work())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(not(feature = "simulation"))]
+    #[tokio::test]
+    async fn a_pool_runs_work_and_tells_when_it_panics() {
+        let pool = Pool::start("test", 2).unwrap();
+        assert_eq!(pool.run(|| 5).await, Ok(5));
+        assert_eq!(
+            pool.run(|| assert!(std::hint::black_box(false))).await,
+            Err(PoolClosed)
+        );
     }
 }

@@ -1,24 +1,31 @@
-//! L9, arguments and subcommands.
+//! L9, arguments and subcommands; `broker` wires the rooms together.
 
+pub mod broker;
 mod config;
 mod dump;
 pub mod logging;
+mod open_files;
 pub mod options;
+mod serve;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
-/// A Kafka broker
+/// A Kafka broker in one binary. Without a command it serves: a broker on 127.0.0.1:9092 with its data under ./data.
 #[derive(Parser, Debug)]
-#[command(name = "barnabas")]
+#[command(name = "barnabas", version, args_conflicts_with_subcommands = true)]
 struct Arguments {
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
+    #[command(flatten)]
+    options: options::Options,
 }
 
 #[derive(clap::Subcommand, Debug)]
 enum Command {
+    /// Run a broker until Ctrl-C or SIGTERM
+    Serve(options::Options),
     /// Show the configuration keys
     Config(config::Arguments),
     /// Show and check log segments, indexes, snapshots, checkpoints and the other files of a log directory
@@ -27,8 +34,11 @@ enum Command {
 
 /// Does what the command line asks for.
 pub fn run() -> ExitCode {
-    match Arguments::parse().command {
-        Command::Config(arguments) => config::run(&arguments),
-        Command::Dump(dump) => dump.run(),
+    let arguments = Arguments::parse();
+    match arguments.command {
+        None => serve::run(&arguments.options),
+        Some(Command::Serve(options)) => serve::run(&options),
+        Some(Command::Config(arguments)) => config::run(&arguments),
+        Some(Command::Dump(dump)) => dump.run(),
     }
 }

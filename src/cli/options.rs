@@ -28,6 +28,9 @@ pub struct Options {
     /// How log lines look; also BARNABAS_LOG_FORMAT
     #[arg(long, value_name = "FORMAT", value_enum)]
     pub log_format: Option<LogFormat>,
+    /// Makes each sync of a file so many milliseconds longer, to measure on a fast disk what a slow one does
+    #[arg(long, value_name = "MS", hide = true, default_value_t = 0)]
+    pub sync_delay_ms: u64,
 }
 
 fn pair(text: &str) -> Result<(String, String), String> {
@@ -39,6 +42,14 @@ fn pair(text: &str) -> Result<(String, String), String> {
 }
 
 impl Options {
+    /// The disk that the broker works on.
+    pub fn disk(&self) -> Disk {
+        match self.sync_delay_ms {
+            0 => Disk::system(),
+            delay => Disk::system_with_sync_delay(std::time::Duration::from_millis(delay)),
+        }
+    }
+
     /// The configuration.
     ///
     /// # Errors

@@ -304,6 +304,11 @@ impl BrokerConfig {
         limit.unwrap_or(self.0.settings.max_connections_per_ip)
     }
 
+    /// Addresses with a limit of their own (`max.connections.per.ip.overrides`).
+    pub fn address_limits(&self) -> &BTreeMap<IpAddr, i32> {
+        &self.0.address_limits
+    }
+
     /// Connections that the listener called `name` may have at once (`listener.name.<name>.max.connections`), where
     /// it has a limit of its own.
     pub fn max_connections_on(&self, name: &str) -> Option<i32> {

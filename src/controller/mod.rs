@@ -14,6 +14,7 @@ mod create;
 mod delete;
 pub mod election;
 mod events;
+pub mod producer_id_source;
 mod producer_ids;
 pub mod registration;
 mod reign;

@@ -7,6 +7,7 @@
 pub mod configs;
 pub mod control;
 mod image;
+mod internal_topics;
 
 use std::sync::Arc;
 
@@ -14,6 +15,8 @@ use tokio::sync::watch;
 
 use crate::base::ids::{BrokerId, TopicPartition};
 use crate::config::BrokerConfig;
+
+pub use internal_topics::is_internal_topic;
 
 pub use image::{BrokerImage, ClusterImage, Configs, Endpoint, PartitionImage, TopicConfigs, TopicImage};
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::base::clock::{self, Instant};
 use crate::base::error_code::ErrorCode;
 use crate::base::ids::Offset;
+use crate::metadata::is_internal_topic;
 
 use super::partition::Partition;
 use super::replicas::Replicas;
@@ -13,9 +14,6 @@ use super::waiting::{Progress, Ticket, Wants};
 
 /// The offset that stands for the high watermark.
 const HIGH_WATERMARK: i64 = -1;
-
-/// Topics whose records nobody may delete.
-const INTERNAL_TOPICS: [&str; 3] = ["__consumer_offsets", "__transaction_state", "__share_group_state"];
 
 /// What raising a partition's log start offset did.
 pub struct Deleted {
@@ -48,7 +46,7 @@ impl Replicas {
     /// # Errors
     /// The code for the client.
     pub fn delete_records(&self, topic: &str, partition: i32, offset: i64) -> Result<Deleted, ErrorCode> {
-        if INTERNAL_TOPICS.contains(&topic) {
+        if is_internal_topic(topic) {
             return Err(ErrorCode::InvalidTopicException);
         }
         let (deleted, wakes) = self.find(topic, partition)?.delete_records(offset)?;

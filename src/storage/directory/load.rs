@@ -104,6 +104,17 @@ impl LogDirectory {
         })
     }
 
+    /// The partitions in use and their folders, by name. Reads only.
+    ///
+    /// # Errors
+    /// A disk that fails, which takes the directory offline, or [`DirectoryError::ForeignFolder`].
+    pub fn partitions(&self) -> Result<Vec<(TopicPartition, PathBuf)>, DirectoryError> {
+        let current = |(path, folder): (PathBuf, PartitionFolder)| {
+            (folder.state == FolderState::Current).then_some((folder.partition, path))
+        };
+        Ok(self.folders()?.into_iter().filter_map(current).collect())
+    }
+
     /// The folders of partitions, by name.
     fn folders(&self) -> Result<Vec<(PathBuf, PartitionFolder)>, DirectoryError> {
         let entries = self.volume.disk().list(self.path());

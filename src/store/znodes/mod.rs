@@ -17,7 +17,7 @@ mod golden_test;
 use bytes::Bytes;
 use serde::Serialize;
 
-pub use broker::{Broker, FeatureRange};
+pub use broker::{Broker, BrokerEndpoint, FeatureRange};
 pub use cluster::{ClusterId, Controller, Feature, ProducerIdBlock, decode_epoch, encode_epoch};
 pub use config::{ConfigChange, EntityConfig};
 pub use new_partitions::NewPartitions;

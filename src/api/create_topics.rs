@@ -1,0 +1,168 @@
+//! CreateTopics, key 19. From version 1 on a request may only be validated, from 4 on the partitions and replicas may
+//! be left to the broker's defaults, from 5 on the answer tells the configs (KIP-525), from 7 on the topic's id.
+//!
+//! A timeout of zero or less answers REQUEST_TIMED_OUT although the topic is created, as Kafka does
+//! (`ZkAdminManager.createTopics`).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::context::{Operation, Resource};
+use super::{Answer, Rejected, RequestContext, Services};
+use crate::base::error_code::ErrorCode;
+use crate::base::ids::BrokerId;
+use crate::config::describe;
+use crate::controller::request::{CreatedTopic, NewTopic};
+use crate::wire::messages::create_topics::{
+    CreatableTopic, CreatableTopicConfigs, CreatableTopicResult, CreateTopicsRequest, CreateTopicsResponse,
+};
+use crate::wire::response::Response;
+use crate::wire::text::Text;
+
+/// KRaft's own topic, which nobody may create.
+const CLUSTER_METADATA: &str = "__cluster_metadata";
+
+pub(super) async fn handle(
+    services: &Arc<Services>,
+    context: &RequestContext,
+    request: CreateTopicsRequest,
+) -> Result<Answer, Rejected> {
+    let mut count = BTreeMap::<&str, usize>::new();
+    for topic in &request.topics {
+        *count.entry(topic.name.as_str()).or_default() += 1;
+    }
+    let mut seen = BTreeSet::new();
+    let mut results = Vec::new();
+    let mut wanted = Vec::new();
+    for topic in &request.topics {
+        if !seen.insert(topic.name.as_str()) {
+            continue;
+        }
+        let result = match refused(
+            context,
+            topic,
+            count.get(topic.name.as_str()).is_some_and(|count| *count > 1),
+        ) {
+            Some((error, message)) => failed(&topic.name, error, Some(message.to_owned())),
+            None => {
+                wanted.push((results.len(), topic));
+                CreatableTopicResult {
+                    name: topic.name.clone(),
+                    ..CreatableTopicResult::default()
+                }
+            }
+        };
+        results.push(result);
+    }
+    let topics = wanted.iter().map(|(_, topic)| new_topic(topic)).collect();
+    let answers = services
+        .controller
+        .create_topics(topics, request.validate_only)
+        .await;
+    for ((index, topic), answer) in wanted.iter().zip(answers) {
+        let result = match answer {
+            Ok(_) if request.timeout_ms <= 0 && !request.validate_only => {
+                failed(&topic.name, ErrorCode::RequestTimedOut, None)
+            }
+            Ok(created) => described(services, context, &created),
+            Err(error) => failed(&topic.name, error.code, error.message),
+        };
+        if let Some(slot) = results.get_mut(*index) {
+            *slot = result;
+        }
+    }
+    let response = CreateTopicsResponse {
+        topics: results,
+        ..CreateTopicsResponse::default()
+    };
+    Ok(Answer::Now(Response::encode(&response, context.api_version)))
+}
+
+fn refused(
+    context: &RequestContext,
+    topic: &CreatableTopic,
+    twice: bool,
+) -> Option<(ErrorCode, &'static str)> {
+    if topic.name == CLUSTER_METADATA {
+        Some((
+            ErrorCode::InvalidRequest,
+            "this topic is internal and cannot be created",
+        ))
+    } else if twice {
+        Some((
+            ErrorCode::InvalidRequest,
+            "the request names this topic more than once",
+        ))
+    } else if !context.authorize(Operation::Create, Resource::Cluster)
+        && !context.authorize(Operation::Create, Resource::Topic(&topic.name))
+    {
+        Some((ErrorCode::TopicAuthorizationFailed, "not allowed"))
+    } else {
+        None
+    }
+}
+
+fn new_topic(topic: &CreatableTopic) -> NewTopic {
+    let brokers = |ids: &[i32]| ids.iter().map(|id| BrokerId(*id)).collect();
+    NewTopic {
+        name: topic.name.to_string(),
+        partitions: topic.num_partitions,
+        replication_factor: topic.replication_factor,
+        assignments: topic
+            .assignments
+            .iter()
+            .map(|assigned| (assigned.partition_index, brokers(&assigned.broker_ids)))
+            .collect(),
+        configs: topic
+            .configs
+            .iter()
+            .map(|config| {
+                (
+                    config.name.to_string(),
+                    config.value.as_ref().map(ToString::to_string),
+                )
+            })
+            .collect(),
+    }
+}
+
+fn failed(name: &Text, error: ErrorCode, message: Option<String>) -> CreatableTopicResult {
+    CreatableTopicResult {
+        name: name.clone(),
+        error_code: error.code(),
+        error_message: message.map(Text::from),
+        num_partitions: -1,
+        replication_factor: -1,
+        configs: Some(Vec::new()),
+        ..CreatableTopicResult::default()
+    }
+}
+
+fn described(services: &Services, context: &RequestContext, created: &CreatedTopic) -> CreatableTopicResult {
+    let mut result = CreatableTopicResult {
+        name: Text::from(&created.name),
+        topic_id: created.id,
+        ..CreatableTopicResult::default()
+    };
+    if context.authorize(Operation::DescribeConfigs, Resource::Topic(&created.name)) {
+        result.num_partitions = created.partitions;
+        result.replication_factor = created.replication_factor;
+        result.configs = Some(configs(services, created));
+    } else {
+        result.topic_config_error_code = ErrorCode::TopicAuthorizationFailed.code();
+    }
+    result
+}
+
+fn configs(services: &Services, created: &CreatedTopic) -> Vec<CreatableTopicConfigs> {
+    describe::topic(&services.config(), &created.configs)
+        .into_iter()
+        .map(|entry| CreatableTopicConfigs {
+            name: Text::from(entry.name),
+            value: entry.value.map(Text::from),
+            read_only: entry.read_only,
+            config_source: entry.source.id(),
+            is_sensitive: entry.sensitive,
+        })
+        .collect()
+}

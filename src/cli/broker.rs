@@ -1,0 +1,418 @@
+//! Wires the rooms together, and takes them down in the opposite order. No logic of its own beyond the order.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use crate::api::{ListenerContext, Services};
+use crate::base::clock;
+use crate::base::disk::Disk;
+use crate::base::ids::BrokerId;
+use crate::base::net::{self, SocketOptions, TcpListener};
+use crate::base::random::Random;
+use crate::base::shutdown::Shutdown;
+use crate::base::task::{self, Pool, Worker};
+use crate::config::{BrokerConfig, LogLevels};
+use crate::controller::producer_id_source::ProducerIds;
+use crate::controller::{self, Controller, registration};
+use crate::lifecycle::directories::{self, Place};
+use crate::lifecycle::local_broker::Local;
+use crate::lifecycle::logs;
+use crate::metadata::Cluster;
+use crate::metadata::configs::StoredConfigs;
+use crate::net::budget::Budget;
+use crate::net::connection::ConnectionBounds;
+use crate::net::limits::{ConnectionLimits, Connections};
+use crate::net::listener::{self, Acceptor};
+use crate::replica::directories::HostDirectory;
+use crate::replica::fetch_session::FetchSessions;
+use crate::replica::replicas::Replicas;
+use crate::storage::descriptors::Descriptors;
+use crate::storage::directory::LogDirectory;
+use crate::storage::meta_properties::MetaProperties;
+use crate::store::Store;
+use crate::store::embedded::{self, EmbeddedStore};
+use crate::store::znodes::{self, BrokerEndpoint};
+
+/// Threads for slow work on each log directory.
+const POOL_THREADS: usize = 4;
+/// Files of segments that are kept open, where the system allows as many.
+const OPEN_SEGMENT_FILES: usize = 50_000;
+
+/// Why a broker did not start: lines for the user.
+#[derive(Debug)]
+pub struct StartError(String);
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for StartError {}
+
+fn because(error: impl fmt::Display) -> StartError {
+    StartError(error.to_string())
+}
+
+/// What a broker is given from outside.
+pub struct Surroundings {
+    /// Its files.
+    pub disk: Disk,
+    /// Its randomness.
+    pub random: Random,
+    /// What it logs, to be changed at run time.
+    pub levels: LogLevels,
+    /// How many files the process may have open.
+    pub open_files: u64,
+}
+
+/// A broker that runs.
+pub struct Broker {
+    addresses: Vec<(String, SocketAddr)>,
+    id: BrokerId,
+    directories: Vec<LogDirectory>,
+    replicas: Arc<Replicas>,
+    store: EmbeddedStore,
+    /// Ends clients, timers and the controller.
+    shutdown: Shutdown,
+    /// Given when the last log directory failed.
+    failed: Shutdown,
+}
+
+impl Broker {
+    /// Starts a broker; it serves clients when this returns.
+    ///
+    /// # Errors
+    /// What the user must mend. Nothing was changed then that a next start, or Kafka, would stumble over.
+    pub async fn start(config: BrokerConfig, surroundings: Surroundings) -> Result<Self, StartError> {
+        let Surroundings {
+            disk,
+            random,
+            levels,
+            open_files,
+        } = surroundings;
+        let listeners = listen(&config).await?;
+        let open_segment_files = usize::try_from(open_files / 2)
+            .unwrap_or(usize::MAX)
+            .min(OPEN_SEGMENT_FILES);
+        let descriptors = Descriptors::new(open_segment_files);
+        let mut places = directories::open(&config, &disk, &descriptors, &random).map_err(because)?;
+        let owner = directories::owner(&config, &places).map_err(because)?;
+        let found = directories::found(&disk, &places).map_err(because)?;
+
+        let working = places.iter().filter(|place| place.volume.failure().is_none());
+        let paths: Vec<_> = working.map(|place| place.volume.path().to_owned()).collect();
+        let complete = paths.len() == places.len();
+        let fresh = !paths
+            .iter()
+            .any(|path| disk.exists(&path.join(embedded::FILE_NAME)));
+        if fresh {
+            // A strange directory is told of before anything is written into it.
+            let nobody = owner.broker_id.unwrap_or(BrokerId(-1));
+            directories::compare(None, nobody, &found, complete)
+                .await
+                .map_err(because)?;
+        }
+        let stall = Duration::from_millis(u64::try_from(config.log_dir_stall_ms).unwrap_or(0));
+        let embedded = EmbeddedStore::open(&disk, &paths, stall, &random)
+            .await
+            .map_err(because)?;
+        let store: Arc<dyn Store> = Arc::new(embedded.clone());
+        let cluster_id = registration::prepare(&store, owner.cluster_id.as_deref(), &random)
+            .await
+            .map_err(because)?;
+        if owner
+            .cluster_id
+            .as_deref()
+            .is_some_and(|known| known != &*cluster_id)
+        {
+            return Err(StartError(format!(
+                "the log directories belong to the cluster {}, the store beside them to {cluster_id}",
+                owner.cluster_id.unwrap_or_default()
+            )));
+        }
+        let id = match owner.broker_id {
+            Some(id) => id,
+            None if config.broker_id_generation_enable => {
+                registration::generate_broker_id(&store, config.reserved_broker_max_id)
+                    .await
+                    .map_err(because)?
+            }
+            None => {
+                return Err(StartError(
+                    "broker.id is not set, and broker.id.generation.enable is off".to_owned(),
+                ));
+            }
+        };
+        directories::compare(Some(&store), id, &found, complete)
+            .await
+            .map_err(because)?;
+        for directory in places.iter_mut().filter_map(|place| place.directory.as_mut()) {
+            let (directory_id, other) = directory
+                .meta()
+                .map(|meta| (meta.directory_id, meta.other.clone()))
+                .unwrap_or_default();
+            let cluster_id = Some(cluster_id.to_string());
+            let meta = MetaProperties {
+                cluster_id,
+                broker_id: Some(id),
+                directory_id,
+                other,
+            };
+            // A failure has taken the directory offline.
+            let _ = directory.write_meta(meta, clock::now_ms());
+        }
+
+        let cluster = Cluster::new(Arc::clone(&cluster_id), id, config.clone());
+        let hosts = places
+            .iter()
+            .map(|place| {
+                let pool = Pool::start("log-directory", POOL_THREADS).map_err(because)?;
+                Ok(HostDirectory::new(Arc::clone(&place.volume), pool))
+            })
+            .collect::<Result<Vec<_>, StartError>>()?;
+        let replicas = Replicas::new(id, cluster.clone(), hosts.clone());
+        let configs = StoredConfigs::new(Arc::clone(&store), cluster.clone(), Arc::clone(&replicas) as _);
+        configs.load_all().await.map_err(because)?;
+
+        let directories = load(places, &hosts, &replicas, &cluster).await?;
+
+        let addresses = addresses(&listeners)?;
+        let node = znodes::Broker::new(
+            &advertised(&config, &addresses),
+            config.broker_rack.as_deref(),
+            clock::now_ms(),
+        );
+        let epoch = registration::register(&store, id, &node).await.map_err(because)?;
+        replicas.registered(epoch).await;
+        let shutdown = Shutdown::new();
+        let failed = Shutdown::new();
+        let parts = controller::Parts {
+            broker: id,
+            store: Arc::clone(&store),
+            cluster: cluster.clone(),
+            configs: configs.clone(),
+            local: Arc::new(Local {
+                replicas: Arc::clone(&replicas),
+                cluster: cluster.clone(),
+            }),
+            random: random.clone(),
+        };
+        let controller = Controller::start(parts, shutdown.clone());
+        controller.settled().await;
+        drop(task::spawn(configs.follow(shutdown.clone())));
+        replicas.start_background(&shutdown, on_failure(&replicas, &controller, &failed));
+
+        let slots = usize::try_from(config.max_incremental_fetch_session_cache_slots).unwrap_or(0);
+        let services = Arc::new(Services {
+            cluster,
+            producer_ids: ProducerIds::new(controller.clone(), id, epoch),
+            controller,
+            replicas: Arc::clone(&replicas),
+            fetch_sessions: FetchSessions::new(slots, random),
+            levels,
+        });
+        accept(&config, listeners, &services, &shutdown)?;
+        Ok(Self {
+            addresses,
+            id,
+            directories,
+            replicas,
+            store: embedded,
+            shutdown,
+            failed,
+        })
+    }
+
+    /// The listeners' names and the addresses that they listen on.
+    pub fn addresses(&self) -> &[(String, SocketAddr)] {
+        &self.addresses
+    }
+
+    /// The broker's id.
+    pub fn id(&self) -> BrokerId {
+        self.id
+    }
+
+    /// Waits until the broker cannot go on: its last log directory failed.
+    pub async fn failed(&self) {
+        self.failed.wait().await;
+    }
+
+    /// Stops cleanly: clients are let go, every log is closed and made durable, the checkpoints are written, and each
+    /// directory in which all that went well gets its marker.
+    pub async fn stop(self) {
+        self.shutdown.begin();
+        let clean = self.replicas.close().await;
+        self.store.close().await;
+        for directory in self.directories {
+            if clean.iter().any(|host| host.path() == directory.path()) {
+                // A failure is told by the volume: the next start recovers.
+                let _ = directory.mark_clean();
+            }
+            directory.release();
+        }
+    }
+}
+
+/// Opens the logs of all directories side by side, on their pools.
+async fn load(
+    places: Vec<Place>,
+    hosts: &[Arc<HostDirectory>],
+    replicas: &Arc<Replicas>,
+    cluster: &Cluster,
+) -> Result<Vec<LogDirectory>, StartError> {
+    let mut loading = Vec::new();
+    for (place, host) in places.into_iter().zip(hosts) {
+        let Some(directory) = place.directory else {
+            continue;
+        };
+        let (replicas, cluster, host) = (Arc::clone(replicas), cluster.clone(), Arc::clone(host));
+        loading.push(task::spawn(async move {
+            let pool = host.pool().clone();
+            pool.run(move || {
+                let loaded = logs::load(&replicas, &cluster, &host, &directory);
+                (directory, loaded)
+            })
+            .await
+        }));
+    }
+    let mut directories = Vec::new();
+    for loading in loading {
+        let loaded = loading.await.map_err(because)?;
+        let (directory, loaded) = loaded.map_err(|_| StartError("opening the logs failed".to_owned()))?;
+        loaded.map_err(because)?;
+        directories.push(directory);
+    }
+    Ok(directories)
+}
+
+async fn listen(config: &BrokerConfig) -> Result<Vec<(String, TcpListener)>, StartError> {
+    let options = socket_options(config);
+    let mut listeners = Vec::new();
+    for endpoint in config.listeners() {
+        let host = match endpoint.host.as_str() {
+            "" => "::",
+            host => host,
+        };
+        let addresses = net::resolve(host, endpoint.port)
+            .await
+            .map_err(|error| StartError(format!("listeners={endpoint}: {error}")))?;
+        let listener = net::listen(addresses, options)
+            .await
+            .map_err(|error| StartError(format!("listeners={endpoint}: {error}")))?;
+        listeners.push((endpoint.name.clone(), listener));
+    }
+    Ok(listeners)
+}
+
+fn addresses(listeners: &[(String, TcpListener)]) -> Result<Vec<(String, SocketAddr)>, StartError> {
+    listeners
+        .iter()
+        .map(|(name, listener)| Ok((name.clone(), listener.local_addr().map_err(because)?)))
+        .collect()
+}
+
+fn advertised(config: &BrokerConfig, addresses: &[(String, SocketAddr)]) -> Vec<BrokerEndpoint> {
+    let port = |name: &str| {
+        addresses
+            .iter()
+            .find(|(listener, _)| listener == name)
+            .map_or(0, |(_, at)| at.port())
+    };
+    let endpoints = config.advertised_listeners().iter().map(|endpoint| {
+        let port = if endpoint.port == 0 {
+            port(&endpoint.name)
+        } else {
+            endpoint.port
+        };
+        (
+            Arc::from(endpoint.name.as_str()),
+            Arc::from("PLAINTEXT"),
+            Arc::from(endpoint.host.as_str()),
+            port.into(),
+        )
+    });
+    endpoints.collect()
+}
+
+fn socket_options(config: &BrokerConfig) -> SocketOptions {
+    SocketOptions {
+        backlog: config.socket_listen_backlog_size,
+        send_buffer_bytes: config.socket_send_buffer_bytes,
+        receive_buffer_bytes: config.socket_receive_buffer_bytes,
+    }
+}
+
+fn on_failure(
+    replicas: &Arc<Replicas>,
+    controller: &Controller,
+    failed: &Shutdown,
+) -> crate::replica::background::OnDirectoryFailure {
+    let (replicas, controller, failed) = (Arc::downgrade(replicas), controller.clone(), failed.clone());
+    Arc::new(move |directory: &HostDirectory, last: bool| {
+        if last {
+            failed.begin();
+            return;
+        }
+        let Some(replicas) = replicas.upgrade() else {
+            return;
+        };
+        let gone = replicas
+            .all()
+            .into_iter()
+            .filter(|partition| partition.directory().path() == directory.path())
+            .map(|partition| crate::base::ids::TopicPartition::clone(partition.name()))
+            .collect();
+        let controller = controller.clone();
+        drop(task::spawn(
+            async move { controller.replicas_offline(gone).await },
+        ));
+    })
+}
+
+fn accept(
+    config: &BrokerConfig,
+    listeners: Vec<(String, TcpListener)>,
+    services: &Arc<Services>,
+    shutdown: &Shutdown,
+) -> Result<(), StartError> {
+    let threads = usize::try_from(config.num_network_threads).unwrap_or(1).max(1);
+    let workers = (0..threads)
+        .map(|number| Worker::start(&format!("network-{number}")))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(because)?;
+    let limits = ConnectionLimits {
+        connections: config.max_connections,
+        connections_per_ip: config.max_connections_per_ip,
+        overrides: config.address_limits().clone(),
+    };
+    let acceptor = Arc::new(Acceptor {
+        workers,
+        connections: Connections::new(limits),
+        bounds: ConnectionBounds {
+            request_max_bytes: config.socket_request_max_bytes,
+            idle: Duration::from_millis(u64::try_from(config.connections_max_idle_ms).unwrap_or(u64::MAX)),
+            budget: Budget::new(config.queued_max_request_bytes),
+        },
+        options: socket_options(config),
+        shutdown: shutdown.clone(),
+        next_connection: AtomicU64::new(0),
+    });
+    for (name, listener) in listeners {
+        let listening = Arc::new(ListenerContext {
+            name: Arc::from(name.as_str()),
+            security_protocol: Arc::from("PLAINTEXT"),
+        });
+        drop(task::spawn(listener::accept(
+            listener,
+            listening,
+            Arc::clone(services),
+            Arc::clone(&acceptor),
+        )));
+    }
+    Ok(())
+}

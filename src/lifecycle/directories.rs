@@ -1,0 +1,173 @@
+//! The log directories at the start: locked, agreed on whose they are, and compared with the store.
+//!
+//! Nothing in them is changed before all of them agree (Kafka: `KafkaServer.startup`, `MetaPropertiesEnsemble.verify`).
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::base::disk::Disk;
+use crate::base::ids::{BrokerId, LeaderEpoch, TopicPartition};
+use crate::base::random::Random;
+use crate::config::BrokerConfig;
+use crate::controller::comparison::{self, Difference, FoundPartition};
+use crate::storage::descriptors::Descriptors;
+use crate::storage::directory::{DirectoryError, LogDirectory};
+use crate::storage::file_names::LEADER_EPOCH_CHECKPOINT;
+use crate::storage::leader_epochs::LeaderEpochs;
+use crate::storage::meta_properties::{self, Contradiction, Owner};
+use crate::storage::partition_metadata;
+use crate::storage::volume::Volume;
+use crate::store::Store;
+
+/// Why the start stops, in lines for the user.
+#[derive(Debug)]
+pub enum DirectoriesError {
+    /// A directory refuses.
+    Directory(DirectoryError),
+    /// Directories of different clusters or brokers.
+    Contradiction(Contradiction),
+    /// Not one directory works.
+    NoneWorks,
+    /// Store and folders differ.
+    Differences(Vec<Difference>),
+    /// The store cannot be read.
+    Store(String),
+}
+
+impl fmt::Display for DirectoriesError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Directory(error) => error.fmt(f),
+            Self::Contradiction(error) => error.fmt(f),
+            Self::NoneWorks => f.write_str("none of log.dirs can be used"),
+            Self::Differences(differences) => {
+                f.write_str("the log directories are not what the store says; nothing was changed:")?;
+                differences
+                    .iter()
+                    .try_for_each(|difference| write!(f, "\n  {difference}"))
+            }
+            Self::Store(error) => f.write_str(error),
+        }
+    }
+}
+
+impl std::error::Error for DirectoriesError {}
+
+/// One of `log.dirs`.
+pub struct Place {
+    /// Its disk; offline from the start where that failed.
+    pub volume: Arc<Volume>,
+    /// The directory in use; `None` where the disk failed.
+    pub directory: Option<LogDirectory>,
+}
+
+/// Locks all of `log.dirs`. One whose disk fails is offline, as long as another works. Blocks.
+pub fn open(
+    config: &BrokerConfig,
+    disk: &Disk,
+    descriptors: &Arc<Descriptors>,
+    random: &Random,
+) -> Result<Vec<Place>, DirectoriesError> {
+    let mut places = Vec::new();
+    for path in config.log_directories() {
+        let opened = LogDirectory::open(
+            path.clone(),
+            disk.clone(),
+            Arc::clone(descriptors),
+            random.clone(),
+        );
+        places.push(match opened {
+            Ok(directory) => Place {
+                volume: Arc::clone(directory.volume()),
+                directory: Some(directory),
+            },
+            Err(DirectoryError::Io(failure)) => {
+                let volume = Volume::new(
+                    path.clone(),
+                    disk.clone(),
+                    Arc::clone(descriptors),
+                    random.clone(),
+                );
+                volume.take_offline(failure);
+                Place {
+                    volume,
+                    directory: None,
+                }
+            }
+            Err(error) => return Err(DirectoriesError::Directory(error)),
+        });
+    }
+    if places.iter().all(|place| place.directory.is_none()) {
+        return Err(DirectoriesError::NoneWorks);
+    }
+    Ok(places)
+}
+
+/// Whose the directories are, as far as they and `broker.id` say.
+pub fn owner(config: &BrokerConfig, places: &[Place]) -> Result<Owner, DirectoriesError> {
+    let configured = (config.broker_id >= 0).then_some(BrokerId(config.broker_id));
+    let expected = Owner {
+        cluster_id: None,
+        broker_id: configured,
+    };
+    let directories = places.iter().filter_map(|place| place.directory.as_ref());
+    let known = directories.filter_map(|directory| Some((directory.path(), directory.meta()?)));
+    meta_properties::verify(expected, known).map_err(DirectoriesError::Contradiction)
+}
+
+/// What the comparison knows of each folder in use; reads two small files of each. Blocks.
+pub fn found(disk: &Disk, places: &[Place]) -> Result<Vec<FoundPartition>, DirectoriesError> {
+    let mut found = Vec::new();
+    for directory in places.iter().filter_map(|place| place.directory.as_ref()) {
+        let folders: Vec<(TopicPartition, PathBuf)> = match directory.partitions() {
+            Ok(folders) => folders,
+            // The directory is offline now.
+            Err(DirectoryError::Io(_)) => continue,
+            Err(error) => return Err(DirectoriesError::Directory(error)),
+        };
+        for (partition, folder) in folders {
+            found.push(FoundPartition {
+                partition,
+                // What cannot be read here is found, and told, when the log is opened.
+                topic_id: partition_metadata::read(disk, &folder).ok().flatten(),
+                last_epoch: last_epoch(disk, &folder),
+                folder,
+            });
+        }
+    }
+    Ok(found)
+}
+
+fn last_epoch(disk: &Disk, folder: &Path) -> Option<LeaderEpoch> {
+    const LIMIT_BYTES: usize = 16 << 20;
+    let bytes = disk
+        .read(&folder.join(LEADER_EPOCH_CHECKPOINT), LIMIT_BYTES)
+        .ok()?;
+    LeaderEpochs::parse(&bytes)
+        .ok()?
+        .latest()
+        .map(|entry| entry.epoch)
+}
+
+/// Stops the start where store and folders differ. `store` is `None` when there is none yet, so that every folder is a
+/// stranger. `complete`: all of `log.dirs` work.
+pub async fn compare(
+    store: Option<&Arc<dyn Store>>,
+    broker: BrokerId,
+    found: &[FoundPartition],
+    complete: bool,
+) -> Result<(), DirectoriesError> {
+    let stored = match store {
+        Some(store) => comparison::stored_partitions(store, broker)
+            .await
+            .map_err(|error| DirectoriesError::Store(error.to_string()))?,
+        None => Default::default(),
+    };
+    let differences = comparison::compare(found, &stored, complete);
+    if differences.is_empty() {
+        Ok(())
+    } else {
+        Err(DirectoriesError::Differences(differences))
+    }
+}

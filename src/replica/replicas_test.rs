@@ -728,3 +728,119 @@ async fn a_directory_whose_calls_do_not_return_takes_no_more_of_them() {
     assert_eq!(append(&broker, 1, &batch(1, 10), 1).await.error, ErrorCode::None);
     drop(hanging);
 }
+
+#[tokio::test]
+async fn retention_keeps_what_is_not_replicated() {
+    let broker = TestBroker::new(1);
+    broker.configure_topic("t", &[("retention.ms", "1"), ("segment.bytes", "200")]);
+    broker.lead("t", 1, 1, 0, &[1, 2]).await;
+    for _ in 0..5 {
+        assert_eq!(append(&broker, 0, &batch(2, 10), 1).await.error, ErrorCode::None);
+    }
+    let partition = broker.replicas.partition("t", 0).unwrap();
+    let later = NOW_MS + 10_000_000;
+    broker.replicas.retain_one(&partition, later);
+    assert_eq!(find(&broker, EARLIEST).await, Ok(0), "the high watermark is 0");
+    let follower = FetchParameters {
+        follower: Some(BrokerId(2)),
+        bound: Bound::LogEnd,
+        leader_only: true,
+        ..consumer(0, 1)
+    };
+    ready(fetch(&broker, follower, &[wanted("t", 0, 10)]));
+    broker.replicas.retain_one(&partition, later);
+    assert_eq!(find(&broker, EARLIEST).await, Ok(10));
+}
+
+#[tokio::test]
+async fn an_answer_has_no_records_above_the_offsets_it_tells() {
+    const ROUNDS: i64 = 10_000;
+    let broker = Arc::new(TestBroker::new(1));
+    broker.lead("t", 1, 1, 0, &[1, 2]).await;
+    // Threads: one appends, one fetches as the follower, this one as consumers.
+    let pool = task::Pool::start("racers", 2).unwrap();
+    let partition = broker.replicas.partition("t", 0).unwrap();
+    let appender = {
+        let (partition, pool) = (Arc::clone(&partition), pool.clone());
+        let append = move || {
+            for _ in 0..ROUNDS {
+                let (answer, wakes) = partition
+                    .append(&batch(1, 100), 1, Origin::Client, NOW_MS)
+                    .unwrap();
+                assert_eq!(answer.error, ErrorCode::None);
+                wakes.dispatch();
+            }
+        };
+        async move { pool.run(append).await }
+    };
+    let follower = {
+        let broker = Arc::clone(&broker);
+        let follow = move || {
+            let mut next = 0;
+            while next < ROUNDS {
+                // One batch at a time, so that the high watermark moves as often as it can.
+                let parameters = FetchParameters {
+                    follower: Some(BrokerId(2)),
+                    max_bytes: 1,
+                    bound: Bound::LogEnd,
+                    leader_only: true,
+                    ..consumer(0, 1)
+                };
+                let answer = ready(fetch(&broker, parameters, &[wanted("t", 0, next)])).remove(0);
+                next = offsets(&answer).last().map_or(next, |last| last + 1);
+            }
+        };
+        async move { pool.run(follow).await }
+    };
+    let finished = task::spawn(async move { tokio::join!(appender, follower) });
+    let mut next = 0;
+    while next < ROUNDS - 1 {
+        let parameters = FetchParameters {
+            bound: if next % 2 == 0 {
+                Bound::HighWatermark
+            } else {
+                Bound::LastStable
+            },
+            ..consumer(0, 1)
+        };
+        let answer = ready(fetch(&broker, parameters, &[wanted("t", 0, next)])).remove(0);
+        if let Some(last) = offsets(&answer).last() {
+            assert!(
+                *last < answer.high_watermark,
+                "{last} above {}",
+                answer.high_watermark
+            );
+            assert!(*last < answer.last_stable_offset);
+            next = last + 1;
+        }
+        // The follower's last fetch tells of all but what came after it.
+        if finished.is_finished() {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    let (appended, followed) = finished.await.unwrap();
+    appended.unwrap();
+    followed.unwrap();
+}
+
+#[tokio::test]
+async fn parked_fetches_are_bounded() {
+    let broker = TestBroker::new(1);
+    broker.lead("t", 1, 1, 0, &[1]).await;
+    let one = || fetch(&broker, consumer(i32::MAX, i32::MAX), &[wanted("t", 0, 0)]);
+    let mut parked = Vec::new();
+    for _ in 0..super::waiting::MAX_PARKED_REQUESTS {
+        match one() {
+            Fetch::Parked(fetch) => parked.push(fetch),
+            Fetch::Ready(_) => panic!("there is room"),
+        }
+    }
+    assert_eq!(ready(one())[0].error, ErrorCode::None);
+    parked.truncate(10);
+    assert!(matches!(one(), Fetch::Parked(_)));
+    drop(parked);
+    assert_eq!(broker.replicas.parking().parked(), 0);
+    let partition = broker.replicas.partition("t", 0).unwrap();
+    assert!(partition.lock_blocking().waiters.is_empty());
+}

@@ -286,19 +286,48 @@ fn consumers_do_not_push_out_followers() {
         ..request(0, 0)
     };
     let (kept, ..) = run(&sessions, follower, &[asked("t", 0, 0)], &[], |_| QUIET, 0);
-    for number in 0..3000 {
-        let all: Vec<_> = (0..1 + number % 5)
-            .map(|partition| asked("c", partition, 0))
-            .collect();
-        run(&sessions, request(0, 0), &all, &[], |_| QUIET, i64::from(number));
-    }
-    assert_eq!(sessions.count(), 1000);
-    let incremental = SessionRequest {
-        session_id: kept.session_id,
-        epoch: 1,
-        ..follower
+    let within = |session_id, epoch, is_follower| SessionRequest {
+        session_id,
+        epoch,
+        uses_topic_ids: false,
+        is_follower,
     };
-    let (answer, ..) = run(&sessions, incremental, &[], &[], |_| QUIET, 4000);
+    let consumers: Vec<i32> = (0..999)
+        .map(|_| {
+            run(&sessions, request(0, 0), &[asked("c", 0, 0)], &[], |_| QUIET, 0)
+                .0
+                .session_id
+        })
+        .collect();
+    // All are in use, and old enough to give way to larger ones.
+    let later = 120_001;
+    run(
+        &sessions,
+        within(kept.session_id, 1, true),
+        &[],
+        &[],
+        |_| QUIET,
+        later,
+    );
+    for id in &consumers {
+        run(&sessions, within(*id, 1, false), &[], &[], |_| QUIET, later);
+    }
+    let large: Vec<_> = (0..10).map(|partition| asked("c", partition, 0)).collect();
+    let opened = (0..3000)
+        .filter(|_| {
+            let (answer, ..) = run(&sessions, request(0, 0), &large, &[], |_| QUIET, later);
+            answer.session_id != 0
+        })
+        .count();
+    assert_eq!((opened, sessions.count()), (999, 1000));
+    let (answer, ..) = run(
+        &sessions,
+        within(kept.session_id, 2, true),
+        &[],
+        &[],
+        |_| QUIET,
+        later,
+    );
     assert_eq!(answer.error, ErrorCode::None);
 }
 

@@ -160,6 +160,9 @@ pub struct CreationWork {
     volume: Arc<Volume>,
     folder: PathBuf,
     topic_id: TopicId,
+    /// Two works may be out at a time, the early one and the first append's: they write one after the other, and
+    /// what one has written the other does not.
+    written: Arc<Mutex<Option<TopicId>>>,
 }
 
 /// `partition.metadata` is durable.
@@ -170,11 +173,15 @@ impl CreationWork {
     /// Writes and syncs the file.
     pub fn run(self) -> Result<Created, LogIoError> {
         self.volume.check()?;
-        let written = partition_metadata::write(self.volume.disk(), &self.folder, self.topic_id);
-        written.map_err(|error| {
-            self.volume
-                .failed("write", &self.folder.join(PARTITION_METADATA), &error)
-        })?;
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        if *written != Some(self.topic_id) {
+            let result = partition_metadata::write(self.volume.disk(), &self.folder, self.topic_id);
+            result.map_err(|error| {
+                self.volume
+                    .failed("write", &self.folder.join(PARTITION_METADATA), &error)
+            })?;
+            *written = Some(self.topic_id);
+        }
         Ok(Created(self.topic_id))
     }
 }
@@ -182,18 +189,20 @@ impl CreationWork {
 impl Log {
     /// What is still to be written for a new log.
     pub fn creation_work(&self) -> Option<CreationWork> {
-        let topic_id = self.topic_id.filter(|_| !self.metadata_written)?;
+        let topic_id = self.topic_id?;
+        let written = Arc::clone(self.metadata_unwritten.as_ref()?);
         Some(CreationWork {
             volume: Arc::clone(self.volume()),
             folder: self.path().to_owned(),
             topic_id,
+            written,
         })
     }
 
     /// A [`CreationWork`] is done.
     pub fn created(&mut self, created: Created) {
         if self.topic_id == Some(created.0) {
-            self.metadata_written = true;
+            self.metadata_unwritten = None;
         }
     }
 
@@ -332,4 +341,28 @@ fn all_files(segment: &Segment) -> impl Iterator<Item = FileKind> + '_ {
     FileKind::SEGMENT
         .into_iter()
         .filter(|kind| *kind != FileKind::TransactionIndex || !segment.transactions().is_empty())
+}
+
+#[cfg(test)]
+mod creation_tests {
+    use crate::config::LogConfig;
+    use crate::storage::log::testing::Ground;
+
+    /// The early work and the one of the first append once wrote the file at the same time, and the rename of the one
+    /// took away the other's temporary file.
+    #[test]
+    fn two_works_write_the_topic_id_once() {
+        let ground = Ground::new();
+        let mut log = ground.create(&LogConfig::default());
+        log.set_topic_id(crate::base::ids::Uuid([7; 16]));
+        let (early, first_append) = (log.creation_work().unwrap(), log.creation_work().unwrap());
+        let before = ground.memory.counts().writes;
+        #[expect(clippy::disallowed_methods, reason = "the race needs threads")]
+        let threads = [early, first_append].map(|work| std::thread::spawn(move || work.run()));
+        for thread in threads {
+            log.created(thread.join().unwrap().unwrap());
+        }
+        assert_eq!(ground.memory.counts().writes, before + 1);
+        assert!(log.creation_work().is_none());
+    }
 }

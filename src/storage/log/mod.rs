@@ -28,7 +28,7 @@ mod golden_test;
 pub(in crate::storage) mod testing;
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use super::folder::Folder;
 use super::leader_epochs::{EpochEnd, EpochEntry, LeaderEpochs};
@@ -54,8 +54,8 @@ pub struct Log {
     folder: Folder,
     partition: TopicPartition,
     topic_id: Option<TopicId>,
-    /// Whether `partition.metadata` is written, durably.
-    metadata_written: bool,
+    /// There while `partition.metadata` is not known to be durable; shared with the works that write it.
+    metadata_unwritten: Option<Arc<Mutex<Option<TopicId>>>>,
     config: Arc<LogConfig>,
     /// The segments that are full, the oldest first.
     inactive: Vec<Segment>,
@@ -91,7 +91,7 @@ impl Log {
     pub fn set_topic_id(&mut self, topic_id: TopicId) {
         if self.topic_id.is_none() {
             self.topic_id = Some(topic_id);
-            self.metadata_written = false;
+            self.metadata_unwritten = Some(Arc::default());
         }
     }
 

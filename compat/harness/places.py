@@ -30,7 +30,7 @@ def bare_loop():
 
 def _built(path):
     if not os.path.exists(path):
-        raise Missing(f"{path} is not built (cargo build --release --bins --examples)")
+        raise RuntimeError(f"{path} is not built (cargo build --release --bins --examples)")
     return path
 
 

@@ -48,6 +48,15 @@ def arguments(description):
     return parser
 
 
+def ended(context):
+    """What a broker that is no more said last."""
+    broker = getattr(context, "broker", context)
+    process = getattr(broker, "process", None)
+    if process is None or process.poll() is None:
+        return ""
+    return f"\nthe broker had ended with {process.returncode}:\n{broker.tail()}"
+
+
 def run(group, options, make):
     """Runs all scenarios on `make()`'s value, and ends the script with 1 when one failed."""
     passed = failed = skipped = 0
@@ -69,6 +78,7 @@ def run(group, options, make):
             outcome, detail = "FAIL", f": {type(error).__name__}: {error}"
             if not isinstance(error, (AssertionError, subprocess.SubprocessError, RuntimeError, OSError)):
                 detail += "\n" + traceback.format_exc()
+            detail += ended(context)
             failed += 1
         print(f"{outcome} {group}: {title} ({time.time() - started:.1f} s){detail}", flush=True)
     print(f"{group}: {passed} passed, {failed} failed, {skipped} skipped", flush=True)

@@ -101,8 +101,9 @@ impl Partition {
     fn finish_creation(&self) {
         let work = self.lock_blocking().log.creation_work();
         if let Some(work) = work {
-            match work.run() {
-                Ok(created) => self.lock_blocking().log.created(created),
+            match work.run_unless_deleted() {
+                Ok(Some(created)) => self.lock_blocking().log.created(created),
+                Ok(None) => {}
                 Err(error) => {
                     tracing::error!(partition = %self.name(), %error, "cannot finish a new log");
                 }

@@ -169,20 +169,50 @@ pub struct CreationWork {
 #[derive(Debug)]
 pub struct Created(TopicId);
 
+/// Why `partition.metadata` is not written: a call failed just now, or the volume was offline before.
+enum Unwritten {
+    Failed(io::Error),
+    Offline(LogIoError),
+}
+
 impl CreationWork {
     /// Writes and syncs the file.
     pub fn run(self) -> Result<Created, LogIoError> {
-        self.volume.check()?;
+        self.write().map_err(|reason| self.failed(reason))
+    }
+
+    /// The same outside of the partition's lock, where the topic may be deleted meanwhile: `None` when the folder is no
+    /// more where it was.
+    pub fn run_unless_deleted(self) -> Result<Option<Created>, LogIoError> {
+        match self.write() {
+            Err(Unwritten::Failed(error))
+                if error.kind() == io::ErrorKind::NotFound && !self.volume.disk().exists(&self.folder) =>
+            {
+                Ok(None)
+            }
+            written => written.map(Some).map_err(|reason| self.failed(reason)),
+        }
+    }
+
+    fn write(&self) -> Result<Created, Unwritten> {
+        self.volume.check().map_err(Unwritten::Offline)?;
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         if *written != Some(self.topic_id) {
-            let result = partition_metadata::write(self.volume.disk(), &self.folder, self.topic_id);
-            result.map_err(|error| {
-                self.volume
-                    .failed("write", &self.folder.join(PARTITION_METADATA), &error)
-            })?;
+            partition_metadata::write(self.volume.disk(), &self.folder, self.topic_id)
+                .map_err(Unwritten::Failed)?;
             *written = Some(self.topic_id);
         }
         Ok(Created(self.topic_id))
+    }
+
+    fn failed(&self, reason: Unwritten) -> LogIoError {
+        match reason {
+            Unwritten::Failed(error) => {
+                let path = self.folder.join(PARTITION_METADATA);
+                self.volume.failed("write", &path, &error)
+            }
+            Unwritten::Offline(error) => error,
+        }
     }
 }
 
@@ -364,5 +394,17 @@ mod creation_tests {
         }
         assert_eq!(ground.memory.counts().writes, before + 1);
         assert!(log.creation_work().is_none());
+    }
+
+    #[test]
+    fn a_topic_deleted_before_its_id_is_written_does_not_take_the_volume_offline() {
+        let ground = Ground::new();
+        let mut log = ground.create(&LogConfig::default());
+        log.set_topic_id(crate::base::ids::Uuid([7; 16]));
+        let work = log.creation_work().unwrap();
+        let deleted = log.path().with_extension("0-delete");
+        ground.disk().rename(log.path(), &deleted).unwrap();
+        assert!(work.run_unless_deleted().unwrap().is_none());
+        log.volume().check().unwrap();
     }
 }

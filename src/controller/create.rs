@@ -53,7 +53,7 @@ impl Planner<'_> {
             return Err(exists(if self.context.deleting.contains(name) {
                 format!("Topic '{name}' is being deleted.")
             } else {
-                format!("Topic '{name}' exists already.")
+                format!("Topic '{name}' already exists in this cluster.")
             }));
         }
         let configs = configs(topic)?;
@@ -290,7 +290,7 @@ impl Active {
                     place,
                     AdminError::new(
                         ErrorCode::TopicAlreadyExists,
-                        format!("Topic '{}' exists already.", plan.name),
+                        format!("Topic '{}' already exists in this cluster.", plan.name),
                     ),
                 )),
                 Err(error) => errors.push((

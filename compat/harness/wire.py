@@ -56,6 +56,31 @@ def decompress(codec, data):
     ).stdout
 
 
+def xxh32(data):
+    """Of less than 16 bytes: enough for the header of an lz4 frame."""
+    mask, primes = 0xFFFFFFFF, (2654435761, 2246822519, 3266489917, 668265263, 374761393)
+
+    def rotated(n, by):
+        return (n << by | n >> 32 - by) & mask
+
+    out, at = primes[4] + len(data), 0
+    while at + 4 <= len(data):
+        lane = struct.unpack_from("<I", data, at)[0]
+        out, at = rotated(out + lane * primes[2] & mask, 17) * primes[3] & mask, at + 4
+    for byte in data[at:]:
+        out = rotated(out + byte * primes[4] & mask, 11) * primes[0] & mask
+    for shift, prime in ((15, primes[1]), (13, primes[2]), (16, 1)):
+        out = (out ^ out >> shift) * prime & mask
+    return out
+
+
+def lz4_header(frame, broken):
+    """The frame with its header's checksum as the format has it, or as the first Java clients had it: with the magic
+    number in it, and so in all messages of magic 0."""
+    end = 6 + (8 if frame[4] & 8 else 0)
+    return frame[:end] + bytes([xxh32(frame[0 if broken else 4 : end]) >> 8 & 0xFF]) + frame[end + 1 :]
+
+
 # --- primitive types ---------------------------------------------------------------------------------------------
 
 
@@ -197,6 +222,8 @@ def message_set(magic, records, codec="none", timestamps=None):
     if codec == "none":
         return inner
     payload = compress(codec, inner)
+    if codec == "lz4" and magic == 0:
+        payload = lz4_header(payload, broken=True)
     return message(len(records) - 1, magic, None, payload, codec, max(timestamps))
 
 

@@ -183,3 +183,17 @@ pub async fn send_file(half: &mut WriteHalf, slice: &FileSlice) -> io::Result<us
     half.write_all(&bytes).await?;
     Ok(bytes.len())
 }
+
+/// Returns when the other side has closed its direction, or the connection is broken; received bytes are left where
+/// they are, and may still be unread. For who does not read at the moment and wants to know whether it is worth waiting.
+#[cfg(not(feature = "simulation"))]
+pub async fn gone(half: &ReadHalf) {
+    // Urgent data, which is what this asks for, is never reported: the socket is not registered for it. The end is.
+    let _ = half.ready(tokio::io::Interest::PRIORITY).await;
+}
+
+/// Simulated sockets do not tell.
+#[cfg(feature = "simulation")]
+pub async fn gone(_half: &ReadHalf) {
+    std::future::pending().await
+}

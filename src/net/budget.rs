@@ -59,6 +59,11 @@ impl Budget {
             }
         }
         charge.add(bytes);
+        if self.used_bytes() < self.shared.limit_bytes {
+            // Something is left for who waits next. Without this it would wait until this charge is dropped, which
+            // a slow client decides.
+            self.shared.freed.notify_one();
+        }
         charge
     }
 }
@@ -76,7 +81,7 @@ impl Drop for Charge {
     fn drop(&mut self) {
         self.shared.used_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
         if self.shared.limit_bytes > 0 {
-            // One waiter a charge: it passes the turn on when it finds that nothing is left.
+            // One waiter a charge: it passes the turn on when it leaves something.
             self.shared.freed.notify_one();
         }
     }
@@ -104,5 +109,18 @@ mod tests {
         assert_eq!(budget.used_bytes(), 1);
         drop(second);
         assert_eq!(budget.used_bytes(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_served_passes_the_turn_on() {
+        let budget = Budget::new(100);
+        let first = budget.charge(150).await;
+        let second = || async { budget.charge(1).await };
+        let waiting = async { tokio::join!(second(), second(), second()) };
+        let (charges, ()) = tokio::join!(clock::timeout(Duration::from_secs(1), waiting), async {
+            clock::sleep(Duration::from_millis(1)).await;
+            drop(first);
+        });
+        assert!(charges.is_some(), "each kept its charge, and all were served");
     }
 }

@@ -13,12 +13,12 @@ use super::queue::{AnswerQueue, Queued, QueuedAnswer};
 use super::writer::write_answers;
 use crate::api::{self, Answer, ConnectionContext, Rejected, Services};
 use crate::base::clock::{self, Instant};
-use crate::base::net::{ReadHalf, TcpStream};
+use crate::base::net::{self, ReadHalf, TcpStream};
 
 /// Requests of one connection whose answers may be owed at a time. Kafka has one; the clients' default is five.
 pub const REQUESTS_IN_FLIGHT: usize = 64;
 
-/// How long the answers that are owed may take to be sent when a request ends the connection.
+/// How long the answers that are owed may take to be sent when a request, or the client's leaving, ends the connection.
 const DRAIN: Duration = Duration::from_secs(5);
 
 /// What bounds a connection.
@@ -79,12 +79,16 @@ async fn read_requests(
 ) -> Ended {
     let mut frames = Frames::new(bounds.request_max_bytes);
     loop {
-        queue.room().await;
+        if unless_gone(half, queue.room()).await.is_none() {
+            return Ended::Frame(FrameError::Closed);
+        }
         let length = match frames.length(half).await {
             Ok(length) => length,
             Err(error) => return Ended::Frame(error),
         };
-        let mut charge = bounds.budget.charge(length).await;
+        let Some(mut charge) = unless_gone(half, bounds.budget.charge(length)).await else {
+            return Ended::Frame(FrameError::Closed);
+        };
         let frame = match frames.body(half, length).await {
             Ok(frame) => frame,
             Err(error) => return Ended::Frame(error),
@@ -116,6 +120,18 @@ async fn read_requests(
             charge,
         });
     }
+}
+
+/// Waits for `what` before more is read; for a client that has gone, no longer than [`DRAIN`]: nobody else would see
+/// that it has, and what it waits for may be its own parked requests. `None` when it is to be let go.
+async fn unless_gone<T>(half: &ReadHalf, what: impl Future<Output = T>) -> Option<T> {
+    let mut what = std::pin::pin!(what);
+    tokio::select! {
+        biased;
+        done = &mut what => return Some(done),
+        () = net::gone(half) => {}
+    }
+    clock::timeout(DRAIN, what).await
 }
 
 /// When the last whole request came, and whether one is being handled.

@@ -487,7 +487,6 @@ fn producer_ids_that_are_handed_out_leave_nothing_behind() {
         transaction_timeout_ms: 60_000,
         producer_id: -1,
         producer_epoch: -1,
-        ..InitProducerIdRequest::default()
     };
     let mut last = -1;
     let mut growth = None;

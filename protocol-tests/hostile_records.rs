@@ -224,6 +224,40 @@ fn records_that_lie_about_themselves_are_refused() {
     broker.assert_alive();
 }
 
+// row 21
+#[test]
+fn offsets_out_of_order_come_into_order_before_they_are_stored() {
+    let mut target = Target::new(&[]);
+    let record = |delta: i64| {
+        [
+            varint(7),
+            vec![0],
+            varint(0),
+            varint(delta),
+            varint(-1),
+            varint(1),
+            vec![b'v', 0],
+        ]
+        .concat()
+    };
+    for deltas in [[1, 0], [0, 0], [5, 9], [0, -1], [-3, 1 << 30]] {
+        let bad = with_payload(2, &deltas.map(record).concat());
+        let answer = target.client.produce("t", 0, bad, 9);
+        assert_eq!(
+            (answer.error_code, answer.base_offset),
+            (0, target.log_end),
+            "{deltas:?}"
+        );
+        target.log_end += 2;
+        assert_eq!(target.client.log_end("t"), target.log_end, "{deltas:?}");
+        let stored = target.client.fetch("t", answer.base_offset).records.unwrap();
+        let header = BatchHeader::parse(&stored).unwrap().unwrap();
+        assert_eq!((header.record_count, header.last_offset_delta), (2, 1));
+        assert_eq!(stored[61..], [record(0), record(1)].concat(), "{deltas:?}");
+    }
+    target.finish();
+}
+
 // row 23
 #[test]
 fn batch_lengths_that_cannot_be_are_refused() {

@@ -2,7 +2,8 @@
 //! outside it on the log directory's pool, and the recovery point rises when they are done. And the clean stop.
 //!
 //! Order of the syncs (Kafka's): snapshots, then segment by segment log, indexes; then the leader epochs, then the
-//! folder. Of the active segment only the log is synced: it is recovered after any crash, with its indexes.
+//! folder. Of the active segment's indexes only the transaction index is synced: the others are built anew after any
+//! crash.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -276,8 +277,15 @@ impl Log {
                 }
             }
         }
-        if up_to > self.active.base_offset() {
-            files.push(self.folder.path_of(self.active.base_offset(), FileKind::Log));
+        // One that was cut to nothing must not come back either.
+        let was_cut = self.active.is_changed() && !self.active.is_new();
+        if up_to > self.active.base_offset() || was_cut {
+            let base = self.active.base_offset();
+            files.push(self.folder.path_of(base, FileKind::Log));
+            // Nothing rebuilds it when the segment is rolled right after and the power fails before that is synced.
+            if !self.active.transactions().is_empty() {
+                files.push(self.folder.path_of(base, FileKind::TransactionIndex));
+            }
         }
         let epochs_changed = self.unsynced.epochs != self.unsynced.epochs_durable;
         Some(FlushWork {
@@ -299,6 +307,18 @@ impl Log {
         })
     }
 
+    /// Syncs the segment that was just closed, where a recovery point at its end would keep it from being recovered: the
+    /// last record was synced, and then it was rolled.
+    pub(super) fn sync_closed(&self) -> Result<(), LogIoError> {
+        for kind in all_files(&self.active) {
+            let base = self.active.base_offset();
+            let file = self.folder.file(self.active.files(), base, kind)?;
+            file.sync()
+                .map_err(|error| self.folder.failed("sync", base, kind, &error))?;
+        }
+        Ok(())
+    }
+
     /// A [`FlushWork`] is done: the recovery point rises, unless the log was truncated meanwhile.
     pub fn flushed(&mut self, flushed: Flushed, now_ms: i64) {
         self.last_flush_ms = now_ms;
@@ -312,7 +332,13 @@ impl Log {
             .snapshots
             .retain(|snapshot| !flushed.snapshots.contains(snapshot));
         self.complete_below = self.complete_below.max(flushed.complete_below);
-        self.recovery_point = self.recovery_point.max(flushed.up_to.min(self.log_end_offset));
+        // A segment that was closed meanwhile must still be recovered after a crash, for its indexes.
+        let incomplete = (0..self.inactive.len()).find(|number| {
+            self.segment(*number)
+                .is_some_and(|segment| segment.base_offset() >= self.complete_below)
+        });
+        let limit = incomplete.map_or(self.log_end_offset, |number| self.end_of_segment(number).plus(-1));
+        self.recovery_point = self.recovery_point.max(flushed.up_to.min(limit));
     }
 
     /// Syncs everything now, in place. For the clean stop and for tests; elsewhere [`Log::flush_plan`].

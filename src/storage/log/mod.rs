@@ -25,6 +25,10 @@ mod watermarks;
 #[cfg(test)]
 mod golden_test;
 #[cfg(test)]
+mod model_test;
+#[cfg(test)]
+mod pitfall_test;
+#[cfg(test)]
 pub(in crate::storage) mod testing;
 
 use std::path::Path;

@@ -116,6 +116,7 @@ impl Log {
             folder: &folder,
             options,
             snapshots: listing.snapshots.iter().copied().collect(),
+            written: Vec::new(),
             states: None,
             epochs,
             epochs_changed: false,
@@ -125,6 +126,7 @@ impl Log {
             find_damage(&mut recovery, &listing, &segments, &mut damaged)?;
         }
         let Recovered { next_offset, gone } = recover(&mut recovery, &mut segments, &damaged)?;
+        drop_suspect_snapshots(&mut recovery, &segments)?;
         let loaded = Loaded::new(&mut recovery, &mut segments, next_offset, options)?;
         if epochs_damaged || recovery.epochs.entries().is_empty() {
             rebuild_epochs(&mut recovery, &segments)?;
@@ -132,6 +134,7 @@ impl Log {
         let complete_below = recovery_floor(&segments, &damaged, options, loaded.log_end_offset);
         let Recovery {
             snapshots,
+            written,
             states,
             mut epochs,
             mut epochs_changed,
@@ -177,12 +180,24 @@ impl Log {
         if report.recovered_segments > 0 {
             log.unsynced.folder_changed();
         }
+        // After an unclean stop those at and above the recovery point may lie in the page cache only.
+        let unsynced = log.snapshots.iter().filter(|offset| {
+            written.contains(offset) || (!options.clean && **offset >= options.recovery_point)
+        });
+        for offset in unsynced.copied().collect::<Vec<_>>() {
+            log.unsynced.snapshot_written(offset);
+        }
         let mut deleted = log.nothing_deleted(options.now_ms);
         for segment in gone.iter().rev() {
             log.delete_files(segment.base_offset(), segment.files(), &mut deleted)?;
         }
-        // Nobody reads them yet.
+        // Nobody reads them yet; and none may come back behind what is appended from now on.
+        let any_gone = !deleted.is_empty();
         deleted.remove()?;
+        if any_gone || loaded.began_anew {
+            let synced = volume.disk().sync_directory(log.path());
+            synced.map_err(|error| volume.failed("sync", log.path(), &error))?;
+        }
         log.load_producers(states, options, &mut report)?;
         let jitter_ms = log.roll_jitter_ms();
         log.active.activate(&log.folder, options.now_ms, jitter_ms)?;
@@ -246,6 +261,8 @@ impl Log {
 struct Loaded {
     log_start_offset: Offset,
     log_end_offset: Offset,
+    /// Files were removed for that.
+    began_anew: bool,
 }
 
 impl Loaded {
@@ -259,7 +276,8 @@ impl Loaded {
     ) -> Result<Self, OpenError> {
         let folder = recovery.folder;
         let start = options.log_start_offset;
-        if next_offset < start && !segments.is_empty() {
+        let began_anew = next_offset < start && !segments.is_empty();
+        if began_anew {
             tracing::warn!(
                 folder = %folder.path().display(),
                 "the log ends at {next_offset}, below its start offset {start}: it begins anew there"
@@ -281,12 +299,14 @@ impl Loaded {
             return Ok(Self {
                 log_start_offset: start,
                 log_end_offset: start,
+                began_anew,
             });
         }
         let first_base = segments.first().map_or(start, Segment::base_offset);
         Ok(Self {
             log_start_offset: start.max(first_base),
             log_end_offset: next_offset,
+            began_anew,
         })
     }
 }
@@ -425,9 +445,21 @@ fn recover(
                 );
             }
             let what = format!("segment {base} was read through: {why}");
-            recovery.report.repairs.push(what);
+            if clean {
+                recovery.report.repairs.push(what);
+            }
         }
-        if unflushed && recovered.damaged_bytes > 0 {
+        let overlaps = segments
+            .get(number + 1)
+            .is_some_and(|next| next.base_offset() < recovered.next_offset);
+        if unflushed && overlaps {
+            tracing::warn!(
+                folder = %recovery.folder.path().display(),
+                "segments from offset {} on overlap what lies before them: they were to be gone, and go now",
+                recovered.next_offset
+            );
+        }
+        if unflushed && (recovered.damaged_bytes > 0 || overlaps) {
             gone = segments.split_off(number + 1);
             next_offset = Some(recovered.next_offset);
             break;
@@ -445,6 +477,27 @@ fn recover(
         (None, None) => Offset::ZERO,
     };
     Ok(Recovered { next_offset, gone })
+}
+
+/// After an unclean stop a snapshot behind the first segment that was recovered may be cut short, or of batches that
+/// are gone. Recovery has written its own at the bases.
+fn drop_suspect_snapshots(recovery: &mut Recovery<'_>, segments: &[Segment]) -> Result<(), OpenError> {
+    if recovery.options.clean {
+        return Ok(());
+    }
+    let first = floor(segments, recovery.options.recovery_point);
+    let trusted = segments.get(first).map_or(Offset::ZERO, Segment::base_offset);
+    let written = &recovery.written;
+    let (keep, suspect): (Vec<Offset>, Vec<Offset>) = recovery
+        .snapshots
+        .iter()
+        .partition(|offset| **offset <= trusted || written.contains(offset));
+    for offset in suspect {
+        let path = recovery.folder.path_of(offset, FileKind::Snapshot);
+        recovery.folder.remove(&path)?;
+    }
+    recovery.snapshots = keep;
+    Ok(())
 }
 
 /// The number of the segment that holds `offset`, or the first.

@@ -50,7 +50,7 @@ impl Log {
 
     /// Builds the state of the producers at the log's end anew: from the newest snapshot that serves, and the batches
     /// behind it.
-    pub(super) fn rebuild_producers(&mut self, now_ms: i64, expiration_ms: i64) -> Result<(), SegmentError> {
+    pub(super) fn rebuild_producers(&mut self, now_ms: i64, expiration_ms: i64) -> Result<(), LogIoError> {
         let end = self.log_end_offset;
         let start = self.log_start_offset;
         // What lies at or below the start says nothing that is still needed; what lies above the end never was.
@@ -161,10 +161,10 @@ pub(super) fn replay(
     from: Offset,
     end: Offset,
     aborted: &mut Vec<AbortedTransaction>,
-) -> Result<(), SegmentError> {
+) -> Result<(), LogIoError> {
     let mut failure = None;
     let file = folder.file(segment.files(), segment.base_offset(), FileKind::Log)?;
-    segment.visit_from(folder, from, |found| {
+    let visited = segment.visit_from(folder, from, |found| {
         if found.header.last_offset() < from {
             return std::ops::ControlFlow::Continue(());
         }
@@ -181,11 +181,18 @@ pub(super) fn replay(
                 std::ops::ControlFlow::Break(())
             }
         }
-    })?;
+    });
+    match visited {
+        Err(SegmentError::Io(error)) => return Err(error),
+        // What cannot be read says nothing of producers either; that must not keep the rest from being served.
+        Err(corrupt @ SegmentError::Corrupt { .. }) => tracing::warn!(
+            "{}: producers are known up to the damage only: {corrupt}",
+            folder.path().display()
+        ),
+        Ok(()) => {}
+    }
     match failure {
-        Some(error) => Err(folder
-            .failed("read", segment.base_offset(), FileKind::Log, &error)
-            .into()),
+        Some(error) => Err(folder.failed("read", segment.base_offset(), FileKind::Log, &error)),
         None => Ok(()),
     }
 }

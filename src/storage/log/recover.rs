@@ -18,6 +18,8 @@ pub(super) struct Recovery<'a> {
     pub folder: &'a Folder,
     pub options: &'a LoadOptions,
     pub snapshots: Vec<Offset>,
+    /// Those that were written here.
+    pub written: Vec<Offset>,
     /// The producers at the end of what was recovered last.
     pub states: Option<ProducerStates>,
     pub epochs: LeaderEpochs,
@@ -34,21 +36,24 @@ pub(super) struct Recovered {
 }
 
 impl Recovery<'_> {
-    /// Recovers `segments[number]`. With `cut` what is behind the last whole batch is cut off; without, the file stays as
-    /// it is. The segment is active afterwards.
+    /// Recovers `segments[number]`. With `cut` what is behind the last whole batch is cut off; without, only where the
+    /// batches reach the next segment, so that it cannot be one of them; else the file stays as it is. The segment is
+    /// active afterwards.
     pub(super) fn recover(
         &mut self,
         segments: &mut [Segment],
         number: usize,
         cut: bool,
     ) -> Result<Option<Recovered>, OpenError> {
+        let next_base = segments.get(number + 1).map(Segment::base_offset);
         let (before, rest) = segments.split_at_mut(number.min(segments.len()));
         let Some(segment) = rest.first_mut() else {
             return Ok(None);
         };
         let base = segment.base_offset();
         let mut states = self.producers_at(before, base)?;
-        let recovered = self.recover_segment(segment, &mut states, cut)?;
+        let cut_at = if cut { Some(Offset::ZERO) } else { next_base };
+        let recovered = self.recover_segment(segment, &mut states, cut_at)?;
         states.set_end_offset(recovered.next_offset);
         self.states = Some(states);
         self.report.recovered_segments += 1;
@@ -128,7 +133,7 @@ impl Recovery<'_> {
         &mut self,
         segment: &mut Segment,
         states: &mut ProducerStates,
-        cut: bool,
+        cut_at: Option<Offset>,
     ) -> Result<Recovered, OpenError> {
         let base = segment.base_offset();
         let folder = self.folder;
@@ -170,19 +175,22 @@ impl Recovery<'_> {
             valid = walk.position();
         }
         let damaged_bytes = length - valid;
+        let next_offset = last_offset.map_or(base, |last| last.plus(1));
         if damaged_bytes > 0 {
-            if cut {
+            if cut_at.is_some_and(|least| next_offset >= least) {
                 tracing::warn!(
                     "{}: {damaged_bytes} bytes behind the last whole batch are cut off",
                     folder.path_of(base, FileKind::Log).display()
                 );
                 file.set_length(valid).map_err(|error| failed("cut", &error))?;
+                // What is appended over it must not be mixed with it by a power cut.
+                file.sync().map_err(|error| failed("sync", &error))?;
             } else {
                 segment.set_size(u32::try_from(length).unwrap_or(u32::MAX));
             }
         }
         Ok(Recovered {
-            next_offset: last_offset.map_or(base, |last| last.plus(1)),
+            next_offset,
             damaged_bytes,
         })
     }
@@ -214,6 +222,7 @@ impl Recovery<'_> {
             states.set_end_offset(base);
             write_snapshot(self.folder, states, base)?;
             states.set_snapshot_offset(base);
+            self.written.push(base);
             if let Err(at) = self.snapshots.binary_search(&base) {
                 self.snapshots.insert(at, base);
             }

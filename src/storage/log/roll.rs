@@ -43,7 +43,11 @@ impl Log {
             let jitter_ms = self.roll_jitter_ms();
             return self.active.restart(&self.folder, now_ms, jitter_ms);
         }
+        let changed = self.active.is_changed();
         self.active.deactivate(&self.folder)?;
+        if changed && self.recovery_point >= base_offset {
+            self.sync_closed()?;
+        }
         let next = create_segment(
             &self.folder,
             &self.config,

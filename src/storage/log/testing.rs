@@ -1,5 +1,4 @@
 //! What the tests of logs share: a disk in memory, golden folders on it, and short ways to append and read.
-#![allow(dead_code, reason = "the tests that use the rest follow")]
 #![expect(
     clippy::disallowed_methods,
     reason = "a test that reads the repository's own files"
@@ -20,9 +19,9 @@ use crate::config::LogConfig;
 use crate::records::batch::{Batch, Batches};
 use crate::records::build::{BatchBuilder, BatchOptions};
 use crate::storage::descriptors::Descriptors;
+use crate::storage::file_names;
 use crate::storage::producer_state::{Origin, Verification};
 use crate::storage::volume::Volume;
-use crate::storage::{file_names, partition_metadata};
 
 pub const NOW_MS: i64 = 1_800_000_000_000;
 pub const EXPIRATION_MS: i64 = i64::MAX;
@@ -267,10 +266,6 @@ pub fn checkpoint(set: &str, name: &str) -> BTreeMap<TopicPartition, Offset> {
         .unwrap()
         .into_iter()
         .collect()
-}
-
-pub fn topic_id(ground: &Ground) -> Option<crate::base::ids::TopicId> {
-    partition_metadata::read(ground.disk(), Path::new("/data/t-0")).unwrap()
 }
 
 pub fn recovery_points(set: &str) -> BTreeMap<TopicPartition, Offset> {

@@ -88,7 +88,7 @@ impl Log {
     /// The first record at or behind the log's start with a timestamp of at least `timestamp_ms`.
     pub fn offset_for_timestamp(&mut self, timestamp_ms: i64) -> Result<Option<FoundOffset>, TimestampError> {
         self.check_online()?;
-        for number in 0..self.segment_count() {
+        for number in self.floor_segment(self.log_start_offset).unwrap_or(0)..self.segment_count() {
             // A segment without timestamps counts with the time of its file, as in Kafka.
             let folder = &self.folder;
             let segment = match self.inactive.get_mut(number) {
@@ -130,7 +130,7 @@ impl Log {
     pub fn offset_of_max_timestamp(&mut self) -> Result<Option<FoundOffset>, TimestampError> {
         self.check_online()?;
         let mut best: Option<(usize, crate::storage::segment::TimestampOffset)> = None;
-        for number in 0..self.segment_count() {
+        for number in self.floor_segment(self.log_start_offset).unwrap_or(0)..self.segment_count() {
             let folder = &self.folder;
             let segment = match self.inactive.get_mut(number) {
                 Some(segment) => segment,

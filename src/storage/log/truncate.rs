@@ -87,8 +87,7 @@ impl Log {
         }
         self.high_watermark = self.high_watermark.min(offset);
         self.rebuild_producers(now_ms, producer_expiration_ms)?;
-        self.unsynced.folder_changed();
-        truncated.flush = self.plan_flush(self.recovery_point);
+        truncated.flush = self.plan_truncation_flush();
         Ok(truncated)
     }
 
@@ -131,8 +130,13 @@ impl Log {
         self.log_end_offset = offset;
         self.high_watermark = offset;
         self.recovery_point = offset;
-        self.unsynced.folder_changed();
-        truncated.flush = self.plan_flush(offset);
+        truncated.flush = self.plan_truncation_flush();
         Ok(truncated)
+    }
+
+    /// The cut itself must survive a power cut, or records that the leader never had come back.
+    fn plan_truncation_flush(&mut self) -> Option<FlushWork> {
+        self.unsynced.folder_changed();
+        self.plan_flush(self.recovery_point)
     }
 }

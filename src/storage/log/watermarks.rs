@@ -37,7 +37,8 @@ impl Log {
 
     /// Raises the log's start; nothing is deleted here, that is retention's work. `None` when `offset` is above the high
     /// watermark; else whether it rose. Producers stay known (KIP-360). The new start reaches the disk with the
-    /// directory's next checkpoint.
+    /// directory's next checkpoint. The recovery point stays, other than in Kafka: should a crash forget the new start,
+    /// what lies below it is still checked.
     pub fn raise_log_start_offset(&mut self, offset: Offset) -> Option<bool> {
         if offset > self.high_watermark {
             return None;
@@ -49,7 +50,6 @@ impl Log {
         if self.epochs.truncate_from_start(offset) {
             self.unsynced.epochs_changed();
         }
-        self.recovery_point = self.recovery_point.max(offset);
         self.producers
             .on_log_start_offset(offset, self.snapshots.last().copied());
         Some(true)

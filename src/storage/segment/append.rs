@@ -128,16 +128,11 @@ impl Segment {
     }
 
     /// Begins to write a segment that is on disk, whole, behind its end.
-    pub fn activate(
-        &mut self,
-        folder: &Folder,
-        now_ms: i64,
-        roll_jitter_ms: i64,
-    ) -> Result<(), SegmentError> {
+    pub fn activate(&mut self, folder: &Folder, now_ms: i64, roll_jitter_ms: i64) -> Result<(), LogIoError> {
         if self.active.is_some() {
             return Ok(());
         }
-        let largest = self.scan_largest_timestamp(folder)?;
+        let largest = self.largest_timestamp_there(folder)?;
         let offsets = self.with_offsets(folder, |entries| reopened(&entries))?;
         let times = self.with_times(folder, |entries| reopened(&entries))?;
         self.largest = Some(largest);
@@ -152,6 +147,15 @@ impl Segment {
             newest: None,
         }));
         Ok(())
+    }
+
+    /// The largest timestamp as far as the log can be read.
+    fn largest_timestamp_there(&self, folder: &Folder) -> Result<TimestampOffset, LogIoError> {
+        match self.scan_largest_timestamp(folder) {
+            Err(SegmentError::Io(error)) => Err(error),
+            Err(SegmentError::Corrupt { .. }) => self.read_largest_timestamp(folder),
+            Ok(largest) => Ok(largest),
+        }
     }
 
     /// Appends an aborted transaction to the index of this segment, which holds its marker.
@@ -182,11 +186,14 @@ impl Segment {
         self.transactions = TransactionIndex::empty();
         let kind = FileKind::TransactionIndex;
         if let Some(file) = folder.file_if_there(self.files, self.base_offset, kind)? {
-            let emptied = if file.length().is_ok_and(|length| length == 0) {
-                Ok(())
-            } else {
-                file.set_length(0)
-            };
+            // Synced at once, as nothing else would: an entry that came back would hide records that count.
+            let emptied = file.length().and_then(|length| {
+                if length == 0 {
+                    return Ok(());
+                }
+                file.set_length(0)?;
+                file.sync()
+            });
             emptied.map_err(|error| self.io(folder, "cut", kind, &error))?;
         }
         Ok(())
@@ -224,11 +231,15 @@ impl Segment {
             active.newest = None;
             active.bytes_since_entry = 0;
             active.changed = true;
+            // What was cut may be on disk already.
+            active.new = false;
         }
         if !self.transactions.is_empty() {
             let file = folder.file(files, base, FileKind::TransactionIndex)?;
             let truncated = self.transactions.truncate_to(&file, offset);
             truncated.map_err(|error| self.transaction_error(folder, &error))?;
+            let synced = file.sync();
+            synced.map_err(|error| self.io(folder, "sync", FileKind::TransactionIndex, &error))?;
         }
         let file = folder.file(files, base, FileKind::Log)?;
         let cut = file.set_length(u64::from(size));
@@ -240,11 +251,7 @@ impl Segment {
                 active.created_ms = now_ms;
             }
         }
-        self.largest = Some(match self.scan_largest_timestamp(folder) {
-            Err(SegmentError::Io(error)) => return Err(error.into()),
-            Err(SegmentError::Corrupt { .. }) => self.read_largest_timestamp(folder)?,
-            Ok(largest) => largest,
-        });
+        self.largest = Some(self.largest_timestamp_there(folder)?);
         Ok(())
     }
 }

@@ -80,7 +80,7 @@ struct Active {
     times: ActiveIndex<TimeEntry>,
     /// Something was written, or cut, that [`Segment::complete`] has not seen.
     changed: bool,
-    /// There was no such segment when the log was opened.
+    /// This process created it, and has cut nothing of it.
     new: bool,
     bytes_since_entry: u32,
     created_ms: i64,
@@ -227,7 +227,7 @@ impl Segment {
         self.active.as_ref().is_some_and(|active| active.changed)
     }
 
-    /// True for an active segment that was created by this process.
+    /// True for an active segment of which nothing more than what it holds can be on disk.
     pub fn is_new(&self) -> bool {
         self.active.as_ref().is_some_and(|active| active.new)
     }

@@ -3,6 +3,8 @@
 //! Control (store, controller, timers) runs on the runtime that the broker is started on. Data runs on a few
 //! [`Worker`]s, each a thread with a runtime of its own. What may wait for a disk runs on the [`Pool`] of its log
 //! directory. In the `simulation` build all three are the one simulated thread, and blocking work runs at once.
+//!
+//! Every `tokio::select!` is `biased`: the runtime's choice among branches follows no seed.
 
 use std::future::Future;
 use std::io;
@@ -199,11 +201,10 @@ impl Pool {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(feature = "simulation")))]
 mod tests {
     use super::*;
 
-    #[cfg(not(feature = "simulation"))]
     #[tokio::test]
     async fn a_pool_runs_work_and_tells_when_it_panics() {
         let pool = Pool::start("test", 2).unwrap();

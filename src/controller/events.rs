@@ -126,8 +126,9 @@ pub(super) async fn run(
             return;
         }
         tokio::select! {
-            () = clock::sleep(RETRY) => {}
+            biased;
             () = shutdown.wait() => return,
+            () = clock::sleep(RETRY) => {}
         }
     }
 }
@@ -135,11 +136,12 @@ pub(super) async fn run(
 async fn refuse_all(queue: &mut Queue, shutdown: &Shutdown) {
     loop {
         tokio::select! {
+            biased;
+            () = shutdown.wait() => return,
             event = queue.next() => match event {
                 Some(event) => event.refuse(),
                 None => return,
             },
-            () = shutdown.wait() => return,
         }
     }
 }

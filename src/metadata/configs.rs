@@ -135,8 +135,9 @@ impl StoredConfigs {
             };
             let event = match watched.await {
                 Ok(watcher) => tokio::select! {
-                    event = watcher.changed() => event,
+                    biased;
                     () = shutdown.wait() => return,
+                    event = watcher.changed() => event,
                 },
                 Err(error) => {
                     tracing::warn!("the notifications of changed configs cannot be read: {error}");
@@ -147,8 +148,9 @@ impl StoredConfigs {
                 // Wait for the session to be another one; what changed meanwhile is read as a whole.
                 let again = session.wait_for(|session| matches!(session, Session::Connected(_)));
                 tokio::select! {
-                    state = again => if state.is_err() { return },
+                    biased;
                     () = shutdown.wait() => return,
+                    state = again => if state.is_err() { return },
                 }
                 clock::sleep(std::time::Duration::from_millis(100)).await;
                 if let Err(error) = self.load_all().await {

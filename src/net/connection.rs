@@ -51,6 +51,8 @@ pub async fn serve(
     let queue = AnswerQueue::new(REQUESTS_IN_FLIGHT);
     let activity = Activity::new();
     let ended = tokio::select! {
+        // In this order always: what a poll reads, and can be answered at once, the same poll writes.
+        biased;
         ended = read_requests(&mut read_half, &context, &services, &bounds, &queue, &activity) => ended,
         written = write_answers(&queue, &mut write_half) => match written {
             Ok(()) => return,

@@ -38,8 +38,9 @@ pub async fn accept(
 ) {
     loop {
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+            biased;
             () = acceptor.shutdown.wait() => return,
+            accepted = listener.accept() => accepted,
         };
         match accepted {
             Ok((stream, peer)) => {
@@ -86,8 +87,9 @@ fn hand_over(
         let _counted = counted;
         let Ok(stream) = passed.adopt() else { return };
         tokio::select! {
-            () = connection::serve(stream, context, services, bounds) => {}
+            biased;
             () = shutdown.wait() => {}
+            () = connection::serve(stream, context, services, bounds) => {}
         }
     };
     match acceptor.workers.get(worker) {

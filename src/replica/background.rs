@@ -186,6 +186,7 @@ impl Replicas {
         task::spawn(async move {
             let mut offline = directory.volume().offline();
             tokio::select! {
+                biased;
                 () = shutdown.wait() => return,
                 gone = offline.wait_for(|offline| *offline) => if gone.is_err() { return },
             }

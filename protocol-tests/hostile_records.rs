@@ -229,8 +229,7 @@ fn records_that_lie_about_themselves_are_refused() {
 fn offsets_out_of_order_come_into_order_before_they_are_stored() {
     let mut target = Target::new(&[]);
     let record = |delta: i64| {
-        [
-            varint(7),
+        let body = [
             vec![0],
             varint(0),
             varint(delta),
@@ -238,7 +237,8 @@ fn offsets_out_of_order_come_into_order_before_they_are_stored() {
             varint(1),
             vec![b'v', 0],
         ]
-        .concat()
+        .concat();
+        [varint(body.len() as i64), body].concat()
     };
     for deltas in [[1, 0], [0, 0], [5, 9], [0, -1], [-3, 1 << 30]] {
         let bad = with_payload(2, &deltas.map(record).concat());

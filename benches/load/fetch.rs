@@ -1,7 +1,7 @@
 //! Reading whole partitions with Fetch v11, one request after the other, a blocking thread for each connection.
 
 use std::io::{Read, Write};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
@@ -29,6 +29,9 @@ pub struct Options {
     /// Stop a connection after this many bytes; 0: no limit.
     #[arg(long, default_value_t = 0)]
     bytes: u64,
+    /// Megabytes a second on each connection at most; 0: as fast as they come.
+    #[arg(long, default_value_t = 0.0)]
+    pace: f64,
     #[arg(long)]
     pid: Option<u32>,
     /// Ask for no log ends, and read until a response is empty.
@@ -62,11 +65,17 @@ impl Reader {
             })
             .collect();
         let mut stream = client.into_stream();
+        let started = Instant::now();
         let mut buffer = vec![0; self.options.max_bytes as usize + 65536];
         for _ in 0..self.options.repeat {
             for (partition, start, end) in &mine {
                 let mut offset = *start;
                 while offset < *end {
+                    if self.options.pace > 0.0 {
+                        let due =
+                            started + Duration::from_secs_f64(self.bytes as f64 / 1e6 / self.options.pace);
+                        std::thread::sleep(due.saturating_duration_since(Instant::now()));
+                    }
                     let since = Instant::now();
                     stream.write_all(&self.request(*partition, offset)).unwrap();
                     let mut size = [0; 4];

@@ -14,7 +14,7 @@ pub struct Options {
     bootstrap: String,
     #[arg(long, default_value_t = 120)]
     timeout_seconds: u64,
-    /// Wait also until each partition of these topics has a leader, tells its log end and takes a record.
+    /// Wait also until each partition of these topics has a leader and tells its log end, and the last takes a record.
     #[arg(long, value_delimiter = ',')]
     topics: Vec<String>,
     #[arg(long, default_value_t = 1)]
@@ -67,8 +67,7 @@ pub fn run(options: &Options) {
                 for partition in 0..options.partitions {
                     client.list_offset(topic, partition, -1);
                 }
-                let partitions: Vec<usize> = (0..options.partitions as usize).collect();
-                client.produce(Frame::new(topic, 1, &partitions, shape, 1));
+                client.produce(Frame::new(topic, 1, &[options.partitions as usize - 1], shape, 1));
             }
             break;
         }

@@ -144,7 +144,9 @@ fn the_seams_are_not_bypassed() {
     let mut wrong = Vec::new();
     for path in files {
         let relative = path.strip_prefix(&source).unwrap();
-        if relative.starts_with("base") || relative.to_str().unwrap().ends_with("_test.rs") {
+        let name = relative.to_str().unwrap();
+        // Tests, and what tests share, may read the repository's own files.
+        if relative.starts_with("base") || name.ends_with("_test.rs") || name.ends_with("/testing.rs") {
             continue;
         }
         let text = std::fs::read_to_string(&path).unwrap();

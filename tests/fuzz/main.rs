@@ -80,3 +80,44 @@ fn no_decoder_panics_or_allocates_what_it_was_not_given() {
     let _ = std::panic::take_hook();
     assert!(failed.is_empty(), "{}", failed.join("\n"));
 }
+
+/// The harness itself: a decoder that believes a length it was told, and one that allocates what it was told, are found
+/// within the budget.
+#[test]
+fn planted_faults_are_found() {
+    fn believes_a_length(input: &[u8]) {
+        let Some(length) = input.first_chunk::<4>() else {
+            return;
+        };
+        let length = u32::from_be_bytes(*length) as usize;
+        if input.len() > 8 && length < 1 << 20 {
+            std::hint::black_box(&input[4..4 + length]);
+        }
+    }
+    fn allocates_a_count(input: &[u8]) {
+        let Some(count) = input.first_chunk::<4>() else {
+            return;
+        };
+        let count = u32::from_be_bytes(*count) as usize;
+        if count < 1 << 24 {
+            std::hint::black_box(Vec::<u64>::with_capacity(count));
+        }
+    }
+    let mut seed = vec![0, 0, 0, 8];
+    seed.extend_from_slice(&[7; 12]);
+    for (name, run) in [
+        ("a length", believes_a_length as fn(&[u8])),
+        ("a count", allocates_a_count),
+    ] {
+        let target = Target {
+            name,
+            seeds: vec![seed.clone()],
+            run,
+            extra_bytes: 0,
+        };
+        assert!(
+            fuzz(&target, 200_000, 1).is_some(),
+            "{name} is believed and not found"
+        );
+    }
+}

@@ -148,15 +148,13 @@ pub async fn produce(mut client: Client, topic: &'static str, random: Random, kn
                 }],
                 ..TopicProduceData::default()
             }],
-            ..ProduceRequest::default()
         };
         let base_offset = acknowledged(&mut client, &request, &known).await;
-        let mut known = known.lock().unwrap();
         for (offset, value) in (base_offset..).zip(values) {
-            let place = known.acknowledged.entry((topic, partition, offset));
-            place.or_default().push(value);
+            let place = (topic, partition, offset);
+            let mut known = known.lock().unwrap();
+            known.acknowledged.entry(place).or_default().push(value);
         }
-        drop(known);
         clock::sleep(Duration::from_millis(random.below(40))).await;
     }
     known.lock().unwrap().producers_done += 1;

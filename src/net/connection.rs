@@ -26,7 +26,8 @@ const DRAIN: Duration = Duration::from_secs(5);
 pub struct ConnectionBounds {
     /// The largest frame in bytes (`socket.request.max.bytes`).
     pub request_max_bytes: i32,
-    /// A connection that sends no whole request for so long is closed (`connections.max.idle.ms`).
+    /// A connection that sends no whole request, and takes nothing of an answer, for so long is closed
+    /// (`connections.max.idle.ms`).
     pub idle: Duration,
     /// Shared by all connections (`queued.max.request.bytes`).
     pub budget: Budget,
@@ -54,11 +55,11 @@ pub async fn serve(
         // In this order always: what a poll reads, and can be answered at once, the same poll writes.
         biased;
         ended = read_requests(&mut read_half, &context, &services, &bounds, &queue, &activity) => ended,
-        written = write_answers(&queue, &mut write_half) => match written {
+        written = write_answers(&queue, &mut write_half, &activity) => match written {
             Ok(()) => return,
             Err(error) => Ended::Write(error),
         },
-        () = activity.idle(bounds.idle, &queue) => Ended::Idle,
+        () = activity.idle(bounds.idle) => Ended::Idle,
     };
     let why = match ended {
         Ended::Frame(FrameError::Closed) => return,
@@ -136,8 +137,11 @@ async fn unless_gone<T>(half: &ReadHalf, what: impl Future<Output = T>) -> Optio
     clock::timeout(DRAIN, what).await
 }
 
-/// When the last whole request came, and whether one is being handled.
-struct Activity {
+/// When the last whole request came or the last bytes of an answer left, and whether a request is being handled.
+///
+/// An answer that is owed is no activity, as in Kafka: a client that takes none, or that is gone behind a full window,
+/// would else stay for good with all it holds.
+pub(super) struct Activity {
     last: std::sync::Mutex<Instant>,
     busy: AtomicBool,
 }
@@ -156,27 +160,31 @@ impl Activity {
 
     fn end(&self) {
         self.busy.store(false, Ordering::Relaxed);
+        self.touch();
+    }
+
+    /// Something moved.
+    pub(super) fn touch(&self) {
         *self
             .last
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner) = Instant::now();
     }
 
-    /// Returns when no request came, and none was owed an answer, for `limit`. One timer a connection, set again only
-    /// when it fires.
-    async fn idle(&self, limit: Duration, queue: &AnswerQueue) {
+    /// Returns when nothing moved for `limit`. One timer a connection, set again only when it fires.
+    async fn idle(&self, limit: Duration) {
         loop {
             let last = *self
                 .last
                 .lock()
                 .unwrap_or_else(std::sync::PoisonError::into_inner);
-            let owed = self.busy.load(Ordering::Relaxed) || queue.in_flight() > 0;
-            let deadline = if owed {
+            let busy = self.busy.load(Ordering::Relaxed);
+            let deadline = if busy {
                 Instant::now().after(limit)
             } else {
                 last.after(limit)
             };
-            if !owed && deadline <= Instant::now() {
+            if !busy && deadline <= Instant::now() {
                 return;
             }
             clock::sleep_until(deadline).await;

@@ -8,6 +8,7 @@ use std::io;
 use bytes::{BufMut as _, Bytes, BytesMut};
 use tokio::io::AsyncWriteExt as _;
 
+use super::connection::Activity;
 use super::queue::{AnswerQueue, Queued, QueuedAnswer};
 use crate::base::disk::FileSlice;
 use crate::base::net::{WriteHalf, send_file};
@@ -17,11 +18,18 @@ use crate::wire::response::Part;
 const SENDFILE_BYTES: usize = 16 * 1024;
 /// Bytes that are copied together before a send; a larger part is sent as it lies.
 const GATHER_BYTES: usize = 32 * 1024;
+/// A client must take as many within `connections.max.idle.ms`.
+const PIECE_BYTES: usize = 1024 * 1024;
 
 /// Writes the answers of a connection until it fails.
-pub(super) async fn write_answers(queue: &AnswerQueue, half: &mut WriteHalf) -> io::Result<()> {
+pub(super) async fn write_answers(
+    queue: &AnswerQueue,
+    half: &mut WriteHalf,
+    activity: &Activity,
+) -> io::Result<()> {
     let mut out = Out {
         half,
+        activity,
         gathered: BytesMut::new(),
     };
     // Held until what they stand for was sent.
@@ -40,6 +48,8 @@ pub(super) async fn write_answers(queue: &AnswerQueue, half: &mut WriteHalf) -> 
 
 struct Out<'a> {
     half: &'a mut WriteHalf,
+    /// Told of each piece that the client took.
+    activity: &'a Activity,
     gathered: BytesMut,
 }
 
@@ -81,7 +91,11 @@ impl Out<'_> {
         if self.gathered.len() + bytes.len() > GATHER_BYTES {
             self.flush().await?;
             if bytes.len() > GATHER_BYTES {
-                return self.half.write_all(&bytes).await;
+                for piece in bytes.chunks(PIECE_BYTES) {
+                    self.half.write_all(piece).await?;
+                    self.activity.touch();
+                }
+                return Ok(());
             }
         }
         self.gathered.extend_from_slice(&bytes);
@@ -92,15 +106,7 @@ impl Out<'_> {
     async fn slice(&mut self, slice: FileSlice) -> io::Result<()> {
         if slice.length >= SENDFILE_BYTES {
             self.flush().await?;
-            #[cfg(not(feature = "simulation"))]
-            let sent = send_file(self.half, &slice).await?;
-            #[cfg(feature = "simulation")]
-            let sent = send_file(&mut *self.half, &slice).await?;
-            return if sent == slice.length {
-                Ok(())
-            } else {
-                Err(io::ErrorKind::UnexpectedEof.into())
-            };
+            return self.pieces(slice).await;
         }
         if self.gathered.len() + slice.length > GATHER_BYTES {
             self.flush().await?;
@@ -113,9 +119,32 @@ impl Out<'_> {
         }
     }
 
+    /// With sendfile, piece by piece.
+    async fn pieces(&mut self, mut left: FileSlice) -> io::Result<()> {
+        while left.length > 0 {
+            let length = left.length.min(PIECE_BYTES);
+            let piece = FileSlice {
+                length,
+                ..left.clone()
+            };
+            #[cfg(not(feature = "simulation"))]
+            let sent = send_file(self.half, &piece).await?;
+            #[cfg(feature = "simulation")]
+            let sent = send_file(&mut *self.half, &piece).await?;
+            if sent < length {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            self.activity.touch();
+            left.position += length as u64;
+            left.length -= length;
+        }
+        Ok(())
+    }
+
     async fn flush(&mut self) -> io::Result<()> {
         if !self.gathered.is_empty() {
             self.half.write_all(&self.gathered).await?;
+            self.activity.touch();
             self.gathered.clear();
         }
         Ok(())

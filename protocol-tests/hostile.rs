@@ -263,10 +263,8 @@ fn clients_that_wait_for_ever_or_take_no_answer_expire() {
     let closed = (0..6000).any(|_| {
         std::thread::sleep(Duration::from_millis(10));
         deaf.stream.set_nonblocking(true).unwrap();
-        match deaf.stream.write(&[0]) {
-            Ok(_) => false,
-            Err(error) => error.kind() != ErrorKind::WouldBlock,
-        }
+        let pushed = deaf.stream.write_all(&[0]);
+        pushed.is_err_and(|error| error.kind() != ErrorKind::WouldBlock)
     });
     assert!(closed, "a client that takes no answer");
     broker.assert_alive();

@@ -14,15 +14,89 @@ pub use tokio::net::{TcpListener, TcpStream};
 /// The half of a connection that is read.
 #[cfg(not(feature = "simulation"))]
 pub type ReadHalf = tokio::net::tcp::OwnedReadHalf;
-/// The half of a connection that is written.
-#[cfg(not(feature = "simulation"))]
-pub type WriteHalf = tokio::net::tcp::OwnedWriteHalf;
 /// The half of a connection that is read.
 #[cfg(feature = "simulation")]
 pub type ReadHalf = turmoil::net::tcp::OwnedReadHalf;
+
+/// The half of a connection that is written.
+#[cfg(not(feature = "simulation"))]
+pub struct WriteHalf(std::sync::Arc<tokio::net::tcp::OwnedWriteHalf>);
 /// The half of a connection that is written.
 #[cfg(feature = "simulation")]
-pub type WriteHalf = turmoil::net::tcp::OwnedWriteHalf;
+pub struct WriteHalf(turmoil::net::tcp::OwnedWriteHalf);
+
+/// Ends a connection from outside the task that serves it. Holds nothing open.
+#[cfg(not(feature = "simulation"))]
+pub struct Severance(std::sync::Weak<tokio::net::tcp::OwnedWriteHalf>);
+/// Ends a connection from outside the task that serves it.
+#[cfg(feature = "simulation")]
+pub struct Severance;
+
+/// Both halves of a connection.
+pub fn split(stream: TcpStream) -> (ReadHalf, WriteHalf) {
+    let (read, write) = stream.into_split();
+    #[cfg(not(feature = "simulation"))]
+    let write = std::sync::Arc::new(write);
+    (read, WriteHalf(write))
+}
+
+#[cfg(not(feature = "simulation"))]
+impl WriteHalf {
+    /// Writes all of `bytes`.
+    ///
+    /// # Errors
+    /// When the connection is gone.
+    pub async fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        let stream: &TcpStream = (*self.0).as_ref();
+        while !bytes.is_empty() {
+            match stream.try_write(bytes) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => stream.writable().await?,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// For who may have to end the connection while its task cannot.
+    pub fn severance(&self) -> Severance {
+        Severance(std::sync::Arc::downgrade(&self.0))
+    }
+}
+
+#[cfg(feature = "simulation")]
+impl WriteHalf {
+    /// Writes all of `bytes`.
+    ///
+    /// # Errors
+    /// When the connection is gone.
+    pub async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        tokio::io::AsyncWriteExt::write_all(&mut self.0, bytes).await
+    }
+
+    /// For who may have to end the connection while its task cannot.
+    pub fn severance(&self) -> Severance {
+        Severance
+    }
+}
+
+impl Severance {
+    /// Closes the connection in both directions, if it is still open; its task finds that out when it runs again.
+    #[cfg(not(feature = "simulation"))]
+    pub fn sever(&self) {
+        if let Some(half) = self.0.upgrade() {
+            let stream: &TcpStream = (*half).as_ref();
+            // It fails when the other side has gone already.
+            let _ = socket2::SockRef::from(stream).shutdown(std::net::Shutdown::Both);
+        }
+    }
+
+    /// Simulated tasks never hang.
+    #[cfg(feature = "simulation")]
+    pub fn sever(&self) {}
+}
 
 /// The first address of `host`, a name or an address.
 ///
@@ -149,8 +223,8 @@ impl Passed {
 /// # Errors
 /// When the connection is gone, or the file cannot be read.
 #[cfg(not(feature = "simulation"))]
-pub async fn send_file(half: &WriteHalf, slice: &FileSlice) -> io::Result<usize> {
-    let stream: &TcpStream = half.as_ref();
+pub async fn send_file(half: &mut WriteHalf, slice: &FileSlice) -> io::Result<usize> {
+    let stream: &TcpStream = (*half.0).as_ref();
     let Some(file) = slice.file.descriptor() else {
         return Err(io::ErrorKind::Unsupported.into());
     };
@@ -178,7 +252,6 @@ pub async fn send_file(half: &WriteHalf, slice: &FileSlice) -> io::Result<usize>
 /// When the connection is gone, or the file cannot be read.
 #[cfg(feature = "simulation")]
 pub async fn send_file(half: &mut WriteHalf, slice: &FileSlice) -> io::Result<usize> {
-    use tokio::io::AsyncWriteExt as _;
     let bytes = slice.read()?;
     half.write_all(&bytes).await?;
     Ok(bytes.len())

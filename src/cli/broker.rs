@@ -13,7 +13,7 @@ use crate::base::ids::BrokerId;
 use crate::base::net::{self, SocketOptions, TcpListener};
 use crate::base::random::Random;
 use crate::base::shutdown::Shutdown;
-use crate::base::task::{self, Pool, Worker};
+use crate::base::task::{self, Pool};
 use crate::config::{BrokerConfig, LogLevels};
 use crate::controller::producer_id_source::ProducerIds;
 use crate::controller::{self, Controller, registration};
@@ -26,6 +26,7 @@ use crate::net::budget::Budget;
 use crate::net::connection::ConnectionBounds;
 use crate::net::limits::{ConnectionLimits, Connections};
 use crate::net::listener::{self, Acceptor};
+use crate::net::workers::Workers;
 use crate::replica::directories::HostDirectory;
 use crate::replica::fetch_session::FetchSessions;
 use crate::replica::replicas::Replicas;
@@ -204,7 +205,13 @@ impl Broker {
         let controller = Controller::start(parts, shutdown.clone());
         controller.settled().await;
         drop(task::spawn(configs.follow(shutdown.clone())));
-        replicas.start_background(&shutdown, on_failure(&replicas, &controller, &failed));
+        let threads = usize::try_from(config.num_network_threads).unwrap_or(1);
+        let workers = Workers::start(threads).map_err(because)?;
+        replicas.start_background(
+            &shutdown,
+            on_failure(&replicas, &controller, &failed),
+            on_stall(&workers, stall),
+        );
 
         let slots = usize::try_from(config.max_incremental_fetch_session_cache_slots).unwrap_or(0);
         let services = Arc::new(Services {
@@ -215,7 +222,7 @@ impl Broker {
             fetch_sessions: FetchSessions::new(slots, random),
             levels,
         });
-        accept(&config, listeners, &services, &shutdown)?;
+        accept(&config, listeners, &services, workers, &shutdown);
         Ok(Self {
             addresses,
             id,
@@ -374,17 +381,24 @@ fn on_failure(
     })
 }
 
+/// Threads that a stalled directory has taken are replaced, so that the other directories go on.
+fn on_stall(workers: &Workers, stall: Duration) -> crate::replica::background::OnDirectoryStall {
+    let workers = workers.clone();
+    Arc::new(move |directory: &Arc<HostDirectory>| {
+        let (workers, directory) = (workers.clone(), Arc::clone(directory));
+        drop(task::spawn(async move {
+            workers.rescue(|| directory.watch().is_stalled(), stall / 8).await;
+        }));
+    })
+}
+
 fn accept(
     config: &BrokerConfig,
     listeners: Vec<(String, TcpListener)>,
     services: &Arc<Services>,
+    workers: Workers,
     shutdown: &Shutdown,
-) -> Result<(), StartError> {
-    let threads = usize::try_from(config.num_network_threads).unwrap_or(1).max(1);
-    let workers = (0..threads)
-        .map(|number| Worker::start(&format!("network-{number}")))
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(because)?;
+) {
     let limits = ConnectionLimits {
         connections: config.max_connections,
         connections_per_ip: config.max_connections_per_ip,
@@ -414,5 +428,4 @@ fn accept(
             Arc::clone(&acceptor),
         )));
     }
-    Ok(())
 }

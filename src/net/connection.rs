@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::budget::Budget;
 use super::frames::{FrameError, Frames};
 use super::queue::{AnswerQueue, Queued, QueuedAnswer};
+use super::workers::Served;
 use super::writer::write_answers;
 use crate::api::{self, Answer, ConnectionContext, Rejected, Services};
 use crate::base::clock::{self, Instant};
@@ -41,14 +42,16 @@ enum Ended {
     Idle,
 }
 
-/// Serves `stream` until either side ends it.
+/// Serves `stream` until either side ends it. `served` is where its worker keeps what it serves.
 pub async fn serve(
     stream: TcpStream,
     context: Arc<ConnectionContext>,
     services: Arc<Services>,
     bounds: ConnectionBounds,
+    served: Served,
 ) {
-    let (mut read_half, mut write_half) = stream.into_split();
+    let (mut read_half, mut write_half) = net::split(stream);
+    let _served = served.enter(write_half.severance());
     let queue = AnswerQueue::new(REQUESTS_IN_FLIGHT);
     let activity = Activity::new();
     let ended = tokio::select! {

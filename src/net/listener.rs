@@ -7,16 +7,16 @@ use std::time::Duration;
 
 use super::connection::{self, ConnectionBounds};
 use super::limits::{Connections, Refused};
+use super::workers::Workers;
 use crate::api::{ConnectionContext, ListenerContext, Services};
 use crate::base::clock;
 use crate::base::net::{Passed, SocketOptions, TcpListener};
 use crate::base::shutdown::Shutdown;
-use crate::base::task::{self, Worker};
 
 /// What all listeners of a broker share.
 pub struct Acceptor {
     /// The threads that serve connections, in turn.
-    pub workers: Vec<Worker>,
+    pub workers: Workers,
     /// The counts of open connections.
     pub connections: Connections,
     /// What bounds each connection.
@@ -82,18 +82,13 @@ fn hand_over(
     let services = Arc::clone(services);
     let bounds = acceptor.bounds.clone();
     let shutdown = acceptor.shutdown.clone();
-    let worker = usize::try_from(number).unwrap_or(0) % acceptor.workers.len().max(1);
-    let serve = async move {
+    acceptor.workers.serve(number, async move |served| {
         let _counted = counted;
         let Ok(stream) = passed.adopt() else { return };
         tokio::select! {
             biased;
             () = shutdown.wait() => {}
-            () = connection::serve(stream, context, services, bounds) => {}
+            () = connection::serve(stream, context, services, bounds, served) => {}
         }
-    };
-    match acceptor.workers.get(worker) {
-        Some(worker) => drop(worker.spawn(serve)),
-        None => drop(task::spawn(serve)),
-    }
+    });
 }

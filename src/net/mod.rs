@@ -9,4 +9,5 @@ pub mod frames;
 pub mod limits;
 pub mod listener;
 mod queue;
+pub mod workers;
 mod writer;

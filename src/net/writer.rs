@@ -6,7 +6,6 @@
 use std::io;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
-use tokio::io::AsyncWriteExt as _;
 
 use super::connection::Activity;
 use super::queue::{AnswerQueue, Queued, QueuedAnswer};
@@ -127,10 +126,7 @@ impl Out<'_> {
                 length,
                 ..left.clone()
             };
-            #[cfg(not(feature = "simulation"))]
             let sent = send_file(self.half, &piece).await?;
-            #[cfg(feature = "simulation")]
-            let sent = send_file(&mut *self.half, &piece).await?;
             if sent < length {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }

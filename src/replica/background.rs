@@ -29,6 +29,9 @@ const GRAVEYARD_INTERVAL: Duration = Duration::from_secs(1);
 /// Called when a log directory went offline: with the directory, and whether it was the last one.
 pub type OnDirectoryFailure = Arc<dyn Fn(&HostDirectory, bool) + Send + Sync>;
 
+/// Called when the calls into a log directory are found not to return (`log.dir.stall.ms`).
+pub type OnDirectoryStall = Arc<dyn Fn(&Arc<HostDirectory>) + Send + Sync>;
+
 /// Files and folders that were renamed to be removed later.
 pub struct Buried {
     directory: Arc<HostDirectory>,
@@ -84,7 +87,12 @@ fn interval_ms(milliseconds: i64) -> Duration {
 
 impl Replicas {
     /// Starts the jobs on the current runtime; they end with `shutdown`.
-    pub fn start_background(self: &Arc<Self>, shutdown: &Shutdown, on_failure: OnDirectoryFailure) {
+    pub fn start_background(
+        self: &Arc<Self>,
+        shutdown: &Shutdown,
+        on_failure: OnDirectoryFailure,
+        on_stall: OnDirectoryStall,
+    ) {
         let image = self.cluster().get();
         let config = &image.broker_config;
         let initial = interval_ms(config.log_initial_task_delay_ms);
@@ -141,7 +149,8 @@ impl Replicas {
         );
         for directory in self.directories() {
             self.watch_for_failure(shutdown, directory, &on_failure);
-            watch_for_stall(shutdown, directory, interval_ms(config.log_dir_stall_ms));
+            let stall = interval_ms(config.log_dir_stall_ms);
+            watch_for_stall(shutdown, directory, stall, Arc::clone(&on_stall));
         }
     }
 
@@ -317,19 +326,28 @@ impl Replicas {
     }
 }
 
-fn watch_for_stall(shutdown: &Shutdown, directory: &Arc<HostDirectory>, stall: Duration) {
+fn watch_for_stall(
+    shutdown: &Shutdown,
+    directory: &Arc<HostDirectory>,
+    stall: Duration,
+    on_stall: OnDirectoryStall,
+) {
     let directory = Arc::clone(directory);
     let shutdown = shutdown.clone();
-    // Found at the latest after the whole time: three quarters of silence, and an eighth until the next look.
+    // Found at the latest after seven eighths: three quarters of silence, and an eighth until the next look. The last
+    // eighth is for finding the threads that hang.
     let (silence, interval) = (stall * 3 / 4, stall / 8);
     task::spawn(async move {
         let mut look = directory.watch().look(Instant::now());
         while clock::timeout(interval, shutdown.wait()).await.is_none() {
             match directory.watch().look_again(&mut look, Instant::now(), silence) {
-                Some(true) => tracing::error!(
-                    directory = %directory.path().display(),
-                    "calls to the log directory do not return; its partitions answer errors until they do"
-                ),
+                Some(true) => {
+                    tracing::error!(
+                        directory = %directory.path().display(),
+                        "calls to the log directory do not return; its partitions answer errors until they do"
+                    );
+                    on_stall(&directory);
+                }
                 Some(false) => tracing::warn!(
                     directory = %directory.path().display(),
                     "calls to the log directory return again"

@@ -543,6 +543,7 @@ async fn a_failed_directory_answers_storage_errors_and_the_other_serves() {
                 sender.send((directory.path().to_owned(), last)).unwrap();
             }
         }),
+        Arc::new(|_| {}),
     );
     assert_eq!(
         append(&broker, 0, &batch(1, 10), -1).await.error,

@@ -234,9 +234,10 @@ mod tests {
         let (release, held) = mpsc::channel::<()>();
         workers.serve(6, async move |_| held.recv().unwrap());
         while workers.replace_hung(PATIENCE).await.is_empty() {}
-        let state = workers.state();
-        assert_eq!((state.started, state.hung.len()), (3, 1));
-        drop(state);
+        {
+            let state = workers.state();
+            assert_eq!((state.started, state.hung.len()), (3, 1));
+        }
         assert!(answers(&workers, 6).await);
         release.send(()).unwrap();
     }

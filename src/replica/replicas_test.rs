@@ -658,6 +658,47 @@ async fn a_clean_stop_makes_everything_durable() {
 }
 
 #[tokio::test]
+async fn a_clean_stop_of_many_logs_does_not_sync_one_after_the_other() {
+    let broker = TestBroker::new(1);
+    broker.lead("t", 1, 100, 0, &[1]).await;
+    for partition in 0..100 {
+        append(&broker, partition, &batch(3, 10), 1).await;
+    }
+    let directory = Arc::clone(&broker.replicas.directories()[0]);
+    let before = broker.disk.counts().syncs;
+    assert_eq!(broker.replicas.close().await.len(), 1);
+    let syncs = broker.disk.counts().syncs - before;
+    // Three of the file system, and two for each of the three checkpoints.
+    assert_eq!(syncs, 9);
+    broker.disk.power_cut(|| false);
+    let disk = directory.volume().disk();
+    for partition in 0..100 {
+        let folder = directory.path().join(format!("t-{partition}"));
+        let names: Vec<_> = disk
+            .list(&folder)
+            .unwrap()
+            .into_iter()
+            .map(|entry| entry.name)
+            .collect();
+        assert_eq!(
+            names,
+            [
+                "00000000000000000000.index",
+                "00000000000000000000.log",
+                "00000000000000000000.timeindex",
+                "00000000000000000003.snapshot",
+                "leader-epoch-checkpoint",
+                "partition.metadata",
+            ]
+        );
+        let epochs = disk.read(&folder.join("leader-epoch-checkpoint"), 100).unwrap();
+        assert_eq!(epochs, b"0\n1\n0 0\n");
+        let log = disk.metadata(&folder.join("00000000000000000000.log")).unwrap();
+        assert!(log.length > 0);
+    }
+}
+
+#[tokio::test]
 async fn flush_messages_holds_the_acknowledgement_until_the_sync() {
     let broker = TestBroker::new(1);
     broker.configure_topic("t", &[("flush.messages", "1")]);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::base::error_code::ErrorCode;
 use crate::base::ids::{LeaderEpoch, TopicId};
 use crate::storage::file_names::{FolderState, marked_folder};
-use crate::storage::log::{DeletedFiles, FlushWork};
+use crate::storage::log::{DeletedFiles, FlushWork, Flushed};
 use crate::storage::volume::LogIoError;
 
 use super::directories::LogDescription;
@@ -180,15 +180,15 @@ impl Partition {
         }
     }
 
-    /// Completes the files for a clean stop and syncs them. No request finds the partition afterwards.
-    pub(super) fn close(&self, now_ms: i64) -> Result<(), LogIoError> {
+    /// Completes the files for a clean stop; yields what is to be synced. No request finds the partition afterwards.
+    pub(super) fn close(&self) -> Result<Option<FlushWork>, LogIoError> {
         self.stop().dispatch();
-        let work = self.lock_blocking().log.close()?;
-        if let Some(work) = work {
-            let flushed = work.run()?;
-            self.lock_blocking().log.flushed(flushed, now_ms);
-        }
-        Ok(())
+        self.lock_blocking().log.close()
+    }
+
+    /// What [`close`](Self::close) asked for is synced.
+    pub(super) fn closed(&self, flushed: Flushed, now_ms: i64) {
+        self.lock_blocking().log.flushed(flushed, now_ms);
     }
 
     /// Renames the folder of a stopped partition so that it is deleted; yields its new path and when it may be removed.

@@ -331,6 +331,23 @@ impl MemoryDisk {
         Ok(())
     }
 
+    pub(super) fn file_system(&self, _path: &Path) -> io::Result<u64> {
+        Ok(0)
+    }
+
+    pub(super) fn sync_file_system(&self, path: &Path) -> io::Result<bool> {
+        self.check(Call::Sync, path)?;
+        let mut state = self.state();
+        let state = &mut *state;
+        for node in state.files.values() {
+            let mut bytes = node.bytes();
+            bytes.durable = bytes.now.clone();
+        }
+        state.durable_files = state.files.clone();
+        state.durable_directories = state.directories.clone();
+        Ok(true)
+    }
+
     pub(super) fn list(&self, path: &Path) -> io::Result<Vec<Entry>> {
         let state = self.state();
         if !state.directories.contains_key(path) {

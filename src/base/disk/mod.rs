@@ -208,19 +208,43 @@ impl Disk {
     /// Replaces the file at `path` as a whole: written beside it as `<name>.tmp`, synced, renamed, and the directory
     /// synced. After a crash either the old or the new contents are there (Kafka's `CheckpointFile.write`).
     pub fn replace(&self, path: &Path, contents: &[u8]) -> io::Result<()> {
-        let mut temporary = path.as_os_str().to_owned();
-        temporary.push(".tmp");
-        let temporary = Path::new(&temporary);
-        let file = self.open(temporary, Open::Truncate)?;
-        file.write_all_at(contents, 0)?;
-        file.sync()?;
-        drop(file);
-        self.rename(temporary, path)?;
+        self.write_beside(path, contents)?.sync()?;
+        self.put_in_place(path)?;
         match path.parent() {
             Some(parent) => self.sync_directory(parent),
             None => Ok(()),
         }
     }
+
+    /// The first half of [`Disk::replace`]: `contents` in `<name>.tmp`, not synced.
+    pub fn write_beside(&self, path: &Path, contents: &[u8]) -> io::Result<File> {
+        let file = self.open(&beside(path), Open::Truncate)?;
+        file.write_all_at(contents, 0)?;
+        Ok(file)
+    }
+
+    /// The second half of [`Disk::replace`], once `<name>.tmp` is durable: the rename, not synced.
+    pub fn put_in_place(&self, path: &Path) -> io::Result<()> {
+        self.rename(&beside(path), path)
+    }
+
+    /// A number that two paths share when one [`Disk::sync_file_system`] covers both.
+    pub fn file_system(&self, path: &Path) -> io::Result<u64> {
+        on!(self, Kind, disk => disk.file_system(path))
+    }
+
+    /// Makes everything durable that was written to the file system of `path`, by anybody: one call where a sync of
+    /// each file would take one after the other. False, with nothing done, where the system would not tell of writes
+    /// that failed (Linux before 5.8).
+    pub fn sync_file_system(&self, path: &Path) -> io::Result<bool> {
+        on!(self, Kind, disk => disk.sync_file_system(path))
+    }
+}
+
+fn beside(path: &Path) -> std::path::PathBuf {
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".tmp");
+    temporary.into()
 }
 
 impl File {

@@ -4,7 +4,7 @@
 use std::fs;
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -78,6 +78,19 @@ impl SystemDisk {
     pub(super) fn sync_directory(&self, path: &Path) -> io::Result<()> {
         delay(self.sync_delay);
         fs::File::open(path)?.sync_all()
+    }
+
+    pub(super) fn file_system(&self, path: &Path) -> io::Result<u64> {
+        fs::metadata(path).map(|of| of.dev())
+    }
+
+    pub(super) fn sync_file_system(&self, path: &Path) -> io::Result<bool> {
+        if !syncfs_tells_of_failures(rustix::system::uname().release().to_bytes()) {
+            return Ok(false);
+        }
+        delay(self.sync_delay);
+        rustix::fs::syncfs(fs::File::open(path)?)?;
+        Ok(true)
     }
 
     pub(super) fn list(&self, path: &Path) -> io::Result<Vec<Entry>> {
@@ -178,6 +191,17 @@ impl SystemFile {
     }
 }
 
+/// syncfs(2) reports writes that failed since Linux 5.8; `release` is what uname(2) tells.
+fn syncfs_tells_of_failures(release: &[u8]) -> bool {
+    let mut numbers = release.split(|byte| !byte.is_ascii_digit()).map(|digits| {
+        digits
+            .iter()
+            .fold(0_u32, |n, digit| n.saturating_mul(10) + u32::from(digit - b'0'))
+    });
+    let (major, minor) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    (major, minor) >= (5, 8)
+}
+
 const PAGE: u64 = 4096;
 
 /// How many pages of the range are in the page cache; `None` where the kernel cannot tell.
@@ -233,6 +257,35 @@ mod tests {
             b"\0\0\0headtail"
         );
         assert!(file.is_resident(0, 11));
+    }
+
+    #[test]
+    fn whole_file_systems_are_synced_where_failures_are_told() {
+        for (release, tells) in [
+            ("4.18.0-553.el8.x86_64", false),
+            ("5.7.19", false),
+            ("5.8.0", true),
+            ("5.15.0-91-generic", true),
+            ("6.1", true),
+            ("10.0", true),
+            ("", false),
+        ] {
+            assert_eq!(
+                super::syncfs_tells_of_failures(release.as_bytes()),
+                tells,
+                "{release}"
+            );
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let disk = Disk::system();
+        let inside = folder.path().join("inside");
+        disk.create_directory(&inside).unwrap();
+        assert_eq!(
+            disk.file_system(folder.path()).unwrap(),
+            disk.file_system(&inside).unwrap()
+        );
+        assert!(disk.sync_file_system(&folder.path().join("nowhere")).is_err());
+        disk.sync_file_system(folder.path()).unwrap();
     }
 
     #[test]

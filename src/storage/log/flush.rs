@@ -110,6 +110,50 @@ impl FlushWork {
         Ok(self.done)
     }
 
+    /// The folder whose files it syncs.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// For who syncs the whole file system instead of running the work, first step: writes what is still to be written.
+    /// Then comes a sync, [`publish`](Self::publish), another sync, and [`synced`](Self::synced). Not beside other works
+    /// of the log that are newer.
+    pub fn stage(&self) -> Result<(), LogIoError> {
+        self.volume.check()?;
+        let Some((version, contents)) = &self.epochs else {
+            return Ok(());
+        };
+        let mut written = self.epoch_file.lock().unwrap_or_else(PoisonError::into_inner);
+        if is_newer(*version, *written) {
+            let path = self.folder.join(LEADER_EPOCH_CHECKPOINT);
+            let staged = self.volume.disk().write_beside(&path, contents);
+            staged.map_err(|error| self.volume.failed("write", &path, &error))?;
+            // From now on no older work writes there.
+            *written = *version;
+        }
+        Ok(())
+    }
+
+    /// Second step, when what was staged is durable: puts it in its place.
+    pub fn publish(&self) -> Result<(), LogIoError> {
+        if self.epochs.is_none() {
+            return Ok(());
+        }
+        let path = self.folder.join(LEADER_EPOCH_CHECKPOINT);
+        match self.volume.disk().put_in_place(&path) {
+            // Another work had written these epochs, or newer ones.
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(self.volume.failed("rename", &path, &error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Last step, when everything is durable.
+    pub fn synced(self) -> Flushed {
+        self.done
+    }
+
     /// A file that is gone was removed by retention or truncation meanwhile, and needs no sync.
     fn sync_file(&self, path: &Path) -> Result<(), LogIoError> {
         match self.volume.disk().open(path, Open::Existing) {

@@ -4,15 +4,18 @@
 //! A timeout of zero or less answers REQUEST_TIMED_OUT although the topic is created, as Kafka does
 //! (`ZkAdminManager.createTopics`).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::context::{Operation, Resource};
 use super::{Answer, Rejected, RequestContext, Services};
+use crate::base::clock;
 use crate::base::error_code::ErrorCode;
 use crate::base::ids::BrokerId;
 use crate::config::describe;
 use crate::controller::request::{CreatedTopic, NewTopic};
+use crate::metadata::{Cluster, ClusterImage};
 use crate::wire::messages::create_topics::{
     CreatableTopic, CreatableTopicConfigs, CreatableTopicResult, CreateTopicsRequest, CreateTopicsResponse,
 };
@@ -31,13 +34,9 @@ pub(super) async fn handle(
     for topic in &request.topics {
         *count.entry(topic.name.as_str()).or_default() += 1;
     }
-    let mut seen = BTreeSet::new();
     let mut results = Vec::new();
     let mut wanted = Vec::new();
     for topic in &request.topics {
-        if !seen.insert(topic.name.as_str()) {
-            continue;
-        }
         let result = match refused(
             context,
             topic,
@@ -46,10 +45,7 @@ pub(super) async fn handle(
             Some((error, message)) => failed(&topic.name, error, Some(message.to_owned())),
             None => {
                 wanted.push((results.len(), topic));
-                CreatableTopicResult {
-                    name: topic.name.clone(),
-                    ..CreatableTopicResult::default()
-                }
+                failed(&topic.name, ErrorCode::UnknownServerError, None)
             }
         };
         results.push(result);
@@ -59,13 +55,23 @@ pub(super) async fn handle(
         .controller
         .create_topics(topics, request.validate_only)
         .await;
-    for ((index, topic), answer) in wanted.iter().zip(answers) {
+    let created = || {
+        answers
+            .iter()
+            .filter_map(|answer| Some(&*answer.as_ref().ok()?.name))
+    };
+    let led = request.validate_only || led_in_time(&services.cluster, created, request.timeout_ms).await;
+    let image = services.cluster.get();
+    for ((index, topic), answer) in wanted.iter().zip(&answers) {
         let result = match answer {
+            Ok(created) if !led && !is_led(&image, &created.name) => {
+                failed(&topic.name, ErrorCode::RequestTimedOut, None)
+            }
             Ok(_) if request.timeout_ms <= 0 && !request.validate_only => {
                 failed(&topic.name, ErrorCode::RequestTimedOut, None)
             }
-            Ok(created) => described(services, context, &created),
-            Err(error) => failed(&topic.name, error.code, error.message),
+            Ok(created) => described(services, context, created),
+            Err(error) => failed(&topic.name, error.code, error.message.clone()),
         };
         if let Some(slot) = results.get_mut(*index) {
             *slot = result;
@@ -76,6 +82,28 @@ pub(super) async fn handle(
         ..CreateTopicsResponse::default()
     };
     Ok(Answer::Now(Response::encode(&response, context.api_version)))
+}
+
+/// Waits until each partition of the topics `created` has a leader (`DelayedCreatePartitions`); false when the time is
+/// over before: some may be assigned to brokers that are not there.
+async fn led_in_time<'a, I: Iterator<Item = &'a str>>(
+    cluster: &Cluster,
+    created: impl Fn() -> I,
+    timeout_ms: i32,
+) -> bool {
+    let mut images = cluster.subscribe();
+    let all_led = images.wait_for(|image| created().all(|name| is_led(image, name)));
+    let timeout = Duration::from_millis(u64::try_from(timeout_ms).unwrap_or(0));
+    matches!(clock::timeout(timeout, all_led).await, Some(Ok(_)))
+}
+
+fn is_led(image: &ClusterImage, topic: &str) -> bool {
+    image.topic(topic).is_some_and(|topic| {
+        topic
+            .partitions
+            .values()
+            .all(|partition| partition.leader.is_some())
+    })
 }
 
 fn refused(
@@ -141,6 +169,7 @@ fn failed(name: &Text, error: ErrorCode, message: Option<String>) -> CreatableTo
 fn described(services: &Services, context: &RequestContext, created: &CreatedTopic) -> CreatableTopicResult {
     let mut result = CreatableTopicResult {
         name: Text::from(&created.name),
+        error_message: None,
         topic_id: created.id,
         ..CreatableTopicResult::default()
     };

@@ -84,8 +84,9 @@ fn entries(kind: Kind, name: &str, view: &View<'_>) -> Result<Vec<Entry>, Failur
         Kind::ClientMetrics if name.is_empty() => Err(Failure::request(
             "the name of a metrics subscription must be given",
         )),
-        // Subscriptions exist in KRaft clusters only.
-        Kind::ClientMetrics => Ok(Vec::new()),
+        Kind::ClientMetrics => Err(Failure::request(
+            "metrics subscriptions exist in KRaft clusters only",
+        )),
     }
 }
 
@@ -115,7 +116,7 @@ fn described(
         .collect();
     DescribeConfigsResult {
         error_code: ErrorCode::None.code(),
-        error_message: None,
+        error_message: Some(Text::EMPTY),
         resource_type: resource.resource_type,
         resource_name: resource.resource_name.clone(),
         configs,
@@ -241,7 +242,7 @@ mod tests {
             true,
         );
         let codes: Vec<_> = response.results.iter().map(|result| result.error_code).collect();
-        assert_eq!(codes, [3, 17, 42, 42, 42, 0]);
+        assert_eq!(codes, [3, 17, 42, 42, 42, 42]);
         assert_eq!(response.results[0].error_message, None);
         let response = ask(&[(2, "t", None), (3, "x", None)], true);
         let codes: Vec<_> = response.results.iter().map(|result| result.error_code).collect();

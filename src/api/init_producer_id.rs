@@ -4,8 +4,8 @@
 //! `KafkaApis.handleInitProducerIdRequest` and `TransactionCoordinator.handleInitProducerId`: an id is handed out
 //! whatever id the producer names, for without a transactional id there is nothing to compare it with.
 //!
-//! There is no transaction coordinator yet: with a transactional id the answer is COORDINATOR_NOT_AVAILABLE, which
-//! producers take for a broker that is still starting.
+//! There is no transaction coordinator yet: with a transactional id the answer is NOT_COORDINATOR, as of a Kafka that
+//! does not lead the id's partition of `__transaction_state`.
 
 use std::sync::Arc;
 
@@ -63,6 +63,6 @@ fn check(context: &RequestContext, request: &InitProducerIdRequest) -> Result<()
         Some(_) if !(1..=MAX_TRANSACTION_TIMEOUT_MS).contains(&request.transaction_timeout_ms) => {
             Err(ErrorCode::InvalidTransactionTimeout)
         }
-        Some(_) => Err(ErrorCode::CoordinatorNotAvailable),
+        Some(_) => Err(ErrorCode::NotCoordinator),
     }
 }

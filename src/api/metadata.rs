@@ -6,7 +6,7 @@
 //! Kafka answers LEADER_NOT_AVAILABLE for a topic that it is just creating; here the creation is waited for and the
 //! answer shows the topic (docs/deviations.md).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::authorized_operations::{NOT_ASKED, on_cluster, on_topic};
@@ -125,6 +125,7 @@ async fn some_topics(
         .filter_map(|topic| topic.name.as_ref())
         .filter(|name| seen.insert(name.as_bytes()))
         .collect();
+    let mut failed = BTreeMap::new();
     if request.allow_auto_topic_creation {
         let missing = |image: &ClusterImage| -> Vec<Text> {
             names
@@ -135,17 +136,23 @@ async fn some_topics(
         };
         let missing = missing(&services.cluster.get());
         if !missing.is_empty() {
-            services.auto_create_topics(context, missing).await;
+            failed = services.auto_create_topics(context, missing).await;
         }
     }
     let image = services.cluster.get();
     names
         .into_iter()
-        .map(|name| one_topic(&image, name, context))
+        .map(|name| one_topic(&image, name, context, failed.get(name.as_str()).copied()))
         .collect()
 }
 
-fn one_topic(image: &ClusterImage, name: &Text, context: &RequestContext) -> MetadataResponseTopic {
+/// `failed` is why the topic could not be created, where that was tried.
+fn one_topic(
+    image: &ClusterImage,
+    name: &Text,
+    context: &RequestContext,
+    failed: Option<ErrorCode>,
+) -> MetadataResponseTopic {
     let error = if !context.authorize(Operation::Describe, Resource::Topic(name)) {
         ErrorCode::TopicAuthorizationFailed
     } else if let Some(topic) = image.topic(name) {
@@ -153,7 +160,7 @@ fn one_topic(image: &ClusterImage, name: &Text, context: &RequestContext) -> Met
     } else if topic_name::check(name).is_err() {
         ErrorCode::InvalidTopicException
     } else {
-        ErrorCode::UnknownTopicOrPartition
+        failed.unwrap_or(ErrorCode::UnknownTopicOrPartition)
     };
     MetadataResponseTopic {
         error_code: error.code(),

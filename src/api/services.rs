@@ -1,9 +1,11 @@
 //! What the handlers reach: the rooms below, wired together by `cli/broker.rs`.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::RequestContext;
 use super::context::{Operation, Resource};
+use crate::base::error_code::ErrorCode;
 use crate::config::{BrokerConfig, LogLevels};
 use crate::controller::Controller;
 use crate::controller::producer_id_source::ProducerIds;
@@ -36,10 +38,15 @@ impl Services {
     }
 
     /// Creates topics that a client asked about, where `auto.create.topics.enable` and its rights allow it, and waits
-    /// until they can be used. What cannot be created is simply not there afterwards.
-    pub async fn auto_create_topics(&self, context: &RequestContext, names: Vec<Text>) {
+    /// until they can be used. Yields why topics cannot be created, by name (`AutoTopicCreationManager`).
+    pub async fn auto_create_topics(
+        &self,
+        context: &RequestContext,
+        names: Vec<Text>,
+    ) -> BTreeMap<String, ErrorCode> {
+        let mut failed = BTreeMap::new();
         if !self.config().auto_create_topics_enable {
-            return;
+            return failed;
         }
         let may = |name: &Text| {
             context.authorize(Operation::Create, Resource::Cluster)
@@ -56,7 +63,7 @@ impl Services {
             })
             .collect();
         if topics.is_empty() {
-            return;
+            return failed;
         }
         let asked = topics.iter().map(|topic| topic.name.clone()).collect::<Vec<_>>();
         for (name, answer) in asked
@@ -65,8 +72,19 @@ impl Services {
         {
             match answer {
                 Ok(_) => tracing::info!(topic = name, "created for a client that asked for it"),
-                Err(error) => tracing::debug!(topic = name, %error, "not created for a client"),
+                Err(error) => {
+                    tracing::debug!(topic = name, %error, "not created for a client");
+                    let code = match error.code {
+                        // Somebody else was faster; the client asks again.
+                        ErrorCode::TopicAlreadyExists | ErrorCode::RequestTimedOut => {
+                            ErrorCode::LeaderNotAvailable
+                        }
+                        code => code,
+                    };
+                    failed.insert(name.clone(), code);
+                }
             }
         }
+        failed
     }
 }

@@ -236,6 +236,22 @@ impl MemoryDisk {
         Ok(())
     }
 
+    pub(super) fn create_directory_in(&self, path: &Path) -> io::Result<()> {
+        {
+            let state = self.state();
+            if state.directories.contains_key(path) || state.files.contains_key(path) {
+                return Err(io::ErrorKind::AlreadyExists.into());
+            }
+            if path
+                .parent()
+                .is_some_and(|parent| !state.directories.contains_key(parent))
+            {
+                return Err(io::ErrorKind::NotFound.into());
+            }
+        }
+        self.create_directory(path)
+    }
+
     pub(super) fn remove_file(&self, path: &Path) -> io::Result<()> {
         self.check(Call::Remove, path)?;
         self.state()

@@ -138,6 +138,12 @@ impl Disk {
         on!(self, Kind, disk => disk.create_directory(path))
     }
 
+    /// Creates a directory in one that is there.
+    /// An error of kind `AlreadyExists` says that it is there, one of kind `NotFound` that the one above it is gone.
+    pub fn create_directory_in(&self, path: &Path) -> io::Result<()> {
+        on!(self, Kind, disk => disk.create_directory_in(path))
+    }
+
     /// Removes a file.
     pub fn remove_file(&self, path: &Path) -> io::Result<()> {
         on!(self, Kind, disk => disk.remove_file(path))

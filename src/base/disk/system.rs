@@ -63,6 +63,10 @@ impl SystemDisk {
         fs::create_dir_all(path)
     }
 
+    pub(super) fn create_directory_in(&self, path: &Path) -> io::Result<()> {
+        fs::create_dir(path)
+    }
+
     pub(super) fn remove_file(&self, path: &Path) -> io::Result<()> {
         fs::remove_file(path)
     }

@@ -147,11 +147,13 @@ impl LogDirectory {
         let log_starts = self.read_checkpoint(LOG_START_OFFSET_CHECKPOINT)?;
         let high_watermarks = self.read_checkpoint(HIGH_WATERMARK_CHECKPOINT)?;
         let count = folders.len();
-        tracing::info!(
-            directory = %self.path().display(),
-            "opening {count} logs after {} stop",
-            if clean { "a clean" } else { "an unclean" }
-        );
+        if count > 0 {
+            tracing::info!(
+                directory = %self.path().display(),
+                "opening {count} logs after {} stop",
+                if clean { "a clean" } else { "an unclean" }
+            );
+        }
         let pool = Pool::start("open-logs", settings.threads.clamp(1, count.max(1))).map_err(|error| {
             let error = io::Error::new(error.kind(), format!("no threads to open logs: {error}"));
             self.volume.failed("use", self.path(), &error)

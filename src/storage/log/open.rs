@@ -5,6 +5,7 @@
 //! garbage, refuses to start or shows aborted records. After any other stop every segment from the recovery point on is
 //! recovered.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -70,8 +71,13 @@ impl Log {
     ) -> Result<Self, LogIoError> {
         volume.check()?;
         let path = volume.path().join(partition_folder(&partition));
-        let made = volume.disk().create_directory(&path);
-        made.map_err(|error| volume.failed("make", &path, &error))?;
+        // A log directory that was taken away while the broker runs is not made anew: it is offline.
+        match volume.disk().create_directory_in(&path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(volume.failed("make", &path, &error));
+            }
+            _ => {}
+        }
         let folder = Folder::new(Arc::clone(volume), path);
         let active = create_segment(&folder, &config, Offset::ZERO, now_ms, 0)?;
         let mut log = Self {

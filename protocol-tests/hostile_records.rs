@@ -19,6 +19,7 @@ use bytes::Bytes;
 use socket::{Client, TestBroker, batch, batch_with, changed, produce_request, sealed};
 
 const CORRUPT_MESSAGE: i16 = 2;
+const MESSAGE_TOO_LARGE: i16 = 10;
 const INVALID_TIMESTAMP: i16 = 32;
 const INVALID_RECORD: i16 = 87;
 
@@ -431,6 +432,19 @@ fn timestamps_beyond_what_the_topic_allows_are_refused() {
         assert_eq!(target.client.fetch("t", 0).error_code, 0);
     }
     target.log_end = target.client.log_end("t");
+    target.finish();
+}
+
+// part 1, row 71
+#[test]
+fn a_batch_above_the_topics_limit_is_refused() {
+    let sent = batch(&["of some length"]);
+    let limit = sent.len().to_string();
+    let mut target = Target::new(&[("max.message.bytes", &limit)]);
+    let larger = batch(&["of some length."]);
+    target.assert_refused(MESSAGE_TOO_LARGE, larger, "one byte more");
+    assert_eq!(target.client.produce("t", 0, sent, 9).error_code, 0);
+    target.log_end += 1;
     target.finish();
 }
 

@@ -9,6 +9,7 @@ pub mod format;
 pub mod hash;
 pub mod ids;
 pub mod net;
+pub mod planted;
 pub mod random;
 pub mod shutdown;
 pub mod task;

@@ -3,6 +3,7 @@
 //!
 //! Invariant: names are upper case and unique, every listener is PLAINTEXT, each advertised name is a listener.
 
+use crate::base::planted::planted;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -208,7 +209,11 @@ fn endpoint(item: &str) -> Option<Endpoint> {
     let (name, address) = item.split_once("://")?;
     let (host, port) = address.rsplit_once(':')?;
     let host = match host.strip_prefix('[') {
-        Some(inner) => inner.strip_suffix(']')?,
+        Some(inner) => planted!(
+            "listener-bracket-there",
+            &inner[..inner.len() - 1],
+            inner.strip_suffix(']')?
+        ),
         None => host,
     };
     let known = |byte: u8| byte.is_ascii_alphanumeric() || b"-%._:".contains(&byte);

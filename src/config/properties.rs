@@ -2,6 +2,7 @@
 //!
 //! Bytes are Latin-1, as Java reads them. Every input is either read or refused in one line; nothing panics.
 
+use crate::base::planted::planted;
 use std::fmt;
 
 /// A `\u` escape without four hexadecimal digits: the only thing that Java refuses.
@@ -105,7 +106,7 @@ fn split(text: &[u8]) -> (&[u8], &[u8]) {
         .iter()
         .position(|byte| {
             let ends = !escaped && (blank(*byte) || matches!(byte, b'=' | b':'));
-            escaped = *byte == b'\\' && !escaped;
+            escaped = *byte == b'\\' && planted!("server-backslash-pairs", true, !escaped);
             ends
         })
         .unwrap_or(text.len());
@@ -137,7 +138,11 @@ fn unescape(text: &[u8]) -> Option<String> {
             Some(b'u') => {
                 let mut unit: u16 = 0;
                 for _ in 0..4 {
-                    let digit = char::from(bytes.next()?).to_digit(16)?;
+                    let digit = planted!(
+                        "server-digits-there",
+                        char::from(bytes.next().unwrap()).to_digit(16)?,
+                        char::from(bytes.next()?).to_digit(16)?
+                    );
                     unit = (unit << 4) | u16::try_from(digit).ok()?;
                 }
                 units.push(unit);

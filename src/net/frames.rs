@@ -3,6 +3,7 @@
 //! Invariant: the buffer never holds much more than twice what was received. A frame that is larger than the common
 //! buffer gets one of its own, which grows as its bytes arrive and ends at its exact size.
 
+use crate::base::planted::planted;
 use std::io;
 
 use bytes::{Bytes, BytesMut};
@@ -47,7 +48,9 @@ impl Frames {
         };
         let length = i32::from_be_bytes(*first);
         match usize::try_from(length) {
-            Ok(bytes) if bytes > 0 && length <= self.limit_bytes => Ok(Some(bytes)),
+            Ok(bytes) if bytes > 0 && planted!("frame-unlimited", true, length <= self.limit_bytes) => {
+                Ok(Some(bytes))
+            }
             _ => Err(FrameError::Length(length)),
         }
     }
@@ -78,11 +81,15 @@ impl Frames {
         length: usize,
     ) -> Result<Bytes, FrameError> {
         let whole = LENGTH_BYTES + length;
-        while self.buffer.len() < whole {
+        while self.buffer.len() < planted!("frame-cut-short", whole - 1, whole) {
             let received = self.buffer.len();
             let room = self.buffer.capacity() - received;
             if room == 0 || received < READ_BYTES && whole > READ_BYTES && room < whole - received {
-                let target = whole.min((received * 2).max(LARGE_BYTES));
+                let target = planted!(
+                    "frame-reserved-whole",
+                    whole,
+                    whole.min((received * 2).max(LARGE_BYTES))
+                );
                 self.buffer.reserve(target - received);
             }
             self.fill(from).await?;

@@ -5,6 +5,7 @@
 //! decompressed and nothing allocated here. Called by validation, conversion, and by storage/ for appends, recovery,
 //! index look-ups and reads. Follows Kafka's `DefaultRecordBatch`, `LegacyRecord` and `ByteBufferLogInputStream`.
 
+use crate::base::planted::planted;
 use std::fmt;
 
 use crate::base::format::{Codec, TimestampType};
@@ -134,7 +135,7 @@ impl BatchHeader {
         };
         // The size field is positive here, so this neither wraps nor loses bits.
         let size_in_bytes = size as u32 + LOG_OVERHEAD as u32;
-        if (size_in_bytes as usize) < header_bytes {
+        if (size_in_bytes as usize) < planted!("batch-below-header", LOG_OVERHEAD, header_bytes) {
             return Err(CorruptBatch::Size { size });
         }
         Ok(match magic {

@@ -12,6 +12,7 @@ use super::record::{Body, Headers, Record, RecordsError};
 use super::varint;
 use crate::base::format::{Codec, TimestampType};
 use crate::base::ids::Offset;
+use crate::base::planted::planted;
 
 const WRONG_COUNT: RecordsError = RecordsError::Invalid("negative record count");
 const LEFT_OVER: RecordsError = RecordsError::Invalid("bytes are left behind the last record");
@@ -52,7 +53,11 @@ impl<'a> Batch<'a> {
                 headers: Headers::default(),
             })),
             Some(codec) if codec != Codec::Zstd => {
-                let value = value.ok_or(RecordsError::Invalid("compressed set without a value"))?;
+                let value = planted!(
+                    "set-without-value",
+                    value.unwrap(),
+                    value.ok_or(RecordsError::Invalid("compressed set without a value"))?
+                );
                 let source = Decompressor::new(codec, self.magic, value)?;
                 let bytes = Window::new(source, limit).into_vec()?;
                 Source::Inner(InnerSet::new(self, bytes)?)
@@ -144,7 +149,11 @@ impl Records<'_> {
 pub(crate) fn take_body<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], RecordsError> {
     let length = varint::read_i32(rest).ok_or(CUT_SHORT)?;
     let length = usize::try_from(length).map_err(|_| MALFORMED)?;
-    let (body, after) = rest.split_at_checked(length).ok_or(CUT_SHORT)?;
+    let (body, after) = planted!(
+        "record-length-believed",
+        rest.split_at(length),
+        rest.split_at_checked(length).ok_or(CUT_SHORT)?
+    );
     *rest = after;
     Ok(body)
 }

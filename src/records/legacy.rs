@@ -8,6 +8,7 @@ use super::batch::{Batch, Batches, LOG_OVERHEAD, i32_at};
 use super::record::{Headers, Record, RecordsError};
 use crate::base::format::{Codec, TimestampType};
 use crate::base::ids::Offset;
+use crate::base::planted::planted;
 
 /// Key and value of a message; `None` is null.
 type KeyAndValue<'a> = (Option<&'a [u8]>, Option<&'a [u8]>);
@@ -25,7 +26,11 @@ fn take_nullable<'a>(bytes: &mut &'a [u8]) -> Option<Option<&'a [u8]>> {
     let length = i32_at(bytes, 0)?;
     let rest = bytes.get(4..)?;
     let length = usize::try_from(length).ok();
-    let (field, rest) = rest.split_at_checked(length.unwrap_or(0))?;
+    let (field, rest) = planted!(
+        "message-length-believed",
+        rest.split_at(length.unwrap_or(0)),
+        rest.split_at_checked(length.unwrap_or(0))?
+    );
     *bytes = rest;
     Some(length.map(|_| field))
 }
@@ -48,7 +53,7 @@ impl InnerSet {
         for inner in Batches::new(&bytes) {
             last_inner = Some(inner?.base_offset.get());
         }
-        let Some(last_inner) = last_inner else {
+        let Some(last_inner) = planted!("set-of-none", Some(last_inner.unwrap()), last_inner) else {
             return Err(RecordsError::Invalid("compressed set without a message"));
         };
         let wrapper_offset = wrapper.base_offset.get();

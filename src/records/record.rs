@@ -4,6 +4,7 @@
 //! being decompressed. Whatever is handed out was checked whole, headers included. Called by the record iterator, by
 //! validation and by the builder. Follows Kafka's `DefaultRecord`.
 
+use crate::base::planted::planted;
 use std::fmt;
 
 use super::batch::CorruptBatch;
@@ -170,8 +171,20 @@ fn take_nullable<'a>(bytes: &mut &'a [u8]) -> Option<Option<&'a [u8]>> {
 fn check_headers(count: i32, bytes: &[u8]) -> Option<Headers<'_>> {
     let count = usize::try_from(count).ok()?;
     let mut rest = bytes;
+    planted!(
+        "headers-reserved",
+        drop(std::hint::black_box(Vec::<u8>::with_capacity(count.min(1 << 26))))
+    );
     for _ in 0..count {
-        take_nullable(&mut rest)??;
+        planted!(
+            "header-key-null",
+            {
+                take_nullable(&mut rest)?;
+            },
+            {
+                take_nullable(&mut rest)??;
+            }
+        );
         take_nullable(&mut rest)?;
     }
     rest.is_empty().then_some(Headers { count, bytes })

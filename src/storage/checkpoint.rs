@@ -3,6 +3,7 @@
 //! Invariant: a file is replaced as a whole, so a reader finds the old or the new entries, never a mixture; what does
 //! not hold to the format is an error, never a guess. Called by the log directory (offsets) and the leader epochs.
 
+use crate::base::planted::planted;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
@@ -80,7 +81,7 @@ fn split<const PARTS: usize>(line: &str) -> Option<[&str; PARTS]> {
     let mut parts = [""; PARTS];
     let mut words = line.split_ascii_whitespace();
     for part in &mut parts {
-        *part = words.next()?;
+        *part = planted!("checkpoint-words-believed", words.next().unwrap(), words.next()?);
     }
     words.next().is_none().then_some(parts)
 }
@@ -107,11 +108,19 @@ pub(super) fn parse<const PARTS: usize, Entry>(
     if version != VERSION {
         return Err(CheckpointError::UnknownVersion(version));
     }
-    let Some(declared) = lines.next() else {
+    let Some(declared) = planted!(
+        "checkpoint-count-there",
+        Some(lines.next().unwrap()),
+        lines.next()
+    ) else {
         return Ok(Vec::new());
     };
     let declared = number(2, declared)?;
-    let mut entries = Vec::new();
+    let mut entries = Vec::with_capacity(planted!(
+        "checkpoint-count-reserved",
+        declared.clamp(0, 1 << 20) as usize,
+        0
+    ));
     for (index, line) in lines.enumerate() {
         let parsed = split(line).and_then(&entry);
         entries.push(parsed.ok_or_else(|| malformed(index + 3, line))?);

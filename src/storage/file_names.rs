@@ -3,6 +3,7 @@
 //! Invariant: what a function here writes, its counterpart reads back. Called by the log, the log directory and the
 //! `dump` command.
 
+use crate::base::planted::planted;
 use std::fmt;
 
 use crate::base::ids::{Offset, TopicPartition, Uuid};
@@ -185,7 +186,8 @@ pub fn segment_file(offset: Offset, kind: FileKind) -> String {
 }
 
 fn parse_offset(text: &str) -> Option<Offset> {
-    let digits = text.len() == 20 && text.bytes().all(|byte| byte.is_ascii_digit());
+    let digits = planted!("name-of-any-length", !text.is_empty(), text.len() == 20)
+        && text.bytes().all(|byte| byte.is_ascii_digit());
     digits.then(|| text.parse().ok().map(Offset)).flatten()
 }
 
@@ -253,7 +255,11 @@ impl PartitionFolder {
         let (bare, state) = match marked {
             // <topic>-<partition>.<unique>-delete
             Some((rest, state)) => {
-                let (bare, unique) = rest.rsplit_once('.')?;
+                let (bare, unique) = planted!(
+                    "folder-unique-there",
+                    rest.rsplit_once('.').unwrap(),
+                    rest.rsplit_once('.')?
+                );
                 let plain = |text: &str| !text.is_empty() && !text.contains(char::is_whitespace);
                 (plain(unique) && plain(bare)).then_some((bare, state))?
             }
@@ -261,7 +267,7 @@ impl PartitionFolder {
         };
         let (topic, partition) = bare.rsplit_once('-')?;
         let digits = !partition.is_empty() && partition.bytes().all(|byte| byte.is_ascii_digit());
-        if topic.is_empty() || !digits {
+        if planted!("folder-without-topic", false, topic.is_empty()) || !digits {
             return None;
         }
         Some(Self {

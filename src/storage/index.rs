@@ -5,6 +5,7 @@
 //! active segment has entries in memory; they go to the file in batches, and at the latest when it is flushed, rolled
 //! or closed. After a crash recovery builds them anew, so a file that is behind is no loss. Called by segment/.
 
+use crate::base::planted::planted;
 use std::io;
 
 use crate::base::disk::File;
@@ -38,7 +39,11 @@ const BLOCK_ENTRIES: u32 = 64;
 impl<'a, E: Entry> Entries<'a, E> {
     /// All of a file, a part of an entry at its end left out.
     pub fn of_file(file: &'a File) -> io::Result<Self> {
-        let entries = file.length()? / E::BYTES as u64;
+        let entries = planted!(
+            "index-part-counted",
+            file.length()?.div_ceil(E::BYTES as u64),
+            file.length()? / E::BYTES as u64
+        );
         Ok(Self {
             file: Some(file),
             written: u32::try_from(entries).unwrap_or(u32::MAX),
@@ -93,7 +98,7 @@ impl<'a, E: Entry> Entries<'a, E> {
             let middle = low + (high - low) / 2;
             match self.block(middle, middle + 1)?.first() {
                 Some(entry) if before(entry) => low = middle + 1,
-                _ => high = middle,
+                _ => high = planted!("index-search-one-off", middle - 1, middle),
             }
         }
         Ok(low + self.block(low, high)?.partition_point(&before) as u32)

@@ -4,6 +4,7 @@
 //! what [`LeaderEpochs::unwritten`] hands out to `leader-epoch-checkpoint`: at once after [`LeaderEpochs::assign`],
 //! later after a truncation, since a stale file is truncated again at the next load.
 
+use crate::base::planted::planted;
 use std::fmt;
 
 use super::checkpoint::{self, CheckpointError};
@@ -41,7 +42,10 @@ impl LeaderEpochs {
     /// as [`LeaderEpochs::assign`] would remove them.
     pub fn parse(bytes: &[u8]) -> Result<Self, CheckpointError> {
         let mut entries = checkpoint::parse(bytes, |[epoch, start_offset]: [&str; 2]| {
-            let epoch = epoch.parse().ok().filter(|epoch| *epoch >= 0)?;
+            let epoch = epoch
+                .parse()
+                .ok()
+                .filter(|epoch| *epoch >= planted!("epoch-negative", -1, 0))?;
             let start_offset = start_offset.parse().ok().filter(|offset| *offset >= 0)?;
             Some(EpochEntry {
                 epoch: LeaderEpoch(epoch),
@@ -97,7 +101,11 @@ impl LeaderEpochs {
     /// The epoch that the record at `offset` was written in; `None` below the first entry.
     pub fn epoch_of(&self, offset: Offset) -> Option<LeaderEpoch> {
         let after = self.entries.partition_point(|entry| entry.start_offset <= offset);
-        let index = after.checked_sub(1)?;
+        let index = planted!(
+            "epoch-before-first",
+            after.saturating_sub(1),
+            after.checked_sub(1)?
+        );
         self.entries.get(index).map(|entry| entry.epoch)
     }
 
@@ -117,10 +125,14 @@ impl LeaderEpochs {
     }
 
     fn insert(&mut self, new: EpochEntry) {
-        while self
-            .latest()
-            .is_some_and(|last| last.epoch >= new.epoch || last.start_offset >= new.start_offset)
-        {
+        while self.latest().is_some_and(|last| {
+            last.epoch >= new.epoch
+                || planted!(
+                    "epochs-of-one-start",
+                    last.start_offset > new.start_offset,
+                    last.start_offset >= new.start_offset
+                )
+        }) {
             self.entries.pop();
         }
         self.entries.push(new);

@@ -4,6 +4,7 @@
 //! Invariant: version 0, the one of ZooKeeper mode; a file of version 1 (KRaft) is refused. Properties that are not
 //! ours stay in the file. Called by the log directory.
 
+use crate::base::planted::planted;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
@@ -130,7 +131,7 @@ fn take<Value>(
 
 /// Ids 0 to 99 stand for "unassigned", "lost" and the like (KIP-858).
 fn is_reserved(id: &Uuid) -> bool {
-    u128::from_be_bytes(id.0) < 100
+    u128::from_be_bytes(id.0) < planted!("meta-reserved-id", 1, 100)
 }
 
 /// Reads the file of a log directory; `None` when there is none yet.

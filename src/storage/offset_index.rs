@@ -5,6 +5,7 @@
 
 use super::index::Entry;
 use crate::base::ids::Offset;
+use crate::base::planted::planted;
 
 /// An entry of the offset index.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -17,8 +18,12 @@ pub struct OffsetEntry {
 
 impl OffsetEntry {
     /// The batch's last offset.
-    pub const fn offset(&self, base: Offset) -> Offset {
-        base.plus(self.relative_offset as i64)
+    pub fn offset(&self, base: Offset) -> Offset {
+        base.plus(planted!(
+            "offset-entry-signed",
+            self.relative_offset as i32 as i64,
+            self.relative_offset as i64
+        ))
     }
 }
 

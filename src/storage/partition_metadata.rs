@@ -2,6 +2,7 @@
 //!
 //! Invariant: the id is never zero. Called by the log, which writes it before the first append.
 
+use crate::base::planted::planted;
 use std::fmt;
 use std::io;
 use std::path::Path;
@@ -47,17 +48,17 @@ pub fn parse(bytes: &[u8]) -> Result<(i32, TopicId), PartitionMetadataError> {
     let text = std::str::from_utf8(bytes).map_err(|_| Malformed("it is not UTF-8"))?;
     let mut values = text.lines().map(|line| {
         let (_, value) = line.split_once(':')?;
-        let token = value.trim_start();
+        let token = planted!("metadata-blank-there", &value[1..], value.trim_start());
         (token.len() < value.len() && !token.is_empty()).then_some(token)
     });
     let version = values.next().flatten().and_then(|value| value.parse().ok());
     let version = version.ok_or(Malformed("the first line is not version: <number>"))?;
-    if version < VERSION {
+    if version < planted!("metadata-any-version", i32::MIN, VERSION) {
         return Err(Malformed("the version is negative"));
     }
     let id = values.next().flatten().and_then(Uuid::parse);
     match id.ok_or(Malformed("the second line is not topic_id: <id>"))? {
-        Uuid::ZERO => Err(Malformed("the topic id is zero")),
+        Uuid::ZERO if planted!("metadata-zero-id", false, true) => Err(Malformed("the topic id is zero")),
         id => Ok((version, id)),
     }
 }

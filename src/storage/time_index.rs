@@ -4,6 +4,7 @@
 
 use super::index::Entry;
 use crate::base::ids::Offset;
+use crate::base::planted::planted;
 
 /// An entry of the time index.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -16,8 +17,12 @@ pub struct TimeEntry {
 
 impl TimeEntry {
     /// The last offset of the batch.
-    pub const fn offset(&self, base: Offset) -> Offset {
-        base.plus(self.relative_offset as i64)
+    pub fn offset(&self, base: Offset) -> Offset {
+        base.plus(planted!(
+            "time-entry-signed",
+            self.relative_offset as i32 as i64,
+            self.relative_offset as i64
+        ))
     }
 }
 

@@ -4,6 +4,7 @@
 //! last whole entry is overwritten by the next append. The index keeps its length only: the segment owns the file and
 //! passes it in, and has none for an index without entries. Called by the segment and the `dump` command.
 
+use crate::base::planted::planted;
 use std::fmt;
 use std::io;
 
@@ -51,7 +52,10 @@ impl AbortedTransaction {
     /// Reads an entry; `None` when its version is above ours (Kafka looks at the first byte of the version only).
     pub fn decode(bytes: &[u8; ENTRY_BYTES]) -> Option<Self> {
         let (version, rest) = bytes.split_at(2);
-        if version.first().is_none_or(|byte| *byte as i8 > 0) {
+        if version
+            .first()
+            .is_none_or(|byte| *byte as i8 > planted!("aborted-any-version", i8::MAX, 0))
+        {
             return None;
         }
         let mut numbers = rest
@@ -123,14 +127,22 @@ impl TransactionIndex {
     /// that last offsets increase, which Kafka checks on writing only.
     pub fn open(file: &File, base_offset: Offset) -> Result<Self, TransactionIndexError> {
         let mut index = Self {
-            entries: file.length()? / ENTRY_BYTES as u64,
+            entries: planted!(
+                "aborted-part-counted",
+                file.length()?.div_ceil(ENTRY_BYTES as u64),
+                file.length()? / ENTRY_BYTES as u64
+            ),
             last_offset: None,
         };
         let mut last_offset = None;
         index.scan(file, |position, entry| {
             let reason = if entry.last_offset < base_offset {
                 "ends below the segment's base offset"
-            } else if last_offset >= Some(entry.last_offset) {
+            } else if planted!(
+                "aborted-ends-equal",
+                last_offset > Some(entry.last_offset),
+                last_offset >= Some(entry.last_offset)
+            ) {
                 "does not end behind the one before it"
             } else {
                 last_offset = Some(entry.last_offset);

@@ -4,6 +4,7 @@
 //! what remains of the frame. Bytes and texts are slices of the frame, not copies. Called by the generated messages
 //! and the headers.
 
+use crate::base::planted::planted;
 use std::fmt;
 use std::mem::size_of;
 
@@ -113,7 +114,7 @@ impl Reader {
     /// The next `length` bytes, as a slice of the frame.
     #[inline]
     pub fn take(&mut self, length: usize) -> Result<Bytes, DecodeError> {
-        if length > self.remaining() {
+        if length > planted!("reader-one-too-many", self.remaining() + 1, self.remaining()) {
             return Err(DecodeError::Truncated);
         }
         let taken = self.bytes.slice(self.position..self.position + length);

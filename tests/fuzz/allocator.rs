@@ -36,6 +36,12 @@ unsafe impl GlobalAlloc for Counting {
         unsafe { System.alloc_zeroed(layout) }
     }
 
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        grow(isize::try_from(size).unwrap_or(isize::MAX / 2) - isize::try_from(layout.size()).unwrap_or(0));
+        // SAFETY: as the caller promises.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         grow(-isize::try_from(layout.size()).unwrap_or(0));
         // SAFETY: as the caller promises.
@@ -43,11 +49,12 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
-/// Runs `work` and tells how many bytes it held at most beyond what was held before.
+/// Runs `work` and tells how many bytes it held at most beyond what was held before. May be nested.
 pub fn peak_of<T>(work: impl FnOnce() -> T) -> (T, usize) {
     let before = HELD.with(Cell::get);
-    PEAK.with(|peak| peak.set(before));
+    let outer = PEAK.replace(before);
     let result = work();
     let peak = PEAK.with(Cell::get);
+    PEAK.set(peak.max(outer));
     (result, usize::try_from(peak - before).unwrap_or(0))
 }

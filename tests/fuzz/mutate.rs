@@ -1,4 +1,6 @@
-//! Damages inputs: a few changes each, of the kinds that decoders stumble over.
+//! Damages inputs: a few changes each, of the kinds that decoders stumble over. Some know what lengths look like: one
+//! that is near to what remains, one written as a varint, a number that is one off. What a checksum would give away
+//! is mended by the target, not here.
 
 use fastrand::Rng;
 
@@ -23,17 +25,17 @@ const INTERESTING: &[i64] = &[
     i64::MIN,
 ];
 
-/// A damaged copy of `seed`, of at most `limit` bytes; `other` may lend a piece.
-pub fn mutate(rng: &mut Rng, seed: &[u8], other: &[u8], limit: usize) -> Vec<u8> {
+/// A damaged copy of `seed`, of at most `limit` bytes; `other` may lend a piece, `words` are what a text is made of.
+pub fn mutate(rng: &mut Rng, seed: &[u8], other: &[u8], words: &[&str], limit: usize) -> Vec<u8> {
     let mut bytes = seed.to_vec();
     for _ in 0..rng.usize(1..=4) {
-        once(rng, &mut bytes, other);
+        once(rng, &mut bytes, other, words);
     }
     bytes.truncate(limit);
     bytes
 }
 
-fn once(rng: &mut Rng, bytes: &mut Vec<u8>, other: &[u8]) {
+fn once(rng: &mut Rng, bytes: &mut Vec<u8>, other: &[u8], words: &[&str]) {
     if bytes.is_empty() {
         bytes.push(rng.u8(..));
         return;
@@ -44,7 +46,14 @@ fn once(rng: &mut Rng, bytes: &mut Vec<u8>, other: &[u8]) {
     } else {
         rng.usize(..bytes.len())
     };
-    match rng.u8(..10) {
+    // Texts break where a word begins or ends.
+    let at = if !words.is_empty() && rng.bool() {
+        boundary(bytes, at)
+    } else {
+        at
+    };
+    let behind = if rng.u8(..8) == 0 { bytes.len() } else { at };
+    match rng.u8(..16) {
         0 => bytes[at] ^= 1 << rng.u8(..8),
         1 => bytes[at] = rng.u8(..),
         2 => bytes.truncate(at),
@@ -54,28 +63,98 @@ fn once(rng: &mut Rng, bytes: &mut Vec<u8>, other: &[u8]) {
         }
         4 => {
             let piece: Vec<u8> = (0..rng.usize(1..16)).map(|_| rng.u8(..)).collect();
-            bytes.splice(at..at, piece);
+            bytes.splice(behind..behind, piece);
         }
         5 if !other.is_empty() => {
             let from = rng.usize(..other.len());
             let to = (from + rng.usize(1..256)).min(other.len());
-            bytes.splice(at..at, other[from..to].iter().copied());
+            bytes.splice(behind..behind, other[from..to].iter().copied());
         }
         6 => {
-            let end = (at + rng.usize(1..64)).min(bytes.len());
+            let most = if rng.u8(..4) == 0 { bytes.len() } else { 64 };
+            let end = (at + rng.usize(1..=most)).min(bytes.len());
             let copy = bytes[at..end].to_vec();
-            bytes.splice(at..at, copy);
+            bytes.splice(behind..behind, copy);
         }
-        kind => {
-            let value = INTERESTING[rng.usize(..INTERESTING.len())].to_be_bytes();
-            let width = match kind {
-                7 => 1,
-                8 => 4,
-                _ => *rng.choice(&[2_usize, 4, 8]).unwrap_or(&4),
-            };
-            for (to, from) in bytes[at..].iter_mut().zip(&value[8 - width..]) {
+        7 => put(bytes, at, 1, interesting(rng)),
+        8 => put(bytes, at, 4, interesting(rng)),
+        9 => {
+            let width = width(rng);
+            put(bytes, at, width, interesting(rng));
+        }
+        10 => {
+            let width = width(rng);
+            let mut field = [0; 8];
+            for (to, from) in field[8 - width..].iter_mut().zip(&bytes[at..]) {
                 *to = *from;
             }
+            put(
+                bytes,
+                at,
+                width,
+                i64::from_be_bytes(field).wrapping_add(rng.i64(-3..=3)),
+            );
         }
+        11 => {
+            // Lengths near to what is left behind them.
+            let width = width(rng);
+            let left = bytes.len().saturating_sub(at + width) as i64;
+            put(bytes, at, width, left + rng.i64(-2..=2));
+        }
+        12 => {
+            let number = match rng.u8(..3) {
+                0 => (bytes.len() - at) as u64 + rng.u64(..3),
+                1 => ((bytes.len() - at) as u64 + rng.u64(..3)) << 1,
+                _ => interesting(rng) as u64,
+            };
+            let most = rng.usize(1..=11);
+            let end = (at + rng.usize(..=2)).min(bytes.len());
+            bytes.splice(at..end, varint(number, most));
+        }
+        _ if !words.is_empty() => {
+            let word = words[rng.usize(..words.len())].as_bytes();
+            let end = if rng.bool() {
+                behind
+            } else {
+                (behind + word.len()).min(bytes.len())
+            };
+            bytes.splice(behind..end, word.iter().copied());
+        }
+        _ => bytes[at] = bytes[at].wrapping_add(if rng.bool() { 1 } else { 255 }),
     }
+}
+
+/// The first place from `at` on where a word or number begins or ends; `at` where none does.
+fn boundary(bytes: &[u8], at: usize) -> usize {
+    let kind = |index: usize| match bytes[index] {
+        b'"' => 2,
+        byte => u8::from(byte.is_ascii_alphanumeric()),
+    };
+    (at.max(1)..bytes.len())
+        .find(|index| kind(*index) != kind(index - 1))
+        .unwrap_or(at)
+}
+
+fn interesting(rng: &mut Rng) -> i64 {
+    INTERESTING[rng.usize(..INTERESTING.len())]
+}
+
+fn width(rng: &mut Rng) -> usize {
+    *rng.choice(&[1_usize, 2, 4, 8]).unwrap_or(&4)
+}
+
+fn put(bytes: &mut [u8], at: usize, width: usize, number: i64) {
+    for (to, from) in bytes[at..].iter_mut().zip(&number.to_be_bytes()[8 - width..]) {
+        *to = *from;
+    }
+}
+
+fn varint(mut number: u64, most: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while number >= 0x80 && bytes.len() + 1 < most {
+        bytes.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    bytes.push(number as u8 & 0x7f);
+    bytes
 }

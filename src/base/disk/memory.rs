@@ -76,6 +76,7 @@ struct State {
     faults: Vec<Fault>,
     counts: Counts,
     capacity_bytes: Option<u64>,
+    names_need_their_directory: bool,
 }
 
 /// A file system in memory; clones share it.
@@ -126,6 +127,11 @@ impl MemoryDisk {
     /// From now on the files may have this many bytes in all; more is `StorageFull`.
     pub fn set_capacity_bytes(&self, capacity: Option<u64>) {
         self.state().capacity_bytes = capacity;
+    }
+
+    /// From now on a new file's name is durable after its directory's sync only, which is all that POSIX promises.
+    pub fn names_need_their_directory(&self) {
+        self.state().names_need_their_directory = true;
     }
 
     /// The power fails: what was not synced is gone. Of bytes written behind the last sync, `keep` decides for each
@@ -503,7 +509,7 @@ impl MemoryFile {
             .files
             .get(&self.path)
             .is_some_and(|node| Arc::ptr_eq(node, &self.node));
-        if named && !state.durable_files.contains_key(&self.path) {
+        if named && !state.names_need_their_directory && !state.durable_files.contains_key(&self.path) {
             state
                 .durable_files
                 .insert(self.path.clone(), Arc::clone(&self.node));

@@ -1,5 +1,6 @@
 //! gzip: RFC 1952, one member or several.
 
+use crate::base::planted::planted;
 use std::io::{Read, Write};
 
 use flate2::Compression;
@@ -17,6 +18,14 @@ pub(crate) struct GzipReader<'a>(Box<MultiGzDecoder<&'a [u8]>>);
 
 impl<'a> GzipReader<'a> {
     pub(super) fn new(bytes: &'a [u8]) -> Self {
+        planted!(
+            "gzip-length-believed",
+            if let Some(length) = bytes.last_chunk() {
+                drop(std::hint::black_box(Vec::<u8>::with_capacity(
+                    (u32::from_le_bytes(*length) as usize).min(1 << 26),
+                )));
+            }
+        );
         Self(Box::new(MultiGzDecoder::new(bytes)))
     }
 

@@ -4,6 +4,7 @@
 //! verify it either: the batch has its own). Written: blocks of 64 KiB, no checksums but the header's. In v0 messages
 //! old clients computed the header's checksum over the magic too; it is written so there, and not looked at on reading.
 
+use crate::base::planted::planted;
 use lz4::block::{CompressionMode, compress_bound, compress_to_buffer, decompress_to_buffer};
 use twox_hash::XxHash32;
 
@@ -80,7 +81,11 @@ impl<'a> Lz4Reader<'a> {
         if length > self.most_block_bytes {
             return Err(CodecError::new("lz4: a block is longer than the frame allows"));
         }
-        let (block, mut rest) = rest.split_at_checked(length).ok_or_else(cut)?;
+        let (block, mut rest) = planted!(
+            "lz4-length-believed",
+            rest.split_at(length),
+            rest.split_at_checked(length).ok_or_else(cut)?
+        );
         if self.block_checksums {
             let (checksum, after) = rest.split_first_chunk().ok_or_else(cut)?;
             if u32::from_le_bytes(*checksum) != XxHash32::oneshot(0, block) {
@@ -99,8 +104,12 @@ impl<'a> Lz4Reader<'a> {
         }
         Ok(self.block.map(|(block, compressed)| {
             if compressed {
-                self.most_block_bytes
-                    .min(block.len().saturating_mul(MOST_EXPANSION))
+                planted!(
+                    "lz4-block-size-believed",
+                    self.most_block_bytes,
+                    self.most_block_bytes
+                        .min(block.len().saturating_mul(MOST_EXPANSION))
+                )
             } else {
                 block.len()
             }

@@ -3,6 +3,7 @@
 //! Framing: 16 bytes (magic, version 1, compatible version 1), then blocks: a length, big-endian, and raw snappy. A
 //! second header may follow where streams were concatenated.
 
+use crate::base::planted::planted;
 use snap::raw::{Decoder, Encoder, decompress_len, max_compress_len};
 
 use super::{CodecError, fill_blocks};
@@ -82,7 +83,13 @@ impl<'a> SnappyReader<'a> {
             return Ok(None);
         };
         let length = decompress_len(block).map_err(|error| CodecError::new(format!("snappy: {error}")))?;
-        if length > block.len().saturating_mul(MOST_EXPANSION) {
+        if length
+            > planted!(
+                "snappy-length-believed",
+                64 << 20,
+                block.len().saturating_mul(MOST_EXPANSION)
+            )
+        {
             return Err(CodecError::new("snappy: a block declares more than it can hold"));
         }
         Ok(Some(length.max(1)))

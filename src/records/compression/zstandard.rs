@@ -4,6 +4,7 @@
 //! reserves it but touches only what it fills. Contexts are kept for the next batch on the same thread, since making
 //! one costs more than a small batch; they carry no information from one to the other.
 
+use crate::base::planted::planted;
 use std::cell::Cell;
 use std::io::Write;
 
@@ -44,6 +45,14 @@ impl Drop for ZstdReader<'_> {
 
 impl<'a> ZstdReader<'a> {
     pub(super) fn new(input: &'a [u8]) -> Result<Self, CodecError> {
+        planted!(
+            "zstd-length-believed",
+            if let Ok(Some(length)) = zstd::zstd_safe::get_frame_content_size(input) {
+                drop(std::hint::black_box(Vec::<u8>::with_capacity(
+                    length.min(1 << 26) as usize,
+                )));
+            }
+        );
         let context = match KEPT.take() {
             Some(context) => context,
             None => DCtx::try_create().ok_or_else(|| CodecError::new("zstd: no memory"))?,

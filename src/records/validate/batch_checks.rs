@@ -3,6 +3,7 @@
 use super::{Origin, Rules, ValidationError};
 use crate::base::error_code::ErrorCode;
 use crate::base::format::Codec;
+use crate::base::planted::planted;
 use crate::records::batch::{Batch, Batches};
 use crate::records::compression::CodecError;
 use crate::records::record::RecordsError;
@@ -33,7 +34,11 @@ pub(super) fn check<'a>(
         match batch.codec() {
             Some(Codec::None) => {}
             Some(known) => codec = known,
-            None => return Err(RecordsError::Codec(CodecError::new("unknown codec")).into()),
+            None => planted!(
+                "produce-codec-known",
+                panic!("codec above 4"),
+                return Err(RecordsError::Codec(CodecError::new("unknown codec")).into())
+            ),
         }
         first.get_or_insert(batch);
         count += 1;
@@ -105,7 +110,11 @@ fn check_of_client(batch: &Batch<'_>) -> Result<(), ValidationError> {
     if batch.record_count <= 0 {
         return Err(invalid(format!("record count is {}", batch.record_count)));
     }
-    if offsets != i64::from(batch.record_count) {
+    if planted!(
+        "produce-delta-believed",
+        offsets < i64::from(batch.record_count),
+        offsets != i64::from(batch.record_count)
+    ) {
         return Err(invalid(format!(
             "{offsets} offsets but a record count of {}",
             batch.record_count

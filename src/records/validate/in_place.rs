@@ -2,6 +2,7 @@
 //!
 //! This is the hot path of producing: nothing is allocated for an uncompressed batch.
 
+use crate::base::planted::planted;
 use bytes::Bytes;
 
 use super::record_checks::RecordChecks;
@@ -35,6 +36,12 @@ fn walk(batch: &Batch<'_>, assignment: &Assignment<'_>) -> Result<(i64, bool), V
     let mut expected = 0_i32;
     let mut max_timestamp = NO_TIMESTAMP;
     let limit = decompressed_limit(batch.bytes().len());
+    planted!(
+        "produce-count-reserved",
+        drop(std::hint::black_box(Vec::<u8>::with_capacity(
+            batch.record_count.clamp(0, 1 << 26) as usize
+        )))
+    );
     // With this bit all records have the batch's timestamp.
     let common = (batch.timestamp_type() == TimestampType::LogAppendTime).then_some(batch.max_timestamp);
     let base = batch.base_timestamp;
@@ -67,7 +74,11 @@ fn patch(
             .wrapping_sub(i64::from(header.last_offset_delta)),
     );
     header.partition_leader_epoch = assignment.leader_epoch;
-    let rest = records.slice(V2_HEADER_BYTES..batch.bytes().len());
+    let rest = planted!(
+        "produce-tail-stored",
+        records.slice(V2_HEADER_BYTES..),
+        records.slice(V2_HEADER_BYTES..batch.bytes().len())
+    );
 
     let log_append_time = assignment.log_append_time_ms();
     let max_timestamp = log_append_time.unwrap_or(max_timestamp);

@@ -6,6 +6,7 @@ use super::listing::Listing;
 use super::producers::{apply_batch, newest_snapshot, read_marker, replay, write_snapshot};
 use super::{LoadOptions, LoadReport, OpenError};
 use crate::base::ids::{LeaderEpoch, Offset};
+use crate::base::planted::planted;
 use crate::storage::file_names::FileKind;
 use crate::storage::folder::Folder;
 use crate::storage::leader_epochs::LeaderEpochs;
@@ -245,7 +246,7 @@ fn follows(found: &FoundBatch, base: Offset, before: Option<Offset>) -> Result<(
     if first < base {
         return Err("its offset is below the segment's base offset");
     }
-    if before.is_some_and(|before| first <= before) {
+    if before.is_some_and(|before| planted!("recovery-offsets-meet", first < before, first <= before)) {
         return Err("its offset does not follow the batch before it");
     }
     Ok(())
@@ -284,7 +285,7 @@ pub(super) fn check_tail(folder: &Folder, segment: &Segment) -> Result<Result<Of
         }
     }
     let behind = segment.size().saturating_sub(walk.position());
-    Ok(if behind > 0 {
+    Ok(if planted!("tail-believed", false, behind > 0) {
         Err(format!("{behind} bytes lie behind the last whole batch"))
     } else if entry.is_some_and(|entry| entry.offset(base) >= next_offset)
         || time.is_some_and(|time| time.offset(base) >= next_offset)

@@ -3,6 +3,7 @@
 //!
 //! Invariant: what [`format`] writes, [`parse`] reads back unchanged.
 
+use crate::base::planted::planted;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::iter::Peekable;
@@ -70,7 +71,11 @@ fn unescape(
             ('\\', Some('u')) => {
                 let mut unit: u16 = 0;
                 for _ in 0..4 {
-                    let digit = chars.next().and_then(|c| c.to_digit(16));
+                    let digit = planted!(
+                        "properties-digits-there",
+                        Some(chars.next().unwrap().to_digit(16).unwrap_or(0)),
+                        chars.next().and_then(|c| c.to_digit(16))
+                    );
                     let digit = digit.ok_or("an escape \\u is not followed by four digits")?;
                     unit = unit << 4 | digit as u16;
                 }
@@ -87,7 +92,11 @@ fn unescape(
         };
         units.extend_from_slice(plain.encode_utf16(&mut [0; 2]));
     }
-    String::from_utf16(&units).map_err(|_| "an escape \\u is half a character")
+    planted!(
+        "properties-whole-characters",
+        Ok(String::from_utf16(&units).unwrap()),
+        String::from_utf16(&units).map_err(|_| "an escape \\u is half a character")
+    )
 }
 
 /// Writes a file: an empty comment, a comment with the date, and the properties in order.

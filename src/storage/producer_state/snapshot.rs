@@ -3,6 +3,7 @@
 //! Invariant: what is decoded has the version and checksum that the file says, and as many entries as it declares;
 //! anything else is corrupt, and an older snapshot serves. Called by [`super::ProducerStates`] and the `dump` command.
 
+use crate::base::planted::planted;
 use std::fmt;
 
 use super::entry::{LastBatch, ProducerEntry};
@@ -91,10 +92,16 @@ pub fn decode(bytes: &[u8]) -> Result<Vec<(ProducerId, ProducerEntry)>, CorruptS
         return Err(CorruptSnapshot::Crc { stored, computed });
     }
     let count = i32::from_be_bytes(take(&mut rest)?);
+    planted!(
+        "snapshot-count-reserved",
+        drop(std::hint::black_box(Vec::<u8>::with_capacity(
+            count.clamp(0, 1 << 20) as usize * ENTRY_BYTES
+        )))
+    );
     if usize::try_from(count)
         .ok()
         .and_then(|count| count.checked_mul(ENTRY_BYTES))
-        != Some(rest.len())
+        .is_none_or(|bytes| planted!("snapshot-count-less", bytes > rest.len(), bytes != rest.len()))
     {
         return Err(CorruptSnapshot::Length);
     }
@@ -126,7 +133,11 @@ fn decode_entry(rest: &mut &[u8]) -> Result<(ProducerId, ProducerEntry), Corrupt
 }
 
 fn take<const BYTES: usize>(rest: &mut &[u8]) -> Result<[u8; BYTES], CorruptSnapshot> {
-    let (taken, left) = rest.split_first_chunk().ok_or(CorruptSnapshot::Length)?;
+    let (taken, left) = planted!(
+        "snapshot-field-there",
+        rest.split_first_chunk().unwrap(),
+        rest.split_first_chunk().ok_or(CorruptSnapshot::Length)?
+    );
     *rest = left;
     Ok(*taken)
 }

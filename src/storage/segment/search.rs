@@ -1,5 +1,6 @@
 //! Where a batch is: by offset, by timestamp; and which aborted transactions concern a read.
 
+use crate::base::planted::planted;
 use std::ops::ControlFlow;
 
 use super::walk::FoundBatch;
@@ -62,7 +63,11 @@ impl Segment {
             // The batch there ends at the entry's offset, or before it in an index that Kafka 3.9.0 wrote. Anything
             // else is an index that does not belong to this log; the log itself is right.
             let fits = |batch: &FoundBatch| batch.header.last_offset() <= entry.offset(self.base_offset);
-            if !matches!(&first, Ok(Some(batch)) if fits(batch)) {
+            if planted!(
+                "index-believed",
+                false,
+                !matches!(&first, Ok(Some(batch)) if fits(batch))
+            ) {
                 tracing::warn!(
                     segment = %folder.path_of(self.base_offset, FileKind::OffsetIndex).display(),
                     "an offset index entry names no batch (position {start}); searching without it"

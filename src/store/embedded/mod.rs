@@ -8,7 +8,10 @@
 mod copy;
 mod file;
 mod open;
+#[cfg(not(feature = "planted"))]
 mod record;
+#[cfg(feature = "planted")]
+pub mod record;
 mod writer;
 
 #[cfg(test)]

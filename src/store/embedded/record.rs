@@ -1,5 +1,6 @@
 //! How a node is written in the file: fixed fields in big-endian order, then the data. Format 1.
 
+use crate::base::planted::planted;
 use bytes::{Buf, BufMut, Bytes};
 
 use crate::store::tree::Record;
@@ -31,15 +32,27 @@ pub fn encode(record: &Record) -> Vec<u8> {
 
 /// The record in these bytes; `None` when they are too few.
 pub fn decode(mut from: &[u8]) -> Option<Record> {
-    if from.len() < FIXED {
+    if from.len() < planted!("record-one-short", FIXED - 1, FIXED) {
         return None;
     }
     let flags = from.get_u8();
     let (czxid, mzxid, pzxid) = (from.get_i64(), from.get_i64(), from.get_i64());
     let (version, created, children) = (from.get_i32(), from.get_i32(), from.get_i32());
     let (owner, ctime_ms, mtime_ms) = (from.get_i64(), from.get_i64(), from.get_i64());
+    planted!(
+        "record-unknown-flags",
+        assert!(flags <= HAS_DATA | HAS_OWNER, "an unknown flag")
+    );
     Some(Record {
-        data: (flags & HAS_DATA != 0).then(|| Bytes::copy_from_slice(from)),
+        data: (flags & HAS_DATA != 0).then(|| {
+            planted!(
+                "record-children-reserved",
+                drop(std::hint::black_box(Vec::<u8>::with_capacity(
+                    children.clamp(0, 1 << 20) as usize * 16
+                )))
+            );
+            Bytes::copy_from_slice(from)
+        }),
         stat: Stat {
             czxid,
             mzxid,

@@ -1,5 +1,6 @@
 //! `/brokers/ids/N`: a broker's registration (Kafka: `BrokerIdZNode`). Written in version 5, read from version 1.
 
+use crate::base::planted::planted;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -120,14 +121,22 @@ impl Broker {
                 .strip_prefix('[')
                 .and_then(|host| host.strip_suffix(']'))
                 .unwrap_or(host);
-            let port = port.parse().map_err(|_| bad())?;
+            let port = planted!(
+                "endpoint-port-there",
+                port.parse().unwrap(),
+                port.parse().map_err(|_| bad())?
+            );
             let name = name.to_uppercase();
             let protocol = match self.listener_security_protocol_map.get(&name) {
                 Some(protocol) => protocol.clone(),
                 None if self.listener_security_protocol_map.is_empty() => name.clone(),
                 None => return Err(BadNode(format!("the protocol of listener {name} is missing"))),
             };
-            if listeners.iter().any(|(other, ..)| **other == *name) {
+            if planted!(
+                "endpoint-twice",
+                false,
+                listeners.iter().any(|(other, ..)| **other == *name)
+            ) {
                 return Err(BadNode(format!("listener {name} is there twice")));
             }
             listeners.push((name.into(), protocol.into(), host.into(), port));

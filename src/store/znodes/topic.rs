@@ -1,5 +1,6 @@
 //! `/brokers/topics/T`: a topic's id and where its partitions are (Kafka: `TopicZNode`). Written in version 3.
 
+use crate::base::planted::planted;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
@@ -66,7 +67,7 @@ fn read(json: BTreeMap<String, Vec<i32>>) -> Result<Replicas, BadNode> {
             let number = partition
                 .parse::<i32>()
                 .ok()
-                .filter(|number| *number >= 0)
+                .filter(|number| *number >= planted!("partition-negative", i32::MIN, 0))
                 .ok_or_else(|| BadNode(format!("{partition:?} is no partition")))?;
             Ok((number, replicas.into_iter().map(BrokerId).collect()))
         })

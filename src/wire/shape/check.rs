@@ -1,5 +1,6 @@
 //! The walk along a frame that must pass before it is decoded.
 
+use crate::base::planted::planted;
 use std::mem::size_of;
 
 use bytes::Bytes;
@@ -9,6 +10,9 @@ use crate::wire::api_key::ApiKey;
 use crate::wire::reader::{DecodeError, MAX_STRING_BYTES, MAX_TAGGED_FIELDS};
 use crate::wire::text::Text;
 use crate::wire::varint;
+
+/// What a text that had to be mended takes beside its bytes: the least buffer that grows, and its count of references.
+const MENDED_TEXT_BYTES: usize = 8 + 3 * size_of::<usize>();
 
 /// Walks the body of a request or response of `key` in `version`: every length and count against the bytes that are
 /// there, null only where it is allowed, tagged fields counted. Allocates nothing.
@@ -107,7 +111,7 @@ impl Walk<'_> {
             if let Some(field) = structure.fields.iter().find(is_it) {
                 self.rest = inner;
                 self.kind(&field.kind, field.is_nullable_in(self.version))?;
-                if !self.rest.is_empty() {
+                if planted!("walk-tagged-size", false, !self.rest.is_empty()) {
                     return Err(DecodeError::TaggedFieldSize);
                 }
             }
@@ -122,7 +126,11 @@ impl Walk<'_> {
             Kind::Fixed(size) => self.take(usize::from(*size)).map(drop),
             Kind::Text => self.text(nullable),
             Kind::Bytes | Kind::Records => {
-                let length = self.length(false, nullable)?;
+                let length = planted!(
+                    "walk-null-anywhere",
+                    self.length(false, true)?,
+                    self.length(false, nullable)?
+                );
                 self.take(length.unwrap_or(0)).map(drop)
             }
             Kind::Array(element) => self.array(element, nullable),
@@ -143,8 +151,10 @@ impl Walk<'_> {
         }
         let is_utf8 = std::str::from_utf8(self.take(length)?).is_ok();
         if !is_utf8 {
-            // Text::from_bytes puts three bytes for each that is none, into a buffer that may double.
-            self.charge(6, length);
+            // Text::from_bytes puts three bytes for each that is none, into a buffer that may double, and counts who
+            // shares it in memory of its own.
+            let bytes = length.saturating_mul(6).saturating_add(MENDED_TEXT_BYTES);
+            self.charge(planted!("walk-mended-text-free", 0, bytes), 1);
         }
         Ok(())
     }

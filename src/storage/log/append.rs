@@ -286,7 +286,7 @@ impl Log {
         }
         self.log_end_offset = ready.incoming.last_offset.plus(1);
         for update in updates {
-            if let Some(completed) = self.producers.apply(update) {
+            if let Some(completed) = self.producers.apply(update, self.config.max_producer_ids) {
                 if let Some(aborted) = self.producers.aborted(&completed) {
                     self.add_aborted(&aborted)?;
                 }

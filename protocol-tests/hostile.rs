@@ -22,8 +22,13 @@ use std::sync::atomic::{AtomicIsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use barnabas::base::ids::{ProducerEpoch, ProducerId};
+use barnabas::records::build::BatchOptions;
 use barnabas::wire::messages::api_versions::ApiVersionsResponse;
 use barnabas::wire::messages::delete_topics::{DeleteTopicsRequest, DeleteTopicsResponse};
+use barnabas::wire::messages::describe_producers::{
+    DescribeProducersRequest, DescribeProducersResponse, TopicRequest,
+};
 use barnabas::wire::messages::fetch::{FetchPartition, FetchResponse};
 use barnabas::wire::messages::init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
 use barnabas::wire::messages::list_offsets::{
@@ -31,7 +36,7 @@ use barnabas::wire::messages::list_offsets::{
 };
 use barnabas::wire::messages::metadata::{MetadataRequest, MetadataRequestTopic, MetadataResponse};
 use barnabas::wire::{ApiKey, Text};
-use socket::{Client, TestBroker, batch, encoded, fetch_request};
+use socket::{Client, TestBroker, batch, batch_with, encoded, fetch_request};
 
 const KB: usize = 1024;
 const MB: usize = 1024 * KB;
@@ -555,6 +560,60 @@ fn producer_ids_that_are_handed_out_leave_nothing_behind() {
     }
     let growth = growth.unwrap();
     assert!(growth.comes_below(MB), "{} bytes", growth.now());
+}
+
+// row 57
+#[test]
+fn a_partition_remembers_its_newest_producers_only() {
+    const MOST: usize = 50;
+    let _alone = alone();
+    let bound = MOST.to_string();
+    let broker = TestBroker::start(&[("max.producer.ids.per.partition", &bound)]);
+    broker.create_topic("t", &[]);
+    let mut client = broker.client();
+    let records = |producer: i64, sequence: i32| {
+        let options = BatchOptions {
+            producer_id: ProducerId(producer),
+            producer_epoch: ProducerEpoch(0),
+            base_sequence: sequence,
+            ..BatchOptions::default()
+        };
+        batch_with(options, 1_000, &["a"])
+    };
+    let known = |client: &mut Client| -> Vec<i64> {
+        let request = DescribeProducersRequest {
+            topics: vec![TopicRequest {
+                name: Text::from("t"),
+                partition_indexes: vec![0],
+            }],
+        };
+        let answer: DescribeProducersResponse = client.ask(&request, 0);
+        let partition = &answer.topics[0].partitions[0];
+        assert_eq!(partition.error_code, 0);
+        let producers = partition.active_producers.iter();
+        producers.map(|producer| producer.producer_id).collect()
+    };
+    let last = 20 * MOST as i64;
+    for producer in 0..last {
+        let produced = client.produce("t", 0, records(producer, 0), 9);
+        assert_eq!((produced.error_code, produced.base_offset), (0, producer));
+    }
+    let newest: Vec<i64> = (last - MOST as i64..last).collect();
+    assert_eq!(known(&mut client), newest);
+    for producer in newest {
+        let again = client.produce("t", 0, records(producer, 0), 9);
+        assert_eq!(
+            (again.error_code, again.base_offset),
+            (0, producer),
+            "a duplicate"
+        );
+    }
+    // One that was forgotten is what Kafka takes an unknown one for: any sequence will do, and it is known again.
+    let returned = client.produce("t", 0, records(0, 7), 9);
+    assert_eq!((returned.error_code, returned.base_offset), (0, last));
+    let gap = client.produce("t", 0, records(0, 9), 9);
+    assert_eq!(gap.error_code, 45, "OUT_OF_ORDER_SEQUENCE_NUMBER");
+    assert_eq!(known(&mut client).len(), MOST);
 }
 
 /// A fetch in 100 partitions that waits for what never comes.

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use super::config_resource::{Configs, Failure, Kind, View, authorize};
 use super::context::{Operation, RequestContext};
 use crate::base::error_code::ErrorCode;
-use crate::config::LogConfig;
+use crate::config::alter::{self, Changes, Entity};
 use crate::wire::messages::alter_configs::{
     AlterConfigsRequest, AlterConfigsResource, AlterConfigsResourceResponse, AlterConfigsResponse,
 };
@@ -105,70 +105,50 @@ fn one(
             return Err(Failure::request(message));
         }
     };
-    let names = resource.configs.iter().map(|config| config.name.as_str());
-    if !duplicates(names).is_empty() {
-        return Err(Failure::request("each config may come only once"));
-    }
-    let mut configs = Configs::new();
-    for config in &resource.configs {
-        let Some(value) = &config.value else {
-            let message = format!("{} wants a value", config.name.escape_debug());
-            return Err(Failure::request(message));
-        };
-        configs.insert(config.name.as_str().to_owned(), value.as_str().to_owned());
-    }
+    let configs = resource.configs.iter().map(|config| {
+        let value = config.value.as_ref().map(ToString::to_string);
+        (config.name.to_string(), value)
+    });
+    let changes = Changes::Replace(configs.collect());
+    changes.check_shape()?;
     authorize(context, Operation::AlterConfigs, kind, name)?;
     match kind {
-        Kind::Topic => {
-            topic_to_change(view, name)?;
-            check_topic(view, name, configs)
-        }
-        _ => check_broker(view, name, configs),
+        Kind::Topic => change_topic(view, name, &changes),
+        _ => change_broker(view, name, &changes),
     }
 }
 
-/// The overrides of a topic that is to be changed.
-pub(super) fn topic_to_change(view: &View<'_>, name: &str) -> Result<Configs, Failure> {
+/// The change of a topic's overrides, if it may be.
+pub(super) fn change_topic(view: &View<'_>, name: &str, changes: &Changes) -> Result<Change, Failure> {
     if name.is_empty() {
         return Err(Failure::request("there are no configs of all topics"));
     }
-    view.topic(name).map_err(|failure| match failure.code {
+    let before = view.topic(name).map_err(|failure| match failure.code {
         // Kafka does not judge the name here: there is no such topic.
         ErrorCode::UnknownTopicOrPartition | ErrorCode::InvalidTopicException => Failure::new(
             ErrorCode::UnknownTopicOrPartition,
             format!("there is no topic {}", name.escape_debug()),
         ),
         _ => failure,
-    })
-}
-
-/// The change, if `configs` can be the overrides of a topic.
-pub(super) fn check_topic(view: &View<'_>, name: &str, configs: Configs) -> Result<Change, Failure> {
-    LogConfig::new(view.config, &configs)
-        .map_err(|error| Failure::new(ErrorCode::InvalidConfig, error.to_string()))?;
+    })?;
     Ok(Change {
         target: Target::Topic(name.to_owned()),
-        configs,
+        configs: alter::altered(Entity::Topic, view.config, &before, changes)?,
     })
 }
 
-/// The change, if `configs` can be the dynamic configs of this broker, or of all when `name` is empty.
-pub(super) fn check_broker(view: &View<'_>, name: &str, configs: Configs) -> Result<Change, Failure> {
-    let (target, checked) = if name.is_empty() {
-        (
-            Target::AllBrokers,
-            view.config.with_dynamic(&configs, view.config.per_broker()),
-        )
+/// The change of the dynamic configs of this broker, or of all when `name` is empty, if it may be.
+pub(super) fn change_broker(view: &View<'_>, name: &str, changes: &Changes) -> Result<Change, Failure> {
+    let (target, entity, before) = if name.is_empty() {
+        (Target::AllBrokers, Entity::AllBrokers, view.config.cluster_wide())
     } else {
         view.this_broker(name)?;
-        (
-            Target::ThisBroker,
-            view.config.with_dynamic(view.config.cluster_wide(), &configs),
-        )
+        (Target::ThisBroker, Entity::ThisBroker, view.config.per_broker())
     };
-    // INVALID_REQUEST, though INVALID_CONFIG would be the better word: Kafka's answer (KAFKA-13609).
-    checked.map_err(|error| Failure::request(error.to_string()))?;
-    Ok(Change { target, configs })
+    Ok(Change {
+        target,
+        configs: alter::altered(entity, view.config, before, changes)?,
+    })
 }
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
 //! What DescribeConfigs, AlterConfigs and IncrementalAlterConfigs have in common: the resources that have configs, and
 //! what this broker knows of them.
 
-use std::collections::BTreeMap;
-
 use super::context::{Operation, RequestContext, Resource};
 use crate::base::error_code::ErrorCode;
+use crate::config::alter::AlterError;
+pub use crate::config::alter::Configs;
 use crate::config::{BrokerConfig, LogLevels};
 
 /// The numbers of `ConfigResource.Type`.
@@ -33,9 +33,6 @@ impl Kind {
         }
     }
 }
-
-/// Configs by name.
-pub type Configs = BTreeMap<String, String>;
 
 /// What this broker knows of configs.
 pub struct View<'a> {
@@ -68,6 +65,12 @@ impl Failure {
 
     pub(super) fn request(message: impl Into<String>) -> Self {
         Self::new(ErrorCode::InvalidRequest, message)
+    }
+}
+
+impl From<AlterError> for Failure {
+    fn from(error: AlterError) -> Self {
+        Self::new(error.code(), error.to_string())
     }
 }
 
@@ -124,6 +127,7 @@ impl View<'_> {
 pub(super) mod testing {
     //! A broker 7 with a topic `t`.
 
+    use std::collections::BTreeMap;
     use std::sync::Arc;
 
     use super::*;

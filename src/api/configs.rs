@@ -9,14 +9,12 @@ use super::config_resource::{Failure, View};
 use super::{Answer, Rejected, RequestContext, Services, describe_configs, incremental_alter_configs};
 use crate::base::error_code::ErrorCode;
 use crate::base::ids::BrokerId;
-use crate::controller::request::{AlterConfigs, ConfigChanges, ConfigOperation, ConfigResource};
+use crate::controller::request::{AlterConfigs, ConfigChanges, ConfigResource};
 use crate::controller::topic_name;
 use crate::metadata::ClusterImage;
 use crate::wire::messages::alter_configs::AlterConfigsRequest;
 use crate::wire::messages::describe_configs::DescribeConfigsRequest;
-use crate::wire::messages::incremental_alter_configs::{
-    AlterConfigsResource, IncrementalAlterConfigsRequest,
-};
+use crate::wire::messages::incremental_alter_configs::IncrementalAlterConfigsRequest;
 use crate::wire::response::Response;
 
 fn overrides(image: &ClusterImage, topic: &str) -> Result<BTreeMap<String, String>, ErrorCode> {
@@ -75,22 +73,15 @@ pub(super) async fn alter_incrementally(
         incremental_alter_configs::plan(&request, context, view)
     });
     // The operations go to the store, not their result: two clients that change one resource do not undo each other.
-    let operations = |index: usize, _: &Change| request.resources.get(index).map(incremental);
+    let operations = |index: usize, _: &Change| {
+        request
+            .resources
+            .get(index)
+            .map(incremental_alter_configs::changes)
+    };
     let outcomes = carry_out(services, planned, operations).await;
     let response = incremental_alter_configs::respond(&request, outcomes);
     Ok(Answer::Now(Response::encode(&response, context.api_version)))
-}
-
-fn incremental(resource: &AlterConfigsResource) -> ConfigChanges {
-    let operation = |config: &crate::wire::messages::incremental_alter_configs::AlterableConfig| {
-        let value = config.value.as_ref().map(ToString::to_string);
-        (
-            config.name.to_string(),
-            ConfigOperation::from_code(config.config_operation),
-            value,
-        )
-    };
-    ConfigChanges::Incremental(resource.configs.iter().map(operation).collect())
 }
 
 /// Stores what is planned, and yields what became of each resource, in their order.

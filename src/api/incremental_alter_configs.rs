@@ -3,12 +3,11 @@
 //!
 //! Deviations: where Kafka fails with UNKNOWN_SERVER_ERROR (an unknown key or operation), this says what is wrong.
 
-use super::alter_configs::{Change, Planned, check_broker, check_topic, duplicates};
-use super::config_resource::{Configs, Failure, Kind, View, authorize};
+use super::alter_configs::{Change, Planned, change_broker, change_topic, duplicates};
+use super::config_resource::{Failure, Kind, View, authorize};
 use super::context::{Operation, RequestContext};
-use crate::base::error_code::ErrorCode;
-use crate::config::alter::{self, Operation as Op};
-use crate::config::{ConfigError, table};
+use crate::config::ConfigError;
+use crate::config::alter::{AlterError, Changes, Operation as Op};
 use crate::wire::messages::incremental_alter_configs::{
     AlterConfigsResource, AlterConfigsResourceResponse, IncrementalAlterConfigsRequest,
     IncrementalAlterConfigsResponse,
@@ -65,38 +64,17 @@ pub fn respond(
     }
 }
 
-struct Asked<'a> {
-    name: &'a str,
-    operation: Op,
-    value: &'a str,
-}
-
-fn asked(resource: &AlterConfigsResource) -> Result<Vec<Asked<'_>>, Failure> {
-    let names = resource.configs.iter().map(|config| config.name.as_str());
-    if !duplicates(names).is_empty() {
-        return Err(Failure::request("each config may come only once"));
-    }
-    resource
-        .configs
-        .iter()
-        .map(|config| {
-            let operation = Op::from_id(config.config_operation).ok_or_else(|| {
-                Failure::request(format!("there is no operation {}", config.config_operation))
-            })?;
-            let value = config.value.as_ref().map(Text::as_str);
-            if value.is_none() && operation != Op::Delete {
-                return Err(Failure::request(format!(
-                    "{} wants a value",
-                    config.name.escape_debug()
-                )));
-            }
-            Ok(Asked {
-                name: &config.name,
-                operation,
-                value: value.unwrap_or_default(),
-            })
-        })
-        .collect()
+/// What is asked for one resource, as the rule of changes has it.
+pub(super) fn changes(resource: &AlterConfigsResource) -> Changes {
+    let changes = resource.configs.iter().map(|config| {
+        let value = config.value.as_ref().map(ToString::to_string);
+        (
+            config.name.to_string(),
+            Op::from_id(config.config_operation),
+            value,
+        )
+    });
+    Changes::Incremental(changes.collect())
 }
 
 fn one(
@@ -110,24 +88,12 @@ fn one(
         let message = format!("resources of type {} have no configs", resource.resource_type);
         return Err(Failure::request(message));
     };
-    let changes = asked(resource)?;
+    let changes = changes(resource);
+    changes.check_shape()?;
     authorize(context, Operation::AlterConfigs, kind, name)?;
     match kind {
-        Kind::Topic => {
-            let mut configs = super::alter_configs::topic_to_change(view, name)?;
-            apply(&mut configs, &changes, table::topic_key)?;
-            check_topic(view, name, configs).map(Some)
-        }
-        Kind::Broker => {
-            let mut configs = if name.is_empty() {
-                view.config.cluster_wide().clone()
-            } else {
-                view.this_broker(name)?;
-                view.config.per_broker().clone()
-            };
-            apply(&mut configs, &changes, table::broker_key)?;
-            check_broker(view, name, configs).map(Some)
-        }
+        Kind::Topic => change_topic(view, name, &changes).map(Some),
+        Kind::Broker => change_broker(view, name, &changes).map(Some),
         Kind::BrokerLogger => {
             view.this_broker(name)?;
             log_levels(&changes, validate_only, view).map(|()| None)
@@ -138,34 +104,21 @@ fn one(
     }
 }
 
-fn apply(
-    configs: &mut Configs,
-    changes: &[Asked<'_>],
-    key_of: fn(&str) -> Option<&'static table::Key>,
-) -> Result<(), Failure> {
-    let changes: Vec<_> = changes
-        .iter()
-        .map(|change| alter::Change {
-            name: change.name,
-            operation: change.operation,
-            value: change.value,
-        })
-        .collect();
-    alter::apply(configs, &changes, key_of)
-        .map_err(|error| Failure::new(ErrorCode::InvalidConfig, error.to_string()))
-}
-
 /// Checks all changes of log levels before it makes the first.
-fn log_levels(changes: &[Asked<'_>], validate_only: bool, view: &View<'_>) -> Result<(), Failure> {
-    let bad = |error: ConfigError| Failure::new(ErrorCode::InvalidConfig, error.to_string());
-    for change in changes {
-        match change.operation {
-            Op::Set => view.levels.check(change.name, change.value).map_err(bad)?,
-            Op::Delete if change.name == "root" => {
+fn log_levels(changes: &Changes, validate_only: bool, view: &View<'_>) -> Result<(), Failure> {
+    let Changes::Incremental(changes) = changes else {
+        return Ok(());
+    };
+    let bad = |error: ConfigError| Failure::from(AlterError::Config(error));
+    for (name, operation, value) in changes {
+        let value = value.as_deref().unwrap_or_default();
+        match operation {
+            Some(Op::Set) => view.levels.check(name, value).map_err(bad)?,
+            Some(Op::Delete) if name == "root" => {
                 return Err(Failure::request("the root logger always has a level"));
             }
-            Op::Delete => view.levels.check(change.name, "INFO").map_err(bad)?,
-            Op::Append | Op::Subtract => {
+            Some(Op::Delete) => view.levels.check(name, "INFO").map_err(bad)?,
+            Some(Op::Append | Op::Subtract) | None => {
                 return Err(Failure::request("a log level can only be set or deleted"));
             }
         }
@@ -173,12 +126,13 @@ fn log_levels(changes: &[Asked<'_>], validate_only: bool, view: &View<'_>) -> Re
     if validate_only {
         return Ok(());
     }
-    for change in changes {
-        match change.operation {
-            Op::Set => view.levels.set(change.name, change.value).map_err(bad)?,
-            _ => view.levels.clear(change.name).map_err(bad)?,
+    for (name, operation, value) in changes {
+        let value = value.as_deref().unwrap_or_default();
+        match operation {
+            Some(Op::Set) => view.levels.set(name, value).map_err(bad)?,
+            _ => view.levels.clear(name).map_err(bad)?,
         }
-        tracing::info!(logger = change.name, level = change.value, "log level changed");
+        tracing::info!(logger = name, level = value, "log level changed");
     }
     Ok(())
 }

@@ -69,6 +69,8 @@ pub struct LogConfig {
     pub min_insync_replicas: i32,
     /// `unclean.leader.election.enable`.
     pub unclean_leader_election_enable: bool,
+    /// `max.producer.ids.per.partition`: producers that a partition remembers.
+    pub max_producer_ids: usize,
 }
 
 impl Default for LogConfig {
@@ -104,6 +106,7 @@ impl Default for LogConfig {
             message_downconversion_enable: true,
             min_insync_replicas: 1,
             unclean_leader_election_enable: false,
+            max_producer_ids: 100_000,
         }
     }
 }
@@ -174,6 +177,7 @@ impl LogConfig {
             message_downconversion_enable: settings.log_message_downconversion_enable,
             min_insync_replicas: settings.min_insync_replicas,
             unclean_leader_election_enable: settings.unclean_leader_election_enable,
+            max_producer_ids: positive(settings.max_producer_ids_per_partition) as usize,
         };
         config.finish(&TimestampBounds::of_broker(settings))?;
         Ok(config)

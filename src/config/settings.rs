@@ -90,6 +90,7 @@ settings! {
     max_connections_per_ip: i32 = "max.connections.per.ip";
     max_connections_per_ip_overrides: String = "max.connections.per.ip.overrides";
     max_incremental_fetch_session_cache_slots: i32 = "max.incremental.fetch.session.cache.slots";
+    max_producer_ids_per_partition: i32 = "max.producer.ids.per.partition";
     max_request_partition_size_limit: i32 = "max.request.partition.size.limit";
     message_max_bytes: i32 = "message.max.bytes";
     min_insync_replicas: i32 = "min.insync.replicas";

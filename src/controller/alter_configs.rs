@@ -4,23 +4,20 @@
 //! Any broker may change a topic's configs, as long as there is a controller; only a broker itself changes its own.
 //! Node and notification are one change. Two who change one entity at a time do not overwrite each other.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::Parts;
-use super::request::{AdminError, AlterConfigs, Answers, ConfigChanges, ConfigOperation, ConfigResource};
+use super::request::{AdminError, AlterConfigs, Answers, ConfigChanges, ConfigResource};
 use crate::base::error_code::ErrorCode;
 use crate::base::ids::{BrokerId, TopicName};
-use crate::config::LogConfig;
-use crate::config::table::{self, Key, Kind};
+use crate::config::alter::{self, AlterError, Configs};
 use crate::metadata::ClusterImage;
 use crate::store::znodes::{ConfigChange, EntityConfig, paths};
 use crate::store::{CreateKind, MultiError, Operation, StoreError};
 
 /// How often a change is tried again when somebody else was faster.
 const TRIES: usize = 10;
-
-type Configs = BTreeMap<String, String>;
 
 /// Whose configs, checked.
 enum Entity {
@@ -41,31 +38,27 @@ impl Entity {
         self.path().trim_start_matches("/config/").to_owned()
     }
 
-    fn key(&self, name: &str) -> Option<&'static Key> {
+    fn kind(&self) -> alter::Entity {
         match self {
-            Self::Topic(_) => table::topic_key(name),
-            Self::Broker(_) => table::broker_key(base_name(name)),
+            Self::Topic(_) => alter::Entity::Topic,
+            Self::Broker(Some(_)) => alter::Entity::ThisBroker,
+            Self::Broker(None) => alter::Entity::AllBrokers,
         }
     }
 }
 
-/// The name of a broker's config without the listener it is for.
-fn base_name(name: &str) -> &str {
-    name.strip_prefix("listener.name.")
-        .and_then(|rest| rest.split_once('.'))
-        .map_or(name, |(_, base)| base)
+impl From<AlterError> for AdminError {
+    fn from(error: AlterError) -> Self {
+        Self::new(error.code(), error.to_string())
+    }
 }
 
 fn invalid_request(message: impl Into<String>) -> AdminError {
     AdminError::new(ErrorCode::InvalidRequest, message)
 }
 
-fn invalid_config(message: impl Into<String>) -> AdminError {
-    AdminError::new(ErrorCode::InvalidConfig, message)
-}
-
 /// Makes the changes, each on its own.
-pub(super) async fn alter(parts: &Parts, changes: Vec<AlterConfigs>, validate_only: bool) -> Answers<()> {
+pub(super) async fn alter_all(parts: &Parts, changes: Vec<AlterConfigs>, validate_only: bool) -> Answers<()> {
     let mut seen = BTreeSet::new();
     let mut twice = BTreeSet::new();
     for change in &changes {
@@ -93,7 +86,7 @@ fn resource_name(resource: &ConfigResource) -> (u8, &str) {
 }
 
 async fn one(parts: &Parts, change: &AlterConfigs, validate_only: bool) -> Result<(), AdminError> {
-    check_shape(&change.changes)?;
+    change.changes.check_shape()?;
     let image = parts.cluster.get();
     let entity = entity(parts, &image, &change.resource)?;
     for _ in 0..TRIES {
@@ -152,8 +145,8 @@ async fn attempt(
         }
         None => Configs::new(),
     };
-    let after = apply(entity, before.clone(), changes)?;
-    validate(image, entity, &before, &after)?;
+    let config = &image.broker_config;
+    let after = alter::altered(entity.kind(), config, &before, changes).map_err(AdminError::from)?;
     if validate_only {
         return Ok(());
     }
@@ -188,46 +181,6 @@ async fn attempt(
     }
 }
 
-/// What is wrong whatever the configs are.
-fn check_shape(changes: &ConfigChanges) -> Result<(), AdminError> {
-    let mut names = BTreeSet::new();
-    let mut null = Vec::new();
-    let mut check = |name: &String, needs_value: bool, value: &Option<String>| {
-        if needs_value && value.is_none() {
-            null.push(name.clone());
-        }
-        names.insert(name.clone())
-    };
-    let mut distinct = true;
-    match changes {
-        ConfigChanges::Replace(configs) => {
-            for (name, value) in configs {
-                distinct &= check(name, true, value);
-            }
-        }
-        ConfigChanges::Incremental(operations) => {
-            for (name, operation, value) in operations {
-                distinct &= check(name, *operation != Some(ConfigOperation::Delete), value);
-            }
-        }
-    }
-    if !distinct {
-        return Err(invalid_request("A config is there more than once."));
-    }
-    if !null.is_empty() {
-        return Err(invalid_request(format!(
-            "These configs have no value: {}.",
-            null.join(", ").escape_debug()
-        )));
-    }
-    if let ConfigChanges::Incremental(operations) = changes
-        && operations.iter().any(|(_, operation, _)| operation.is_none())
-    {
-        return Err(invalid_request("There is no such operation on a config."));
-    }
-    Ok(())
-}
-
 fn entity(parts: &Parts, image: &ClusterImage, resource: &ConfigResource) -> Result<Entity, AdminError> {
     match resource {
         ConfigResource::Topic(name) if name.is_empty() => {
@@ -250,116 +203,5 @@ fn entity(parts: &Parts, image: &ClusterImage, resource: &ConfigResource) -> Res
                 name.escape_debug()
             ))),
         },
-    }
-}
-
-/// The configs after the changes.
-fn apply(entity: &Entity, mut configs: Configs, changes: &ConfigChanges) -> Result<Configs, AdminError> {
-    let operations = match changes {
-        ConfigChanges::Replace(new) => {
-            return Ok(new
-                .iter()
-                .filter_map(|(name, value)| Some((name.clone(), value.clone()?)))
-                .collect());
-        }
-        ConfigChanges::Incremental(operations) => operations,
-    };
-    for (name, operation, value) in operations {
-        let value = value.clone().unwrap_or_default();
-        match operation {
-            Some(ConfigOperation::Set) => {
-                configs.insert(name.clone(), value);
-            }
-            Some(ConfigOperation::Delete) => {
-                configs.remove(name);
-            }
-            Some(list @ (ConfigOperation::Append | ConfigOperation::Subtract)) => {
-                let Some(key) = entity.key(name) else {
-                    return Err(invalid_config(format!("'{}' is no config.", name.escape_debug())));
-                };
-                if key.kind != Kind::List {
-                    return Err(invalid_config(format!("'{name}' is not a list.")));
-                }
-                let old = configs
-                    .get(name)
-                    .map(String::as_str)
-                    .or(key.default)
-                    .unwrap_or_default();
-                let new = change_list(old, &value, *list);
-                configs.insert(name.clone(), new);
-            }
-            None => {}
-        }
-    }
-    Ok(configs)
-}
-
-/// A list with more or fewer entries (`ConfigAdminManager.prepareIncrementalConfigs`).
-fn change_list(old: &str, value: &str, operation: ConfigOperation) -> String {
-    let mut entries: Vec<&str> = old.split(',').filter(|entry| !entry.is_empty()).collect();
-    for entry in value.split(',') {
-        let at = entries.iter().position(|old| *old == entry);
-        match (operation, at) {
-            (ConfigOperation::Subtract, Some(at)) => {
-                entries.remove(at);
-            }
-            (ConfigOperation::Append, None) => entries.push(entry),
-            _ => {}
-        }
-    }
-    entries.join(",")
-}
-
-fn validate(
-    image: &ClusterImage,
-    entity: &Entity,
-    before: &Configs,
-    after: &Configs,
-) -> Result<(), AdminError> {
-    let config = &image.broker_config;
-    match entity {
-        Entity::Topic(_) => {
-            LogConfig::new(config, after).map_err(|error| invalid_config(error.to_string()))?;
-        }
-        Entity::Broker(broker) => {
-            let secret = |name: &&String| entity.key(name).is_some_and(Key::sensitive);
-            if let Some(name) = after.keys().find(secret) {
-                return Err(invalid_request(format!(
-                    "'{}' is a password; those cannot be kept in the store yet.",
-                    name.escape_debug()
-                )));
-            }
-            // What is stored already and cannot be used has been left out, and must not keep others from changing.
-            let in_force = |configs: &Configs, now: &Configs| -> Configs {
-                configs
-                    .iter()
-                    .filter(|(name, value)| now.contains_key(*name) || before.get(*name) != Some(value))
-                    .map(|(name, value)| (name.clone(), value.clone()))
-                    .collect()
-            };
-            let checked = match broker {
-                Some(_) => config.with_dynamic(config.cluster_wide(), &in_force(after, config.per_broker())),
-                None => config.with_dynamic(&in_force(after, config.cluster_wide()), config.per_broker()),
-            };
-            checked.map_err(|error| invalid_request(error.to_string()))?;
-        }
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lists_grow_and_shrink_as_kafkas_do() {
-        let append = |old, value| change_list(old, value, ConfigOperation::Append);
-        let subtract = |old, value| change_list(old, value, ConfigOperation::Subtract);
-        assert_eq!(append("delete", "compact"), "delete,compact");
-        assert_eq!(append("delete", "delete"), "delete");
-        assert_eq!(append("", "a,b"), "a,b");
-        assert_eq!(subtract("delete,compact", "delete"), "compact");
-        assert_eq!(subtract("a", "b"), "a");
-        assert_eq!(subtract("a", "a"), "");
     }
 }

@@ -181,7 +181,7 @@ impl Controller {
 
     /// Changes configs, through whichever broker this is. An answer per resource.
     pub async fn alter_configs(&self, changes: Vec<AlterConfigs>, validate_only: bool) -> Answers<()> {
-        alter_configs::alter(&self.parts, changes, validate_only).await
+        alter_configs::alter_all(&self.parts, changes, validate_only).await
     }
 }
 

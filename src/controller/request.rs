@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::base::error_code::ErrorCode;
 use crate::base::ids::{BrokerId, TopicId, TopicName};
+pub use crate::config::alter::{Changes as ConfigChanges, Operation as ConfigOperation};
 
 /// Why something was not done: the code a client gets, and a message.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -92,41 +93,6 @@ pub enum ConfigResource {
     Topic(String),
     /// A broker's, by its id as text; empty: those of all brokers.
     Broker(String),
-}
-
-/// What is to become of a config (IncrementalAlterConfigs).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum ConfigOperation {
-    /// It gets the value.
-    Set,
-    /// It gets its default back.
-    Delete,
-    /// The values are added to a list.
-    Append,
-    /// The values are taken out of a list.
-    Subtract,
-}
-
-impl ConfigOperation {
-    /// The operation with this number on the wire.
-    pub fn from_code(code: i8) -> Option<Self> {
-        match code {
-            0 => Some(Self::Set),
-            1 => Some(Self::Delete),
-            2 => Some(Self::Append),
-            3 => Some(Self::Subtract),
-            _ => None,
-        }
-    }
-}
-
-/// How configs are to change.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum ConfigChanges {
-    /// These and no others are to be set (AlterConfigs).
-    Replace(Vec<(String, Option<String>)>),
-    /// One after the other (IncrementalAlterConfigs). `None`: an operation that does not exist.
-    Incremental(Vec<(String, Option<ConfigOperation>, Option<String>)>),
 }
 
 /// A change of somebody's configs.

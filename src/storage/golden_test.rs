@@ -296,7 +296,7 @@ fn replayed_logs_give_kafkas_snapshots_and_indexes() {
                 let Check::Append(update) = check else {
                     panic!("{name}: {check:?}")
                 };
-                if let Some(completed) = states.apply(update) {
+                if let Some(completed) = states.apply(update, usize::MAX) {
                     found.extend(states.aborted(&completed));
                     states.complete(&completed);
                     transactions += 1;

@@ -65,6 +65,7 @@ pub(super) const KEYS: &[Key] = &[
     k("log.roll.ms", Long, None, Any, ClusterWide, Honoured, "age at which a segment is closed and a new one begun"),
     k("log.segment.bytes", Int, Some("1073741824"), Min(14), ClusterWide, Honoured, "size at which a segment is closed and a new one begun"),
     k("log.segment.delete.delay.ms", Long, Some("60000"), Min(0), ClusterWide, Honoured, "how long files of deleted segments stay, renamed"),
+    k("max.producer.ids.per.partition", Int, Some("100000"), Min(1), ReadOnly, Honoured, "producers that a partition remembers, at some 250 bytes each; above it the one that wrote least recently and has no open transaction is forgotten").of_barnabas(),
     k("message.max.bytes", Int, Some("1048588"), Min(0), ClusterWide, Honoured, "largest batch of records that is accepted"),
     k("min.insync.replicas", Int, Some("1"), Min(1), ClusterWide, Honoured, "replicas that must be in sync for a write with acks=all"),
     k("num.partitions", Int, Some("1"), Min(1), ReadOnly, Honoured, "partitions of a topic that is created without saying how many"),

@@ -63,14 +63,15 @@ impl Default for Rules {
     }
 }
 
-/// Who appends.
+/// Where a batch comes from, which decides what is checked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Origin {
-    /// A Produce request.
+    /// A Produce request: everything is checked, the producer's sequences included.
     Client,
-    /// A coordinator of this broker: may write control batches.
+    /// A coordinator of this broker: may write control batches, and has no sequences.
     Coordinator,
-    /// A follower. What it appends is not validated; here for the rules that only bind clients.
+    /// The leader, or the log itself in recovery: it has been appended elsewhere already, and nothing of its producer is
+    /// refused.
     Replication,
 }
 

@@ -64,19 +64,9 @@ impl Log {
     ) -> Result<AppendInfo, AppendError> {
         self.before_append()?;
         let rules = rules_of(&self.config);
-        let validated = validate::validate_and_assign(
-            records,
-            self.log_end_offset,
-            leader_epoch,
-            now_ms,
-            &rules,
-            match origin {
-                Origin::Client => validate::Origin::Client,
-                Origin::Coordinator => validate::Origin::Coordinator,
-                Origin::Replication => validate::Origin::Replication,
-            },
-        )
-        .map_err(|error| AppendError::Invalid(Box::new(error)))?;
+        let validated =
+            validate::validate_and_assign(records, self.log_end_offset, leader_epoch, now_ms, &rules, origin)
+                .map_err(|error| AppendError::Invalid(Box::new(error)))?;
         let header = validated.header;
         let bytes = V2_HEADER_BYTES + validated.rest.len();
         self.assign_epoch_start(header.partition_leader_epoch, header.base_offset);
@@ -286,7 +276,7 @@ impl Log {
         }
         self.log_end_offset = ready.incoming.last_offset.plus(1);
         for update in updates {
-            if let Some(completed) = self.producers.apply(update) {
+            if let Some(completed) = self.producers.apply(update, self.config.max_producer_ids) {
                 if let Some(aborted) = self.producers.aborted(&completed) {
                     self.add_aborted(&aborted)?;
                 }

@@ -398,6 +398,7 @@ fn knows_transactions(recovery: &mut Recovery<'_>) -> Result<bool, OpenError> {
         Offset(i64::MAX),
         options.now_ms,
         i64::MAX,
+        usize::MAX,
     )?;
     Ok(newest.is_some_and(|states| {
         states.producers().any(|(_, producer)| {

@@ -960,3 +960,51 @@ fn an_idle_log_takes_little_memory_and_few_calls() {
         "the test's own read of the slice"
     );
 }
+
+/// Part 2, row 57: a start remembers no more than an append does, whether it reads a snapshot or the batches.
+#[test]
+fn row_57_of_too_many_producers_a_start_remembers_the_newest() {
+    let known = |log: &Log| log.producers().map(|(id, _)| id.get()).collect::<Vec<_>>();
+    let bounded = |most| LogConfig {
+        max_producer_ids: most,
+        ..small_segments(400)
+    };
+    let ground = Ground::new();
+    let mut log = ground.create(&bounded(6));
+    for number in 0..20 {
+        let send = Send {
+            producer: Some((100 - number, 0, 0)),
+            ..Send::default()
+        };
+        append(&mut log, &send).unwrap();
+    }
+    assert_eq!(known(&log), [81, 82, 83, 84, 85, 86]);
+    clean_stop(&mut log);
+    drop(log);
+    let ground = ground.restart();
+    let (log, report) = ground.load(&load_options(&bounded(4))).unwrap();
+    assert_eq!(report, super::LoadReport::default(), "from the snapshot");
+    assert_eq!(known(&log), [81, 82, 83, 84]);
+    drop(log);
+    // What was forgotten by a smaller bound is there again under a larger one: the snapshot was not written anew.
+    let ground = ground.restart();
+    let (log, _) = ground.load(&load_options(&bounded(6))).unwrap();
+    assert_eq!(known(&log), [81, 82, 83, 84, 85, 86]);
+    drop(log);
+    let ground = ground.restart();
+    for name in ground
+        .files()
+        .into_keys()
+        .filter(|name| name.ends_with(".snapshot"))
+    {
+        ground.remove(&name);
+    }
+    let crashed = LoadOptions {
+        clean: false,
+        recovery_point: Offset(0),
+        ..load_options(&bounded(3))
+    };
+    let (log, report) = ground.load(&crashed).unwrap();
+    assert!(report.recovered_segments > 1, "from the batches");
+    assert_eq!(known(&log), [81, 82, 83]);
+}

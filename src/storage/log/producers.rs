@@ -51,6 +51,7 @@ impl Log {
     /// Builds the state of the producers at the log's end anew: from the newest snapshot that serves, and the batches
     /// behind it.
     pub(super) fn rebuild_producers(&mut self, now_ms: i64, expiration_ms: i64) -> Result<(), LogIoError> {
+        let most = self.config.max_producer_ids;
         let end = self.log_end_offset;
         let start = self.log_start_offset;
         // What lies at or below the start says nothing that is still needed; what lies above the end never was.
@@ -63,13 +64,28 @@ impl Log {
                 .remove(&self.folder.path_of(offset, FileKind::Snapshot))?;
         }
         self.snapshots = keep;
-        let mut states = newest_snapshot(&self.folder, &mut self.snapshots, end, now_ms, expiration_ms)?
-            .unwrap_or(ProducerStates::new(start));
+        let mut states = newest_snapshot(
+            &self.folder,
+            &mut self.snapshots,
+            end,
+            now_ms,
+            expiration_ms,
+            most,
+        )?
+        .unwrap_or(ProducerStates::new(start));
         let from = states.end_offset();
         if from < end {
             for (number, segment) in self.segments().enumerate() {
                 if self.end_of_segment(number) > from && segment.base_offset() < end {
-                    replay(&self.folder, segment, &mut states, from, end, &mut Vec::new())?;
+                    replay(
+                        &self.folder,
+                        segment,
+                        &mut states,
+                        most,
+                        from,
+                        end,
+                        &mut Vec::new(),
+                    )?;
                 }
             }
             states.set_end_offset(end);
@@ -94,13 +110,15 @@ pub(super) fn write_snapshot(
     written.map_err(|error| folder.volume().failed("write", &path, &error))
 }
 
-/// The state in the newest snapshot at or below `limit` that is whole. Those that are not are removed.
+/// The state in the newest snapshot at or below `limit` that is whole, with at most `most` producers. Those that are not
+/// are removed; a file that tells of more stays as it is.
 pub(super) fn newest_snapshot(
     folder: &Folder,
     snapshots: &mut Vec<Offset>,
     limit: Offset,
     now_ms: i64,
     expiration_ms: i64,
+    most: usize,
 ) -> Result<Option<ProducerStates>, LogIoError> {
     loop {
         let at = snapshots.partition_point(|offset| *offset <= limit);
@@ -112,7 +130,7 @@ pub(super) fn newest_snapshot(
         };
         let path = folder.path_of(offset, FileKind::Snapshot);
         let why = match folder.disk().read(&path, MAX_SNAPSHOT_BYTES) {
-            Ok(bytes) => match ProducerStates::from_snapshot(&bytes, offset, now_ms, expiration_ms) {
+            Ok(bytes) => match ProducerStates::from_snapshot(&bytes, offset, now_ms, expiration_ms, most) {
                 Ok(states) => return Ok(Some(states)),
                 Err(corrupt) => corrupt.to_string(),
             },
@@ -125,16 +143,17 @@ pub(super) fn newest_snapshot(
     }
 }
 
-/// Applies a batch that is in the log. A transaction that it aborts is answered; its index entry is the caller's matter.
+/// Applies a batch that is in the log; at most `most` producers stay known. A transaction that it aborts is answered; its index entry is the caller's matter.
 pub(super) fn apply_batch(
     states: &mut ProducerStates,
+    most: usize,
     found: &FoundBatch,
     marker: Option<Marker>,
 ) -> Option<AbortedTransaction> {
     let check = states.check(&found.header, marker, Origin::Replication, Verification::Disabled);
     let mut entry = None;
     if let Ok(Check::Append(update)) = check
-        && let Some(completed) = states.apply(update)
+        && let Some(completed) = states.apply(update, most)
     {
         entry = states.aborted(&completed);
         states.complete(&completed);
@@ -158,6 +177,7 @@ pub(super) fn replay(
     folder: &Folder,
     segment: &Segment,
     states: &mut ProducerStates,
+    most: usize,
     from: Offset,
     end: Offset,
     aborted: &mut Vec<AbortedTransaction>,
@@ -173,7 +193,7 @@ pub(super) fn replay(
         }
         match read_marker(&file, &found) {
             Ok(marker) => {
-                aborted.extend(apply_batch(states, &found, marker));
+                aborted.extend(apply_batch(states, most, &found, marker));
                 std::ops::ControlFlow::Continue(())
             }
             Err(error) => {

@@ -80,6 +80,7 @@ impl Recovery<'_> {
             self.folder,
             segment,
             &mut states,
+            self.options.config.max_producer_ids,
             base,
             Offset(i64::MAX),
             &mut aborted,
@@ -106,6 +107,7 @@ impl Recovery<'_> {
 
     /// The producers before offset `base`, which `before` end at.
     fn producers_at(&mut self, before: &[Segment], base: Offset) -> Result<ProducerStates, OpenError> {
+        let most = self.options.config.max_producer_ids;
         let mut states = match self.states.take() {
             Some(states) if states.end_offset() <= base => states,
             _ => newest_snapshot(
@@ -114,6 +116,7 @@ impl Recovery<'_> {
                 base,
                 self.options.now_ms,
                 self.options.producer_expiration_ms,
+                most,
             )?
             .unwrap_or(ProducerStates::new(self.options.log_start_offset.min(base))),
         };
@@ -122,7 +125,15 @@ impl Recovery<'_> {
             for (number, segment) in before.iter().enumerate() {
                 let end = before.get(number + 1).map_or(base, Segment::base_offset);
                 if end > from {
-                    replay(self.folder, segment, &mut states, from, base, &mut Vec::new())?;
+                    replay(
+                        self.folder,
+                        segment,
+                        &mut states,
+                        most,
+                        from,
+                        base,
+                        &mut Vec::new(),
+                    )?;
                 }
             }
             states.set_end_offset(base);
@@ -143,6 +154,7 @@ impl Recovery<'_> {
         let file = folder.file(segment.files(), base, FileKind::Log)?;
         let length = file.length().map_err(|error| failed("read", &error))?;
         let mut walk = CheckedWalk::new(std::sync::Arc::clone(&file), length);
+        let most = self.options.config.max_producer_ids;
         let mut last_offset: Option<Offset> = None;
         let mut valid = 0;
         loop {
@@ -169,7 +181,7 @@ impl Recovery<'_> {
             segment.added(&found.header, self.options.config.index_interval_bytes);
             self.note_epoch(&found);
             let marker = read_marker(&file, &found).map_err(|error| failed("read", &error))?;
-            if let Some(aborted) = apply_batch(states, &found, marker) {
+            if let Some(aborted) = apply_batch(states, most, &found, marker) {
                 segment.add_aborted(folder, &aborted)?;
             }
             last_offset = Some(last);

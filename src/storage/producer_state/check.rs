@@ -11,17 +11,7 @@ use super::{LastBatch, ProducerStates};
 use crate::base::error_code::ErrorCode;
 use crate::base::ids::{Offset, ProducerEpoch, ProducerId};
 use crate::records::batch::BatchHeader;
-
-/// Where a batch comes from.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Origin {
-    /// A producer: everything is checked.
-    Client,
-    /// A coordinator, or a marker: it has no sequences.
-    Coordinator,
-    /// The leader, or the log itself in recovery: nothing is refused, it has been appended elsewhere already.
-    Replication,
-}
+pub use crate::records::validate::Origin;
 
 /// What the record of an end-of-transaction marker says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -89,7 +89,7 @@ fn append_as(
 ) -> Result<(), ProducerError> {
     match states.check(&batch.header(), marker, origin, verification)? {
         Check::Append(update) => {
-            if let Some(completed) = states.apply(update) {
+            if let Some(completed) = states.apply(update, usize::MAX) {
                 states.complete(&completed);
             }
             states.set_end_offset(batch.header().next_offset());
@@ -468,7 +468,7 @@ fn the_last_stable_offset_waits_for_the_high_watermark() {
     let Ok(Check::Append(update)) = check else {
         panic!()
     };
-    let completed = states.apply(update).unwrap();
+    let completed = states.apply(update, usize::MAX).unwrap();
     // Until the index has the entry, the transaction holds the last stable offset, whatever the high watermark.
     states.on_high_watermark(Offset(100));
     assert_eq!(states.first_unstable_offset(), Some(Offset(10)));
@@ -509,7 +509,8 @@ fn a_snapshot_keeps_the_last_batch_and_open_transactions() {
     let mut states = ProducerStates::default();
     append(&mut states, sent(0, 0, 0));
     append(&mut states, sent(0, 1, 1).records(2).transactional());
-    let restored = ProducerStates::from_snapshot(&states.to_snapshot(), Offset(3), 1001, 10).unwrap();
+    let restored =
+        ProducerStates::from_snapshot(&states.to_snapshot(), Offset(3), 1001, 10, usize::MAX).unwrap();
     assert_eq!(restored.first_unstable_offset(), Some(Offset(1)));
     assert_eq!(
         duplicate(&restored, sent(0, 1, 9).records(2).transactional()),

@@ -40,6 +40,7 @@ pub struct ProducerEntry {
     count: u8,
     coordinator_epoch: i32,
     last_timestamp: i64,
+    last_active_offset: Offset,
     transaction_first_offset: Option<Offset>,
     batches: [LastBatch; BATCHES],
 }
@@ -52,6 +53,7 @@ impl Default for ProducerEntry {
             count: 0,
             coordinator_epoch: -1,
             last_timestamp: -1,
+            last_active_offset: Offset::NONE,
             transaction_first_offset: None,
             batches: [LastBatch::default(); BATCHES],
         }
@@ -76,6 +78,7 @@ impl ProducerEntry {
         };
         if let Some(batch) = batch {
             entry.push(batch);
+            entry.last_active_offset = batch.last_offset;
         }
         entry
     }
@@ -93,6 +96,12 @@ impl ProducerEntry {
     /// The maximum timestamp of the last batch or marker.
     pub fn last_timestamp(&self) -> i64 {
         self.last_timestamp
+    }
+
+    /// The offset of the last record or marker, as far as it is known: a snapshot tells of batches only, and a producer
+    /// without one there has −1.
+    pub(super) fn last_active_offset(&self) -> Offset {
+        self.last_active_offset
     }
 
     /// Where the open transaction begins, if there is one.
@@ -150,6 +159,7 @@ impl ProducerEntry {
         self.set_epoch(epoch);
         self.push(batch);
         self.last_timestamp = batch.timestamp;
+        self.last_active_offset = batch.last_offset;
     }
 
     /// Answers whether the transaction begins just now.
@@ -164,11 +174,13 @@ impl ProducerEntry {
         &mut self,
         epoch: ProducerEpoch,
         coordinator_epoch: i32,
+        offset: Offset,
         timestamp: i64,
     ) -> Option<Offset> {
         self.set_epoch(epoch);
         self.coordinator_epoch = coordinator_epoch;
         self.last_timestamp = timestamp;
+        self.last_active_offset = offset;
         self.transaction_first_offset.take()
     }
 }

@@ -6,11 +6,14 @@
 //! stands in the transaction index, so a failed write there holds the last stable offset back. Called by the log,
 //! under its partition's lock. Snapshot files are the log's; their contents are in [`snapshot`].
 
+mod bound;
 mod check;
 mod entry;
 pub mod snapshot;
 mod verification;
 
+#[cfg(test)]
+mod bound_test;
 #[cfg(test)]
 mod model_test;
 
@@ -22,6 +25,7 @@ pub use verification::{Guard, Verification};
 
 use super::transaction_index::AbortedTransaction;
 use crate::base::ids::{Offset, ProducerEpoch, ProducerId};
+use bound::Order;
 use check::Change;
 use snapshot::CorruptSnapshot;
 use verification::Verifications;
@@ -49,6 +53,7 @@ struct Unreplicated {
 #[derive(Clone, Debug, Default)]
 pub struct ProducerStates {
     producers: BTreeMap<ProducerId, Box<ProducerEntry>>,
+    order: Order,
     /// Open transactions by their first offset.
     ongoing: BTreeMap<Offset, ProducerId>,
     /// Completed ones by their first offset, until the high watermark passes their markers.
@@ -69,12 +74,14 @@ impl ProducerStates {
     }
 
     /// The state from the contents of a snapshot that was taken at `offset`. Producers idle for `expiration_ms`
-    /// (`producer.id.expiration.ms`) without an open transaction are left out.
+    /// (`producer.id.expiration.ms`) without an open transaction are left out; then, while there are more than `most`,
+    /// those that wrote least recently.
     pub fn from_snapshot(
         bytes: &[u8],
         offset: Offset,
         now_ms: i64,
         expiration_ms: i64,
+        most: usize,
     ) -> Result<Self, CorruptSnapshot> {
         let mut states = Self::new(offset);
         for (producer_id, entry) in snapshot::decode(bytes)? {
@@ -86,6 +93,7 @@ impl ProducerStates {
             }
             states.producers.insert(producer_id, Box::new(entry));
         }
+        states.forget_above(most, None);
         Ok(states)
     }
 
@@ -115,7 +123,7 @@ impl ProducerStates {
         self.snapshot_offset = offset;
     }
 
-    /// How many producer ids are known; the broker bounds their sum.
+    /// How many producer ids are known.
     pub fn count(&self) -> usize {
         self.producers.len()
     }
@@ -167,16 +175,21 @@ impl ProducerStates {
 
     /// Changes the state as the batch says that was checked and is now in the log. For a marker that ends a transaction
     /// with data here, that transaction: the caller writes [`ProducerStates::aborted`] to the transaction index, then
-    /// calls [`ProducerStates::complete`].
-    pub fn apply(&mut self, update: Update) -> Option<CompletedTransaction> {
+    /// calls [`ProducerStates::complete`]. When more than `most` producers are known then (`max.producer.ids.per.partition`),
+    /// the one that wrote least recently is forgotten.
+    pub fn apply(&mut self, update: Update, most: usize) -> Option<CompletedTransaction> {
         let producer_id = update.producer_id;
         if update.is_transactional {
             self.verifications.forget(producer_id);
         }
-        match update.change {
+        if update.change == Change::Nothing {
+            return None;
+        }
+        let entry = self.producers.entry(producer_id).or_default();
+        self.order.leave(producer_id, entry);
+        let completed = match update.change {
             Change::Nothing => None,
             Change::Data { epoch, batch } => {
-                let entry = self.producers.entry(producer_id).or_default();
                 entry.add_batch(epoch, batch);
                 if update.is_transactional && entry.begin_transaction(batch.first_offset()) {
                     self.ongoing.insert(batch.first_offset(), producer_id);
@@ -188,16 +201,28 @@ impl ProducerStates {
                 marker,
                 offset,
                 timestamp,
-            } => {
-                let entry = self.producers.entry(producer_id).or_default();
-                let first_offset = entry.end_transaction(epoch, marker.coordinator_epoch, timestamp)?;
-                Some(CompletedTransaction {
+            } => entry
+                .end_transaction(epoch, marker.coordinator_epoch, offset, timestamp)
+                .map(|first_offset| CompletedTransaction {
                     producer_id,
                     first_offset,
                     last_offset: offset,
                     is_aborted: marker.is_abort,
-                })
-            }
+                }),
+        };
+        self.order.enter(producer_id, entry);
+        self.forget_above(most, Some(producer_id));
+        completed
+    }
+
+    /// Forgets those that wrote least recently while more than `most` are known; never one with an open transaction,
+    /// and never `newest`.
+    fn forget_above(&mut self, most: usize, newest: Option<ProducerId>) {
+        while self.producers.len() > most {
+            let Some(gone) = self.order.take_first(&self.producers, newest) else {
+                return;
+            };
+            self.producers.remove(&gone);
         }
     }
 
@@ -297,6 +322,10 @@ impl ProducerStates {
                 .retain(|_, entry| !entry.is_expired(now_ms, expiration_ms));
         }
         self.verifications.expire(now_ms, expiration_ms);
-        before - self.producers.len()
+        let forgotten = before - self.producers.len();
+        if forgotten > 0 {
+            self.order.clear();
+        }
+        forgotten
     }
 }

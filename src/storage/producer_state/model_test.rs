@@ -219,7 +219,8 @@ fn run(steps: Vec<Step>) {
             }
             Step::Restore => {
                 let snapshot = states.to_snapshot();
-                states = ProducerStates::from_snapshot(&snapshot, Offset(end), 0, i64::MAX).unwrap();
+                states =
+                    ProducerStates::from_snapshot(&snapshot, Offset(end), 0, i64::MAX, usize::MAX).unwrap();
                 model.snapshot_at = model.log.len();
                 continue;
             }
@@ -247,7 +248,7 @@ fn run(steps: Vec<Step>) {
                     panic!("{check:?}")
                 };
                 let open = model.open(batch.producer_id.get());
-                let completed = states.apply(update);
+                let completed = states.apply(update, usize::MAX);
                 let ended = if marker.is_some() { open } else { None };
                 assert_eq!(completed.map(|completed| completed.first_offset), ended);
                 model.log.push(Appended { header: batch, ended });

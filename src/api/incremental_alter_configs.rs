@@ -12,7 +12,6 @@ use crate::wire::messages::incremental_alter_configs::{
     AlterConfigsResource, AlterConfigsResourceResponse, IncrementalAlterConfigsRequest,
     IncrementalAlterConfigsResponse,
 };
-use crate::wire::text::Text;
 
 /// What `request` asks for, a plan a resource. Log levels are set already unless it only validates.
 pub fn plan(
@@ -144,6 +143,7 @@ mod tests {
     use super::*;
     use crate::config::{BrokerConfig, LogLevel, LogLevels};
     use crate::wire::messages::incremental_alter_configs::AlterableConfig;
+    use crate::wire::text::Text;
 
     type Resource<'a> = (i8, &'a str, &'a [(&'a str, i8, Option<&'a str>)]);
 

@@ -215,7 +215,8 @@ fn producer_snapshot(input: &[u8]) {
         let written = snapshot::encode(producers.iter().map(|(id, entry)| (*id, entry)));
         assert_eq!(snapshot::decode(&written).unwrap(), producers);
     }
-    if let Ok(states) = ProducerStates::from_snapshot(input, Offset(100), 1_800_000_000_000, 86_400_000) {
+    if let Ok(states) = ProducerStates::from_snapshot(input, Offset(100), 1_800_000_000_000, 86_400_000, 1000)
+    {
         let _ = states.to_snapshot();
     }
 }

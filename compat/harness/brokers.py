@@ -149,10 +149,13 @@ class Broker:
 
 
 class Barnabas(Broker):
+    """`arguments` come behind `serve`'s own."""
+
     kind = "barnabas"
+    arguments = []
 
     def command(self):
-        return [places.barnabas(), "serve", "--config", self.write_properties({})]
+        return [places.barnabas(), "serve", "--config", self.write_properties({}), *self.arguments]
 
 
 class ZooKeeper:

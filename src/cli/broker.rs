@@ -410,6 +410,7 @@ fn accept(
         bounds: ConnectionBounds {
             request_max_bytes: config.socket_request_max_bytes,
             idle: Duration::from_millis(u64::try_from(config.connections_max_idle_ms).unwrap_or(u64::MAX)),
+            requests_in_flight: usize::try_from(config.queued_max_requests).unwrap_or(1),
             budget: Budget::new(config.queued_max_request_bytes),
         },
         options: socket_options(config),

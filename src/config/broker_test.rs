@@ -27,6 +27,11 @@ fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
         .collect()
 }
 
+fn warned(loaded: &Loaded) -> Vec<&str> {
+    let warnings = loaded.warnings.iter();
+    warnings.map(|warning| warning.key.as_str()).collect()
+}
+
 #[test]
 fn nothing_configured_is_a_broker_on_loopback_with_data_beside_it() {
     let loaded = BrokerConfig::load(&Sources::default()).unwrap();
@@ -36,9 +41,14 @@ fn nothing_configured_is_a_broker_on_loopback_with_data_beside_it() {
     assert_eq!(config.advertised_listeners(), config.listeners());
     assert_eq!(config.inter_broker_listener(), "PLAINTEXT");
     assert_eq!(config.log_directories(), [Path::new("data")]);
-    assert_eq!(config.offsets_topic_replication_factor, 1);
-    assert_eq!(config.transaction_state_log_replication_factor, 1);
-    assert_eq!(config.transaction_state_log_min_isr, 1);
+    for name in [
+        "offsets.topic.replication.factor",
+        "transaction.state.log.replication.factor",
+        "transaction.state.log.min.isr",
+    ] {
+        let value = config.value(table::broker_key(name).unwrap());
+        assert_eq!(value.shown().as_deref(), Some("1"), "{name}");
+    }
     assert_eq!(*config.log_defaults(), LogConfig::default());
 }
 
@@ -135,7 +145,10 @@ fn clusters_and_kraft_stop_the_start() {
     sources.standalone = true;
     let loaded = BrokerConfig::load(&sources).unwrap();
     assert!(loaded.config.standalone());
-    assert_eq!(loaded.warnings.len(), 1);
+    assert_eq!(
+        warned(&loaded),
+        ["zookeeper.connect", "zookeeper.session.timeout.ms"]
+    );
 }
 
 #[test]
@@ -150,6 +163,11 @@ fn unsafe_keys_are_refused_unless_they_say_what_holds_anyway() {
         ("create.topic.policy.class.name", "a.B"),
         ("listener.name.plaintext.sasl.enabled.mechanisms", "PLAIN"),
         ("config.providers", "file"),
+        ("zookeeper.set.acl", "true"),
+        ("zookeeper.ssl.client.enable", "true"),
+        ("zookeeper.ssl.keystore.location", "/k"),
+        ("zookeeper.ssl.truststore.password", "swordfish"),
+        ("zookeeper.ssl.endpoint.identification.algorithm", ""),
     ] {
         assert!(BrokerConfig::from_pairs(&[(key, bad)]).is_err(), "{key}");
     }
@@ -160,6 +178,8 @@ fn unsafe_keys_are_refused_unless_they_say_what_holds_anyway() {
         ("remote.log.storage.system.enable", "FALSE"),
         ("inter.broker.protocol.version", "3.9"),
         ("security.inter.broker.protocol", "PLAINTEXT"),
+        ("zookeeper.set.acl", "false"),
+        ("zookeeper.ssl.protocol", "TLSv1.2"),
     ] {
         assert!(BrokerConfig::from_pairs(&[(key, good)]).is_ok(), "{key}");
     }
@@ -171,12 +191,20 @@ fn what_has_no_effect_is_warned_about_by_name() {
         "num.io.threads=9\nno.such.key=1\nbackground.threads=10\nmax.connections=5",
     ))
     .unwrap();
-    let keys: Vec<_> = loaded
-        .warnings
-        .iter()
-        .map(|warning| warning.key.as_str())
-        .collect();
-    assert_eq!(keys, ["no.such.key", "num.io.threads"]);
+    assert_eq!(warned(&loaded), ["no.such.key", "num.io.threads"]);
+    let sources = file(
+        "zookeeper.connection.timeout.ms=1\nzookeeper.max.in.flight.requests=10\ntransaction.state.log.min.isr=7\n\
+        transaction.state.log.replication.factor=3\ninter.broker.listener.name=PLAINTEXT",
+    );
+    // Kafka's default and ours are no wish for anything.
+    assert_eq!(
+        warned(&BrokerConfig::load(&sources).unwrap()),
+        [
+            "inter.broker.listener.name",
+            "transaction.state.log.min.isr",
+            "zookeeper.connection.timeout.ms"
+        ]
+    );
 }
 
 #[test]

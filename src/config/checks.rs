@@ -107,8 +107,6 @@ pub(super) fn warnings(fixed: &Fixed) -> Vec<Warning> {
             (Some(key), _) if key.name == "zookeeper.connect" => {
                 (!text.trim().is_empty()).then(|| "ignored, as --standalone asks".to_owned())
             }
-            // The ZooKeeper client's keys follow zookeeper.connect, which has been dealt with.
-            (Some(key), _) if key.name.starts_with("zookeeper.") => None,
             (Some(key), _) => (key.support == Support::Warned && !is_default(key, text, fixed.with_file))
                 .then(|| format!("does not work yet ({})", key.doc)),
             (None, Some(key)) => (key.name != "max.connections" && key.support != Support::Refused)

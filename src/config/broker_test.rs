@@ -242,12 +242,91 @@ fn contradictions_are_refused() {
             ("log.cleaner.max.compaction.lag.ms", "1"),
         ],
         &[("replica.fetch.wait.max.ms", "40000")],
+        &[("log.cleaner.threads", "0")],
+        &[("log.cleaner.threads", "128")],
+        &[("offsets.commit.required.acks", "-2")],
+        &[("offsets.commit.required.acks", "4")],
+        &[
+            ("offsets.commit.required.acks", "2"),
+            ("offsets.topic.replication.factor", "1"),
+        ],
+        &[("offsets.topic.compression.codec", "9")],
+        &[("offsets.topic.compression.codec", "-1")],
+        &[("group.consumer.heartbeat.interval.ms", "1")],
+        &[("group.consumer.heartbeat.interval.ms", "16000")],
+        &[("group.consumer.session.timeout.ms", "1")],
+        &[("group.consumer.max.heartbeat.interval.ms", "1")],
+        &[("group.consumer.min.session.timeout.ms", "70000")],
+        &[("group.share.heartbeat.interval.ms", "1")],
+        &[("group.share.session.timeout.ms", "60001")],
+        &[
+            ("group.share.record.lock.duration.ms", "60000"),
+            ("group.share.max.record.lock.duration.ms", "59999"),
+        ],
+        &[("group.coordinator.rebalance.protocols", "share")],
+        &[("group.coordinator.rebalance.protocols", "classic,consumer")],
+        &[("early.start.listeners", "X")],
+        &[("early.start.listeners", "plaintext")],
+        &[("metrics.recording.level", "LOUD")],
         &[("max.connections.per.ip.overrides", "host.example:3")],
         &[("max.connections.per.ip.overrides", "127.0.0.1")],
     ] {
         assert!(BrokerConfig::from_pairs(pairs).is_err(), "{pairs:?}");
     }
     assert_eq!(config(&[("node.id", "7")]).broker_id, 7);
+    for pairs in [
+        // Kafka's default is three replicas; that ours is one bounds nobody.
+        &[("offsets.commit.required.acks", "3")][..],
+        &[("offsets.topic.compression.codec", "4")],
+        &[
+            ("group.share.min.heartbeat.interval.ms", "1"),
+            ("group.share.heartbeat.interval.ms", "1"),
+        ],
+        &[("group.coordinator.rebalance.protocols", "classic,share")],
+        &[("early.start.listeners", " PLAINTEXT ,")],
+        &[("metrics.recording.level", "debug")],
+    ] {
+        assert!(BrokerConfig::from_pairs(pairs).is_ok(), "{pairs:?}");
+    }
+}
+
+#[test]
+fn a_contradiction_names_the_key_that_was_set() {
+    assert_eq!(
+        error(&[("group.consumer.min.session.timeout.ms", "70000")]),
+        "group.consumer.min.session.timeout.ms=70000: must be at most group.consumer.max.session.timeout.ms, which is 60000"
+    );
+    assert_eq!(
+        error(&[("group.consumer.session.timeout.ms", "1")]),
+        "group.consumer.session.timeout.ms=1: must be at least group.consumer.min.session.timeout.ms, which is 45000"
+    );
+}
+
+#[test]
+fn what_kafkas_broker_does_not_look_at_stops_no_start() {
+    let loaded = BrokerConfig::load(&file(
+        "listener.name.x.max.connections=many\nlistener.name.PLAINTEXT.num.partitions=x\n\
+        leader.replication.throttled.rate=fast\nallow.everyone.if.no.acl.found=perhaps",
+    ))
+    .unwrap();
+    assert_eq!(
+        warned(&loaded),
+        [
+            "allow.everyone.if.no.acl.found",
+            "leader.replication.throttled.rate",
+            "listener.name.PLAINTEXT.num.partitions",
+            "listener.name.x.max.connections",
+        ]
+    );
+    for key in ["max.connections", "num.network.threads", "num.partitions"] {
+        let key = format!("listener.name.plaintext.{key}");
+        assert!(BrokerConfig::from_pairs(&[(&key, "x")]).is_err(), "{key}");
+    }
+    // What is set while the broker runs is looked at, for any listener.
+    let bad = map(&[("listener.name.x.max.connections", "many")]);
+    assert!(loaded.config.with_dynamic(&map(&[]), &bad).is_err());
+    let bad = map(&[("leader.replication.throttled.rate", "fast")]);
+    assert!(loaded.config.with_dynamic(&bad, &map(&[])).is_err());
 }
 
 #[test]

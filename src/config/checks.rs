@@ -1,5 +1,5 @@
-//! What one value alone does not show: keys that must not be set, values that contradict each other, and what to
-//! warn about (`KafkaConfig.validateValues`, `DynamicBrokerConfig.validateConfigs`).
+//! What one value alone does not show: keys that must not be set, or not so, and what to warn about
+//! (`DynamicBrokerConfig.validateConfigs`). Values that contradict each other are in `relations.rs`.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use super::broker::Fixed;
 use super::error::ConfigError;
+use super::listeners::Listeners;
 use super::settings::Settings;
 use super::table::{self, Key, Scope, Support};
 use super::value::{self, Value};
@@ -28,6 +29,12 @@ impl fmt::Display for Warning {
 }
 
 const LISTENER_PREFIX: &str = "listener.name.";
+
+/// The listener that a key of one listener names: `a` of `listener.name.a.max.connections`.
+pub(super) fn listener_of(name: &str) -> Option<&str> {
+    let (listener, _rest) = name.strip_prefix(LISTENER_PREFIX)?.split_once('.')?;
+    Some(listener)
+}
 
 /// The key that a listener's own key stands for: `listener.name.<name>.<key>`, with a SASL mechanism before the key
 /// where it is one of a mechanism.
@@ -100,7 +107,7 @@ fn refusal(key: &Key, text: &str, fixed: &Fixed) -> Option<String> {
 }
 
 /// What was set and has no effect.
-pub(super) fn warnings(fixed: &Fixed) -> Vec<Warning> {
+pub(super) fn warnings(fixed: &Fixed, listeners: &Listeners) -> Vec<Warning> {
     let mut warnings = Vec::new();
     for (name, text) in &fixed.properties {
         let reason = match (table::broker_key(name), listener_key(name)) {
@@ -109,6 +116,9 @@ pub(super) fn warnings(fixed: &Fixed) -> Vec<Warning> {
             }
             (Some(key), _) => (key.support == Support::Warned && !is_default(key, text, fixed.with_file))
                 .then(|| format!("does not work yet ({})", key.doc)),
+            (None, Some(_)) if !listeners.have(listener_of(name)) => {
+                Some("there is no such listener; its name is to be in lower case here".to_owned())
+            }
             (None, Some(key)) => (key.name != "max.connections" && key.support != Support::Refused)
                 .then(|| format!("a listener of its own value does not work yet ({})", key.doc)),
             (None, None) => Some("unknown key".to_owned()),
@@ -152,6 +162,14 @@ pub(super) fn dynamic(configs: &BTreeMap<String, String>, one_broker: bool) -> R
         value::parse_named(name, key, text)?;
     }
     Ok(())
+}
+
+/// The values of keys that a listener has for itself. As in Kafka, nobody looks at those of a listener that does not
+/// exist (`AbstractConfig.valuesWithPrefixOverride`).
+pub(super) fn of_listeners(set: &BTreeMap<String, String>, listeners: &Listeners) -> Vec<ConfigError> {
+    let own = set.iter().filter(|(name, _)| listeners.have(listener_of(name)));
+    own.filter_map(|(name, text)| value::parse_named(name, listener_key(name)?, text).err())
+        .collect()
 }
 
 /// The log directories; each once, at least one.
@@ -199,91 +217,4 @@ pub(super) fn address_limits(settings: &Settings) -> Result<BTreeMap<IpAddr, i32
         limits.insert(address.to_canonical(), count);
     }
     Ok(limits)
-}
-
-/// Pairs of values that cannot both hold.
-pub(super) fn contradictions(settings: &Settings, set: &BTreeMap<String, String>) -> Result<(), ConfigError> {
-    let fail = |key: &str, value: i64, rule: String| Err(ConfigError::new(key, value.to_string(), rule));
-    let id = settings.broker_id;
-    if set.get("node.id").map(|text| text.trim()) != set.get("broker.id").map(|text| text.trim()) {
-        return fail("broker.id", id.into(), "must be the same as node.id".to_owned());
-    }
-    if settings.broker_id_generation_enable {
-        if id < -1 || id > settings.reserved_broker_max_id {
-            let rule = format!(
-                "must be from -1 to reserved.broker.max.id, which is {}",
-                settings.reserved_broker_max_id
-            );
-            return fail("broker.id", id.into(), rule);
-        }
-    } else if id < 0 {
-        let rule = "must be at least 0 while broker.id.generation.enable is false".to_owned();
-        return fail("broker.id", id.into(), rule);
-    }
-    if settings.roll_ms() < 1 {
-        return fail("log.roll.ms", settings.roll_ms(), "must be at least 1".to_owned());
-    }
-    if settings.roll_jitter_ms() < 0 {
-        return fail(
-            "log.roll.jitter.ms",
-            settings.roll_jitter_ms(),
-            "must be at least 0".to_owned(),
-        );
-    }
-    if settings.retention_ms() == 0 {
-        return fail(
-            "log.retention.ms",
-            0,
-            "must be at least 1, or -1 for no bound".to_owned(),
-        );
-    }
-    let threads = i64::from(settings.log_cleaner_threads.max(1));
-    if settings.log_cleaner_dedupe_buffer_size / threads <= 1 << 20 {
-        let rule = "must be above 1 MiB for each of log.cleaner.threads".to_owned();
-        return fail(
-            "log.cleaner.dedupe.buffer.size",
-            settings.log_cleaner_dedupe_buffer_size,
-            rule,
-        );
-    }
-    let wait = settings.replica_fetch_wait_max_ms;
-    if wait > settings.replica_socket_timeout_ms {
-        let rule = format!("must be at least replica.fetch.wait.max.ms, which is {wait}");
-        return fail(
-            "replica.socket.timeout.ms",
-            settings.replica_socket_timeout_ms.into(),
-            rule,
-        );
-    }
-    if i64::from(wait) > settings.replica_lag_time_max_ms {
-        let rule = format!("must be at least replica.fetch.wait.max.ms, which is {wait}");
-        return fail("replica.lag.time.max.ms", settings.replica_lag_time_max_ms, rule);
-    }
-    let queued = settings.queued_max_request_bytes;
-    if queued > 0 && queued < i64::from(settings.socket_request_max_bytes) {
-        let rule = format!(
-            "must be at least socket.request.max.bytes, which is {}",
-            settings.socket_request_max_bytes
-        );
-        return fail("queued.max.request.bytes", queued, rule);
-    }
-    if settings.max_connections_per_ip == 0 && settings.max_connections_per_ip_overrides.is_empty() {
-        let rule = "may be 0 only with max.connections.per.ip.overrides".to_owned();
-        return fail("max.connections.per.ip", 0, rule);
-    }
-    let delay = i64::from(settings.connection_failed_authentication_delay_ms);
-    if settings.connections_max_idle_ms >= 0 && delay >= settings.connections_max_idle_ms {
-        let rule = format!(
-            "must be below connections.max.idle.ms, which is {}",
-            settings.connections_max_idle_ms
-        );
-        return fail("connection.failed.authentication.delay.ms", delay, rule);
-    }
-    if set.contains_key("inter.broker.listener.name") && set.contains_key("security.inter.broker.protocol") {
-        return Err(ConfigError::key(
-            "inter.broker.listener.name",
-            "cannot be set together with security.inter.broker.protocol",
-        ));
-    }
-    Ok(())
 }

@@ -109,6 +109,13 @@ impl Listeners {
             inter_broker,
         })
     }
+
+    /// True when `name`, as it stands in a key of one listener, is that of a listener: its name in lower case
+    /// (`ListenerName.configPrefix`).
+    pub(super) fn have(&self, name: Option<&str>) -> bool {
+        let is = |endpoint: &Endpoint| name == Some(endpoint.name.to_lowercase().as_str());
+        self.listeners.iter().any(is)
+    }
 }
 
 /// Fills in the host name where none is given, and refuses addresses that nobody can connect to.

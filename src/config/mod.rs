@@ -12,6 +12,7 @@ mod listeners;
 mod log_config;
 mod log_levels;
 pub mod properties;
+mod relations;
 mod settings;
 pub mod table;
 mod value;

@@ -99,10 +99,7 @@ settings! {
     producer_id_expiration_ms: i32 = "producer.id.expiration.ms";
     queued_max_request_bytes: i64 = "queued.max.request.bytes";
     queued_max_requests: i32 = "queued.max.requests";
-    replica_fetch_wait_max_ms: i32 = "replica.fetch.wait.max.ms";
     replica_high_watermark_checkpoint_interval_ms: i64 = "replica.high.watermark.checkpoint.interval.ms";
-    replica_lag_time_max_ms: i64 = "replica.lag.time.max.ms";
-    replica_socket_timeout_ms: i32 = "replica.socket.timeout.ms";
     socket_listen_backlog_size: i32 = "socket.listen.backlog.size";
     socket_receive_buffer_bytes: i32 = "socket.receive.buffer.bytes";
     socket_request_max_bytes: i32 = "socket.request.max.bytes";

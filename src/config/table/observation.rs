@@ -3,7 +3,7 @@
 //! Names, types, defaults, bounds and scopes are those of Kafka 3.9.2, read out of its own definitions.
 
 use super::Kind::{Boolean, Class, Int, List, Long, Text};
-use super::Rule::{Any, Min};
+use super::Rule::{Any, Min, OneOfAnyCase};
 use super::Scope::{ClusterWide, ReadOnly};
 use super::Support::{Refused, Warned};
 use super::{Key, k};
@@ -21,7 +21,7 @@ pub(super) const KEYS: &[Key] = &[
     k("kafka.metrics.reporters", List, Some(""), Any, ReadOnly, Warned, "Yammer metrics: Java classes"),
     k("metric.reporters", List, Some(""), Any, ClusterWide, Warned, "metrics: Java classes"),
     k("metrics.num.samples", Int, Some("2"), Min(1), ReadOnly, Warned, "metrics: samples"),
-    k("metrics.recording.level", Text, Some("INFO"), Any, ReadOnly, Warned, "metrics: level of detail"),
+    k("metrics.recording.level", Text, Some("INFO"), OneOfAnyCase(&["INFO", "DEBUG", "TRACE"]), ReadOnly, Warned, "metrics: level of detail"),
     k("metrics.sample.window.ms", Long, Some("30000"), Min(1), ReadOnly, Warned, "metrics: sample length"),
     k("quota.window.num", Int, Some("11"), Min(1), ReadOnly, Warned, "client quotas: samples"),
     k("quota.window.size.seconds", Int, Some("1"), Min(1), ReadOnly, Warned, "client quotas: sample length"),

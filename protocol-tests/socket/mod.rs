@@ -24,6 +24,9 @@ use barnabas::wire::messages::create_topics::{
 use barnabas::wire::messages::fetch::{
     FetchPartition, FetchRequest, FetchResponse, FetchTopic, PartitionData,
 };
+use barnabas::wire::messages::incremental_alter_configs::{
+    AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse,
+};
 use barnabas::wire::messages::list_offsets::{
     ListOffsetsPartition, ListOffsetsRequest, ListOffsetsResponse, ListOffsetsTopic,
 };
@@ -268,6 +271,25 @@ impl Client {
     ) -> PartitionProduceResponse {
         let answer: ProduceResponse = self.ask(&produce_request(topic, partition, records), version);
         answer.responses[0].partition_responses[0].clone()
+    }
+
+    /// Sets configs of the broker with this name, of all brokers when it is empty; returns the error code.
+    pub fn alter_broker(&mut self, name: &str, configs: &[(&str, &str)]) -> i16 {
+        let configs = configs.iter().map(|(name, value)| AlterableConfig {
+            name: Text::copy(name),
+            config_operation: 0,
+            value: Some(Text::copy(value)),
+        });
+        let request = IncrementalAlterConfigsRequest {
+            resources: vec![AlterConfigsResource {
+                resource_type: 4,
+                resource_name: Text::copy(name),
+                configs: configs.collect(),
+            }],
+            validate_only: false,
+        };
+        let answer: IncrementalAlterConfigsResponse = self.ask(&request, 1);
+        answer.responses[0].error_code
     }
 
     /// The log end offset of partition 0 of `topic`.

@@ -62,7 +62,7 @@ fn controller(broker: &TestBroker) -> Controller {
         broker: BrokerId(1),
         store: Arc::clone(&store),
         cluster: cluster.clone(),
-        configs: StoredConfigs::new(store, cluster.clone(), Arc::clone(&replicas) as _),
+        configs: StoredConfigs::new(store, cluster.clone(), vec![Arc::clone(&replicas) as _]),
         local: Arc::new(Deaf),
         random: Random::from_seed(3),
     };

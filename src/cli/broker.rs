@@ -3,7 +3,6 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use crate::api::{ListenerContext, Services};
@@ -21,10 +20,11 @@ use crate::lifecycle::directories::{self, Place};
 use crate::lifecycle::local_broker::Local;
 use crate::lifecycle::logs;
 use crate::metadata::Cluster;
-use crate::metadata::configs::StoredConfigs;
+use crate::metadata::configs::{ConfigListener, StoredConfigs};
+use crate::net::admission::Admission;
 use crate::net::budget::Budget;
 use crate::net::connection::ConnectionBounds;
-use crate::net::limits::{ConnectionLimits, Connections};
+use crate::net::limits::ConnectionLimits;
 use crate::net::listener::{self, Acceptor};
 use crate::net::workers::Workers;
 use crate::replica::directories::HostDirectory;
@@ -176,8 +176,13 @@ impl Broker {
             })
             .collect::<Result<Vec<_>, StartError>>()?;
         let replicas = Replicas::new(id, cluster.clone(), hosts.clone());
-        let configs = StoredConfigs::new(Arc::clone(&store), cluster.clone(), Arc::clone(&replicas) as _);
+        let admission = Admission::new(ConnectionLimits::new(&config));
+        let hear: Vec<Arc<dyn ConfigListener>> =
+            vec![Arc::clone(&replicas) as _, Arc::new(admission.clone()) as _];
+        let configs = StoredConfigs::new(Arc::clone(&store), cluster.clone(), hear);
         configs.load_all().await.map_err(because)?;
+        // With what was set dynamically in a former life.
+        let config = cluster.get().broker_config.clone();
 
         let directories = load(places, &hosts, &replicas, &cluster).await?;
 
@@ -222,7 +227,7 @@ impl Broker {
             fetch_sessions: FetchSessions::new(slots, random),
             levels,
         });
-        accept(&config, listeners, &services, workers, &shutdown);
+        accept(&config, listeners, &services, workers, admission, &shutdown);
         Ok(Self {
             addresses,
             id,
@@ -397,16 +402,12 @@ fn accept(
     listeners: Vec<(String, TcpListener)>,
     services: &Arc<Services>,
     workers: Workers,
+    admission: Admission,
     shutdown: &Shutdown,
 ) {
-    let limits = ConnectionLimits {
-        connections: config.max_connections,
-        connections_per_ip: config.max_connections_per_ip,
-        overrides: config.address_limits().clone(),
-    };
     let acceptor = Arc::new(Acceptor {
         workers,
-        connections: Connections::new(limits),
+        admission,
         bounds: ConnectionBounds {
             request_max_bytes: config.socket_request_max_bytes,
             idle: Duration::from_millis(u64::try_from(config.connections_max_idle_ms).unwrap_or(u64::MAX)),
@@ -415,7 +416,6 @@ fn accept(
         },
         options: socket_options(config),
         shutdown: shutdown.clone(),
-        next_connection: AtomicU64::new(0),
     });
     for (name, listener) in listeners {
         let listening = Arc::new(ListenerContext {

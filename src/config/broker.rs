@@ -160,7 +160,10 @@ impl BrokerConfig {
     ) -> Result<Self, ConfigError> {
         checks::dynamic(cluster_wide, false)?;
         checks::dynamic(per_broker, true)?;
-        Self::assemble(self.0.fixed.clone(), cluster_wide.clone(), per_broker.clone()).map_err(first)
+        let changed = Self::assemble(self.0.fixed.clone(), cluster_wide.clone(), per_broker.clone());
+        let changed = changed.map_err(first)?;
+        checks::reconfigured(self, &changed)?;
+        Ok(changed)
     }
 
     /// The same for configs that are stored already: what cannot be used is left out and told, so that a bad value
@@ -310,12 +313,6 @@ impl BrokerConfig {
         &self.0.listeners.inter_broker
     }
 
-    /// Connections that `address` may have at once.
-    pub fn max_connections_from(&self, address: IpAddr) -> i32 {
-        let limit = self.0.address_limits.get(&address.to_canonical()).copied();
-        limit.unwrap_or(self.0.settings.max_connections_per_ip)
-    }
-
     /// Addresses with a limit of their own (`max.connections.per.ip.overrides`).
     pub fn address_limits(&self) -> &BTreeMap<IpAddr, i32> {
         &self.0.address_limits
@@ -324,7 +321,17 @@ impl BrokerConfig {
     /// Connections that the listener called `name` may have at once (`listener.name.<name>.max.connections`), where
     /// it has a limit of its own.
     pub fn max_connections_on(&self, name: &str) -> Option<i32> {
-        let name = format!("listener.name.{}.max.connections", name.to_lowercase());
+        self.of_listener(name, "max.connections")
+    }
+
+    /// New connections that the listener called `name` may have in a second
+    /// (`listener.name.<name>.max.connection.creation.rate`), where it has a limit of its own.
+    pub fn max_connection_creation_rate_on(&self, name: &str) -> Option<i32> {
+        self.of_listener(name, "max.connection.creation.rate")
+    }
+
+    fn of_listener(&self, name: &str, key: &str) -> Option<i32> {
+        let name = format!("listener.name.{}.{key}", name.to_lowercase());
         self.raw(&name)?.trim().parse().ok()
     }
 

@@ -194,16 +194,12 @@ fn what_has_no_effect_is_warned_about_by_name() {
     assert_eq!(warned(&loaded), ["no.such.key", "num.io.threads"]);
     let sources = file(
         "zookeeper.connection.timeout.ms=1\nzookeeper.max.in.flight.requests=10\ntransaction.state.log.min.isr=7\n\
-        transaction.state.log.replication.factor=3\ninter.broker.listener.name=PLAINTEXT",
+        transaction.state.log.replication.factor=3",
     );
     // Kafka's default and ours are no wish for anything.
     assert_eq!(
         warned(&BrokerConfig::load(&sources).unwrap()),
-        [
-            "inter.broker.listener.name",
-            "transaction.state.log.min.isr",
-            "zookeeper.connection.timeout.ms"
-        ]
+        ["transaction.state.log.min.isr", "zookeeper.connection.timeout.ms"]
     );
 }
 
@@ -339,19 +335,20 @@ fn limits_of_addresses_and_listeners() {
         ),
         ("listener.name.plaintext.max.connections", "4"),
     ]);
-    for (address, limit) in [
-        ("10.0.0.1", 1),
-        ("::ffff:10.0.0.1", 1),
-        ("::1", 2),
-        ("::2", 3),
-        ("10.0.0.2", 10),
-    ] {
-        assert_eq!(
-            config.max_connections_from(address.parse().unwrap()),
-            limit,
-            "{address}"
-        );
-    }
+    let limits = config.address_limits().iter();
+    let limits: Vec<_> = limits
+        .map(|(address, limit)| (address.to_string(), *limit))
+        .collect();
+    let limit = |address: &str, limit| (address.to_owned(), limit);
+    assert_eq!(
+        limits,
+        [
+            limit("10.0.0.1", 1),
+            limit("127.0.0.1", 2),
+            limit("::1", 2),
+            limit("::2", 3)
+        ]
+    );
     assert_eq!(config.max_connections_on("PLAINTEXT"), Some(4));
     assert_eq!(config.max_connections_on("OTHER"), None);
 }
@@ -394,6 +391,35 @@ fn dynamic_configs_keep_to_their_scope() {
         "PLAINTEXT://elsewhere:1"
     );
     assert!(plain.with_dynamic(&map(&[("their.own", "1")]), &none).is_ok());
+}
+
+#[test]
+fn no_listener_is_shut_by_a_dynamic_bound_of_none() {
+    let plain = config(&[("listener.name.plaintext.max.connections", "9")]);
+    let with = |all: &[(&str, &str)], own: &[(&str, &str)]| plain.with_dynamic(&map(all), &map(own));
+    for key in [
+        "max.connection.creation.rate",
+        "listener.name.plaintext.max.connection.creation.rate",
+        "listener.name.plaintext.max.connections",
+    ] {
+        assert!(with(&[], &[(key, "0")]).is_err(), "{key}");
+        assert!(with(&[(key, "0")], &[]).is_err(), "{key}");
+        let changed = with(&[(key, "1")], &[]).unwrap();
+        assert!(changed.max_connections_on("PLAINTEXT").is_some());
+    }
+    // The listener has its own.
+    assert!(with(&[("max.connections", "0")], &[]).is_ok());
+    assert!(
+        config(&[])
+            .with_dynamic(&map(&[("max.connections", "0")]), &map(&[]))
+            .is_err()
+    );
+    // What was set at the start and does not change is no matter.
+    let shut = config(&[("max.connections", "0")]);
+    assert!(
+        shut.with_dynamic(&map(&[("message.max.bytes", "7")]), &map(&[]))
+            .is_ok()
+    );
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
-use super::broker::Fixed;
+use super::broker::{BrokerConfig, Fixed};
 use super::error::ConfigError;
 use super::listeners::Listeners;
 use super::settings::Settings;
@@ -29,6 +29,9 @@ impl fmt::Display for Warning {
 }
 
 const LISTENER_PREFIX: &str = "listener.name.";
+
+/// The keys that work for one listener, too.
+const OF_LISTENERS: &[&str] = &["max.connections", "max.connection.creation.rate"];
 
 /// The listener that a key of one listener names: `a` of `listener.name.a.max.connections`.
 pub(super) fn listener_of(name: &str) -> Option<&str> {
@@ -119,7 +122,7 @@ pub(super) fn warnings(fixed: &Fixed, listeners: &Listeners) -> Vec<Warning> {
             (None, Some(_)) if !listeners.have(listener_of(name)) => {
                 Some("there is no such listener; its name is to be in lower case here".to_owned())
             }
-            (None, Some(key)) => (key.name != "max.connections" && key.support != Support::Refused)
+            (None, Some(key)) => (!OF_LISTENERS.contains(&key.name) && key.support != Support::Refused)
                 .then(|| format!("a listener of its own value does not work yet ({})", key.doc)),
             (None, None) => Some("unknown key".to_owned()),
         };
@@ -160,6 +163,32 @@ pub(super) fn dynamic(configs: &BTreeMap<String, String>, one_broker: bool) -> R
             return fail("does not work yet and would be unsafe to ignore");
         }
         value::parse_named(name, key, text)?;
+    }
+    Ok(())
+}
+
+/// Checks what a broker that runs with `before` could not change to `after` at once
+/// (`BrokerReconfigurable.validateReconfiguration`, `ListenerReconfigurable`).
+pub(super) fn reconfigured(before: &BrokerConfig, after: &BrokerConfig) -> Result<(), ConfigError> {
+    for listener in after.listeners() {
+        let name = listener.name.as_str();
+        let bounds = |config: &BrokerConfig| {
+            let rate = config.max_connection_creation_rate_on(name);
+            [
+                config.max_connections_on(name).unwrap_or(config.max_connections),
+                rate.unwrap_or(config.max_connection_creation_rate),
+            ]
+        };
+        let now = bounds(after);
+        if now == bounds(before) {
+            continue;
+        }
+        for (key, bound) in OF_LISTENERS.iter().zip(now) {
+            if bound < 1 {
+                let rule = format!("must be at least 1 for the listener {name}");
+                return Err(ConfigError::new(*key, bound.to_string(), rule));
+            }
+        }
     }
     Ok(())
 }

@@ -83,6 +83,7 @@ settings! {
     log_roll_ms: Option<i64> = "log.roll.ms";
     log_segment_bytes: i32 = "log.segment.bytes";
     log_segment_delete_delay_ms: i64 = "log.segment.delete.delay.ms";
+    max_connection_creation_rate: i32 = "max.connection.creation.rate";
     max_connections: i32 = "max.connections";
     max_connections_per_ip: i32 = "max.connections.per.ip";
     max_connections_per_ip_overrides: String = "max.connections.per.ip.overrides";
@@ -99,6 +100,8 @@ settings! {
     producer_id_expiration_ms: i32 = "producer.id.expiration.ms";
     queued_max_request_bytes: i64 = "queued.max.request.bytes";
     queued_max_requests: i32 = "queued.max.requests";
+    quota_window_num: i32 = "quota.window.num";
+    quota_window_size_seconds: i32 = "quota.window.size.seconds";
     replica_high_watermark_checkpoint_interval_ms: i64 = "replica.high.watermark.checkpoint.interval.ms";
     socket_listen_backlog_size: i32 = "socket.listen.backlog.size";
     socket_receive_buffer_bytes: i32 = "socket.receive.buffer.bytes";

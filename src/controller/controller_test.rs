@@ -100,7 +100,7 @@ impl ConfigListener for FakeBroker {
         self.told().config_changes.extend(changes);
     }
 
-    fn broker_config_changed(&self) {
+    fn broker_config_changed(&self, _config: &BrokerConfig) {
         self.told().config_changes.push("broker".to_owned());
     }
 }
@@ -131,7 +131,7 @@ async fn start(store: Arc<dyn Store>, broker: FakeBroker, id: BrokerId, config: 
         cluster: Some(cluster.clone()),
         ..broker
     };
-    let configs = StoredConfigs::new(store.clone(), cluster.clone(), Arc::new(broker.clone()));
+    let configs = StoredConfigs::new(store.clone(), cluster.clone(), vec![Arc::new(broker.clone())]);
     configs.load_all().await.unwrap();
     let shutdown = Shutdown::new();
     crate::base::task::spawn(configs.clone().follow(shutdown.clone()));

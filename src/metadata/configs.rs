@@ -12,6 +12,7 @@ use super::{Cluster, ClusterImage};
 use crate::base::clock;
 use crate::base::ids::{BrokerId, TopicName};
 use crate::base::shutdown::Shutdown;
+use crate::config::BrokerConfig;
 use crate::store::znodes::{ConfigChange, EntityConfig, paths};
 use crate::store::{Session, Store, StoreError, WatchEvent};
 
@@ -21,9 +22,9 @@ const NOTIFICATION_AGE_MS: i64 = 15 * 60 * 1000;
 /// Learns of configs that changed, after the image has them. Called without any lock held; must not block.
 pub trait ConfigListener: Send + Sync {
     /// These topics have other configs.
-    fn topic_configs_changed(&self, topics: &[TopicName]);
+    fn topic_configs_changed(&self, _topics: &[TopicName]) {}
     /// The configuration of this broker is another one; so may be that of every topic.
-    fn broker_config_changed(&self);
+    fn broker_config_changed(&self, config: &BrokerConfig);
 }
 
 /// Brings configs from the store into the image. Clones share it.
@@ -35,19 +36,19 @@ pub struct StoredConfigs {
 struct Inner {
     store: Arc<dyn Store>,
     cluster: Cluster,
-    listener: Arc<dyn ConfigListener>,
+    listeners: Vec<Arc<dyn ConfigListener>>,
     /// The number of the last notification that was taken in.
     last: AtomicI64,
 }
 
 impl StoredConfigs {
-    /// Configs from `store` for `cluster`. Nothing is read yet.
-    pub fn new(store: Arc<dyn Store>, cluster: Cluster, listener: Arc<dyn ConfigListener>) -> Self {
+    /// Configs from `store` for `cluster`; `listeners` are told in this order. Nothing is read yet.
+    pub fn new(store: Arc<dyn Store>, cluster: Cluster, listeners: Vec<Arc<dyn ConfigListener>>) -> Self {
         Self {
             inner: Arc::new(Inner {
                 store,
                 cluster,
-                listener,
+                listeners,
                 last: AtomicI64::new(-1),
             }),
         }
@@ -82,7 +83,9 @@ impl StoredConfigs {
             });
         }
         if !changed.is_empty() {
-            self.inner.listener.topic_configs_changed(&changed);
+            for listener in &self.inner.listeners {
+                listener.topic_configs_changed(&changed);
+            }
         }
         Ok(())
     }
@@ -104,7 +107,10 @@ impl StoredConfigs {
             changed = image.set_broker_configs(default, own.into_iter().collect())
         });
         if changed {
-            self.inner.listener.broker_config_changed();
+            let image = self.inner.cluster.get();
+            for listener in &self.inner.listeners {
+                listener.broker_config_changed(&image.broker_config);
+            }
         }
         Ok(())
     }

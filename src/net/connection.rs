@@ -4,16 +4,16 @@
 //! [`api::dispatch`] returns; what is then still pending is waited for by the writing half, in turn.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use super::activity::Activity;
 use super::budget::Budget;
 use super::frames::{FrameError, Frames};
 use super::queue::{AnswerQueue, Queued, QueuedAnswer};
 use super::workers::Served;
 use super::writer::write_answers;
 use crate::api::{self, Answer, ConnectionContext, Rejected, Services};
-use crate::base::clock::{self, Instant};
+use crate::base::clock;
 use crate::base::net::{self, ReadHalf, TcpStream};
 
 /// Requests of one connection whose answers may be owed at a time, at most. Kafka has one; the clients' default is five.
@@ -42,29 +42,32 @@ enum Ended {
     Rejected(Rejected),
     Write(std::io::Error),
     Idle,
+    Excess,
 }
 
-/// Serves `stream` until either side ends it. `served` is where its worker keeps what it serves.
+/// Serves `stream` until either side ends it. `served` is where its worker keeps what it serves, `activity` what decides
+/// whether the connection is to go.
 pub async fn serve(
     stream: TcpStream,
     context: Arc<ConnectionContext>,
     services: Arc<Services>,
     bounds: ConnectionBounds,
+    activity: &Activity,
     served: Served,
 ) {
     let (mut read_half, mut write_half) = net::split(stream);
     let _served = served.enter(write_half.severance());
     let queue = AnswerQueue::new(bounds.requests_in_flight.clamp(1, REQUESTS_IN_FLIGHT));
-    let activity = Activity::new();
     let ended = tokio::select! {
         // In this order always: what a poll reads, and can be answered at once, the same poll writes.
         biased;
-        ended = read_requests(&mut read_half, &context, &services, &bounds, &queue, &activity) => ended,
-        written = write_answers(&queue, &mut write_half, &activity) => match written {
+        ended = read_requests(&mut read_half, &context, &services, &bounds, &queue, activity) => ended,
+        written = write_answers(&queue, &mut write_half, activity) => match written {
             Ok(()) => return,
             Err(error) => Ended::Write(error),
         },
         () = activity.idle(bounds.idle) => Ended::Idle,
+        () = activity.closed() => Ended::Excess,
     };
     let why = match ended {
         Ended::Frame(FrameError::Closed) => return,
@@ -73,6 +76,7 @@ pub async fn serve(
         Ended::Rejected(Rejected::Malformed(what)) => what,
         Ended::Rejected(Rejected::Close) => "a Produce without acks failed".to_owned(),
         Ended::Idle => "idle".to_owned(),
+        Ended::Excess => "above max.connections".to_owned(),
     };
     tracing::debug!(connection = %context.id, why, "connection closed");
 }
@@ -140,59 +144,4 @@ async fn unless_gone<T>(half: &ReadHalf, what: impl Future<Output = T>) -> Optio
         () = net::gone(half) => {}
     }
     clock::timeout(DRAIN, what).await
-}
-
-/// When the last whole request came or the last bytes of an answer left, and whether a request is being handled.
-///
-/// An answer that is owed is no activity, as in Kafka: a client that takes none, or that is gone behind a full window,
-/// would else stay for good with all it holds.
-pub(super) struct Activity {
-    last: std::sync::Mutex<Instant>,
-    busy: AtomicBool,
-}
-
-impl Activity {
-    fn new() -> Self {
-        Self {
-            last: std::sync::Mutex::new(Instant::now()),
-            busy: AtomicBool::new(false),
-        }
-    }
-
-    fn begin(&self) {
-        self.busy.store(true, Ordering::Relaxed);
-    }
-
-    fn end(&self) {
-        self.busy.store(false, Ordering::Relaxed);
-        self.touch();
-    }
-
-    /// Something moved.
-    pub(super) fn touch(&self) {
-        *self
-            .last
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner) = Instant::now();
-    }
-
-    /// Returns when nothing moved for `limit`. One timer a connection, set again only when it fires.
-    async fn idle(&self, limit: Duration) {
-        loop {
-            let last = *self
-                .last
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner);
-            let busy = self.busy.load(Ordering::Relaxed);
-            let deadline = if busy {
-                Instant::now().after(limit)
-            } else {
-                last.after(limit)
-            };
-            if !busy && deadline <= Instant::now() {
-                return;
-            }
-            clock::sleep_until(deadline).await;
-        }
-    }
 }

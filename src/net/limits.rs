@@ -1,139 +1,189 @@
-//! How many connections are open, in all, on a listener and from an address (KIP-308, KIP-612; Kafka's
-//! `ConnectionQuotas`).
+//! How many connections there may be, in all, on a listener and from an address, and how fast they may come (KIP-308,
+//! KIP-402, KIP-612; Kafka's `ConnectionQuotas`).
+//!
+//! Pure: it counts and decides, and knows no socket and no clock. Invariant: what was taken is given back once. Driven by
+//! `admission.rs`.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+
+use super::rate::{ConnectionRate, Window};
+use crate::config::BrokerConfig;
+
+/// The bounds of one listener.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ListenerLimits {
+    /// At once (`listener.name.<name>.max.connections`, or `max.connections`).
+    pub connections: i32,
+    /// New ones in a second (`listener.name.<name>.max.connection.creation.rate`, or the broker's).
+    pub creation_rate: i32,
+}
 
 /// The bounds. `i32::MAX` is none.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ConnectionLimits {
     /// In all (`max.connections`).
     pub connections: i32,
+    /// New ones in a second, in all (`max.connection.creation.rate`).
+    pub creation_rate: i32,
     /// From one address (`max.connections.per.ip`).
     pub connections_per_ip: i32,
     /// From the addresses named (`max.connections.per.ip.overrides`).
     pub overrides: BTreeMap<IpAddr, i32>,
+    /// Those of each listener, by name.
+    pub listeners: BTreeMap<Arc<str>, ListenerLimits>,
+    /// The listener that the bounds of the broker do not hold for, as long as there is another one
+    /// (`inter.broker.listener.name`).
+    pub protected: Arc<str>,
+    /// What rates are measured over.
+    pub window: Window,
 }
 
-impl Default for ConnectionLimits {
-    fn default() -> Self {
+impl ConnectionLimits {
+    /// The bounds that `config` sets.
+    pub fn new(config: &BrokerConfig) -> Self {
+        let of_listener = |name: &str| ListenerLimits {
+            connections: config.max_connections_on(name).unwrap_or(config.max_connections),
+            creation_rate: config
+                .max_connection_creation_rate_on(name)
+                .unwrap_or(config.max_connection_creation_rate),
+        };
+        let listeners = config.listeners().iter();
         Self {
-            connections: i32::MAX,
-            connections_per_ip: i32::MAX,
-            overrides: BTreeMap::new(),
+            connections: config.max_connections,
+            creation_rate: config.max_connection_creation_rate,
+            connections_per_ip: config.max_connections_per_ip,
+            overrides: config.address_limits().clone(),
+            listeners: listeners
+                .map(|at| (Arc::from(at.name.as_str()), of_listener(&at.name)))
+                .collect(),
+            protected: Arc::from(config.inter_broker_listener()),
+            window: Window {
+                samples: usize::try_from(config.quota_window_num).unwrap_or(1),
+                sample_ms: i64::from(config.quota_window_size_seconds) * 1000,
+            },
         }
+    }
+
+    fn is_protected(&self, listener: &str) -> bool {
+        &*self.protected == listener && self.listeners.len() > 1
+    }
+
+    fn of_address(&self, address: IpAddr) -> i32 {
+        let own = self.overrides.get(&address).copied();
+        own.unwrap_or(self.connections_per_ip)
     }
 }
 
-#[derive(Default)]
-struct Counts {
+/// The address has all the connections that it may have.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct AddressFull {
+    /// How many that are.
+    pub most: i32,
+}
+
+/// The connections there are, against the bounds.
+#[derive(Debug)]
+pub struct ConnectionCounts {
+    limits: ConnectionLimits,
     all: i32,
     by_address: BTreeMap<IpAddr, i32>,
+    by_listener: BTreeMap<Arc<str>, i32>,
+    rate: ConnectionRate,
+    listener_rates: BTreeMap<Arc<str>, ConnectionRate>,
 }
 
-/// Counts connections against the bounds; clones share the counts.
-#[derive(Clone, Default)]
-pub struct Connections {
-    limits: ConnectionLimits,
-    counts: Arc<Mutex<Counts>>,
-}
-
-/// Why a connection is not taken.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Refused {
-    /// The broker has all that it may have.
-    Full,
-    /// The address has all that it may have.
-    AddressFull,
-}
-
-/// A counted connection, until it is dropped.
-pub struct Counted {
-    counts: Arc<Mutex<Counts>>,
-    address: IpAddr,
-}
-
-impl Connections {
-    /// Counts against `limits`.
+impl ConnectionCounts {
+    /// No connections yet.
     pub fn new(limits: ConnectionLimits) -> Self {
         Self {
+            rate: ConnectionRate::new(limits.window),
             limits,
-            counts: Arc::default(),
+            all: 0,
+            by_address: BTreeMap::new(),
+            by_listener: BTreeMap::new(),
+            listener_rates: BTreeMap::new(),
         }
     }
 
-    /// How many connections are open.
-    pub fn open(&self) -> i32 {
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner).all
+    /// From now on these bounds hold. Connections that there are stay, but for [`ConnectionCounts::excess`]; what rates
+    /// are measured over stays as it was.
+    pub fn change(&mut self, limits: ConnectionLimits) {
+        self.limits = limits;
     }
 
-    /// Counts a connection from `address`.
+    /// How many connections there are.
+    pub fn all(&self) -> i32 {
+        self.all
+    }
+
+    /// A connection has come on `listener`: for how many milliseconds it is to wait before anything else, for the sake
+    /// of the rates.
+    pub fn throttle_ms(&mut self, listener: &Arc<str>, now_ms: i64) -> i64 {
+        let broker_ms = if self.limits.is_protected(listener) {
+            0
+        } else {
+            self.rate.throttle_ms(now_ms, self.limits.creation_rate)
+        };
+        let own = self.limits.listeners.get(listener);
+        let limit = own.map_or(i32::MAX, |own| own.creation_rate);
+        let window = self.limits.window;
+        let rates = self.listener_rates.entry(Arc::clone(listener));
+        let rate = rates.or_insert_with(|| ConnectionRate::new(window));
+        broker_ms.max(rate.throttle_ms(now_ms, limit))
+    }
+
+    /// True when there may be another connection on `listener`; else it waits for one to go.
+    pub fn has_room(&self, listener: &str) -> bool {
+        let own = self.limits.listeners.get(listener);
+        let most = own.map_or(i32::MAX, |own| own.connections);
+        let on_listener = self.by_listener.get(listener).copied().unwrap_or(0);
+        on_listener < most && (self.limits.is_protected(listener) || self.all < self.limits.connections)
+    }
+
+    /// Counts a connection from `address`, which must be canonical, on `listener`.
     ///
     /// # Errors
-    /// [`Refused`] when a bound is reached; nothing is counted then.
-    pub fn admit(&self, address: IpAddr) -> Result<Counted, Refused> {
-        // An IPv4 client on an IPv6 socket is the same client.
-        let address = address.to_canonical();
-        let per_ip = self
-            .limits
-            .overrides
-            .get(&address)
-            .copied()
-            .unwrap_or(self.limits.connections_per_ip);
-        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        if counts.by_address.get(&address).copied().unwrap_or(0) >= per_ip {
-            return Err(Refused::AddressFull);
+    /// [`AddressFull`]; nothing is counted then.
+    pub fn take(&mut self, listener: &Arc<str>, address: IpAddr) -> Result<(), AddressFull> {
+        let most = self.limits.of_address(address);
+        let from_address = self.by_address.get(&address).copied().unwrap_or(0);
+        if from_address >= most {
+            return Err(AddressFull { most });
         }
-        if counts.all >= self.limits.connections {
-            return Err(Refused::Full);
-        }
-        counts.all += 1;
-        *counts.by_address.entry(address).or_insert(0) += 1;
-        Ok(Counted {
-            counts: Arc::clone(&self.counts),
-            address,
-        })
+        self.all += 1;
+        *self.by_address.entry(address).or_insert(0) += 1;
+        *self.by_listener.entry(Arc::clone(listener)).or_insert(0) += 1;
+        Ok(())
     }
-}
 
-impl Drop for Counted {
-    fn drop(&mut self) {
-        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        counts.all -= 1;
-        if let Some(count) = counts.by_address.get_mut(&self.address) {
+    /// Counts a connection no more.
+    pub fn give_back(&mut self, listener: &str, address: IpAddr) {
+        self.all -= 1;
+        if let Some(count) = self.by_listener.get_mut(listener) {
+            *count -= 1;
+        }
+        if let Some(count) = self.by_address.get_mut(&address) {
             *count -= 1;
             if *count <= 0 {
-                counts.by_address.remove(&self.address);
+                self.by_address.remove(&address);
             }
         }
+    }
+
+    /// How many connections too many there are, since a bound was lowered or the protected listener took more. They are
+    /// to be taken from those that [`ConnectionCounts::may_close`] (`ConnectionQuotas.maxConnectionsExceeded`).
+    pub fn excess(&self) -> i32 {
+        self.all.saturating_sub(self.limits.connections).max(0)
+    }
+
+    /// True when a connection on `listener` may be closed to make room.
+    pub fn may_close(&self, listener: &str) -> bool {
+        !self.limits.is_protected(listener)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn bounds_hold_and_other_addresses_are_served() {
-        let one: IpAddr = "127.0.0.1".parse().unwrap();
-        let mapped: IpAddr = "::ffff:127.0.0.1".parse().unwrap();
-        let two: IpAddr = "127.0.0.2".parse().unwrap();
-        let three: IpAddr = "127.0.0.3".parse().unwrap();
-        let connections = Connections::new(ConnectionLimits {
-            connections: 4,
-            connections_per_ip: 2,
-            overrides: BTreeMap::from([(two, 1)]),
-        });
-        let first = connections.admit(one).unwrap();
-        let _second = connections.admit(mapped).unwrap();
-        assert_eq!(connections.admit(one).err(), Some(Refused::AddressFull));
-        let _third = connections.admit(two).unwrap();
-        assert_eq!(connections.admit(two).err(), Some(Refused::AddressFull));
-        let _fourth = connections.admit(three).unwrap();
-        assert_eq!(connections.admit(three).err(), Some(Refused::Full));
-        drop(first);
-        assert!(connections.admit(one).is_ok());
-        assert_eq!(connections.open(), 3);
-    }
-}
+#[path = "limits_test.rs"]
+mod tests;

@@ -1,12 +1,12 @@
-//! Accepts connections, counts them, and hands each to a worker.
+//! Accepts connections, has them let in, and hands each to a worker.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use super::admission::{Admission, Place};
 use super::connection::{self, ConnectionBounds};
-use super::limits::{Connections, Refused};
+use super::limits::AddressFull;
 use super::workers::Workers;
 use crate::api::{ConnectionContext, ListenerContext, Services};
 use crate::base::clock;
@@ -17,16 +17,14 @@ use crate::base::shutdown::Shutdown;
 pub struct Acceptor {
     /// The threads that serve connections, in turn.
     pub workers: Workers,
-    /// The counts of open connections.
-    pub connections: Connections,
+    /// Lets connections in.
+    pub admission: Admission,
     /// What bounds each connection.
     pub bounds: ConnectionBounds,
     /// What is set on each socket.
     pub options: SocketOptions,
     /// Ends all connections.
     pub shutdown: Shutdown,
-    /// The number of the next connection.
-    pub next_connection: AtomicU64,
 }
 
 /// Accepts on `listener` until the broker stops.
@@ -42,19 +40,33 @@ pub async fn accept(
             () = acceptor.shutdown.wait() => return,
             accepted = listener.accept() => accepted,
         };
-        match accepted {
-            Ok((stream, peer)) => {
-                let passed = match Passed::new(stream, acceptor.options) {
-                    Ok(passed) => passed,
-                    Err(_) => continue, // The client has gone already.
-                };
-                hand_over(passed, peer, &listening, &services, &acceptor);
-            }
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
             Err(error) => {
                 // Out of descriptors, most likely: those that are open go on being served.
                 tracing::warn!(listener = %listening.name, %error, "cannot accept a connection");
                 clock::sleep(Duration::from_millis(100)).await;
+                continue;
             }
+        };
+        let admitted = tokio::select! {
+            biased;
+            () = acceptor.shutdown.wait() => return,
+            admitted = acceptor.admission.admit(&listening.name, peer.ip()) => admitted,
+        };
+        match admitted {
+            Ok(place) => {
+                // It fails when the client has gone already.
+                if let Ok(passed) = Passed::new(stream, acceptor.options) {
+                    hand_over(passed, peer, place, &listening, &services, &acceptor);
+                }
+            }
+            Err(AddressFull { most }) => tracing::warn!(
+                listener = %listening.name,
+                address = %peer.ip(),
+                most,
+                "connection refused: max.connections.per.ip"
+            ),
         }
     }
 }
@@ -62,33 +74,23 @@ pub async fn accept(
 fn hand_over(
     passed: Passed,
     peer: SocketAddr,
+    place: Place,
     listening: &Arc<ListenerContext>,
     services: &Arc<Services>,
-    acceptor: &Arc<Acceptor>,
+    acceptor: &Acceptor,
 ) {
-    let counted = match acceptor.connections.admit(peer.ip()) {
-        Ok(counted) => counted,
-        Err(refused) => {
-            let bound = match refused {
-                Refused::Full => "max.connections",
-                Refused::AddressFull => "max.connections.per.ip",
-            };
-            tracing::warn!(listener = %listening.name, address = %peer.ip(), bound, "connection refused");
-            return;
-        }
-    };
-    let number = acceptor.next_connection.fetch_add(1, Ordering::Relaxed);
+    let number = place.number;
     let context = Arc::new(ConnectionContext::new(Arc::clone(listening), peer, number));
     let services = Arc::clone(services);
     let bounds = acceptor.bounds.clone();
     let shutdown = acceptor.shutdown.clone();
     acceptor.workers.serve(number, async move |served| {
-        let _counted = counted;
+        let place = place;
         let Ok(stream) = passed.adopt() else { return };
         tokio::select! {
             biased;
             () = shutdown.wait() => {}
-            () = connection::serve(stream, context, services, bounds, served) => {}
+            () = connection::serve(stream, context, services, bounds, &place.activity, served) => {}
         }
     });
 }

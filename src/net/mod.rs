@@ -1,13 +1,16 @@
 //! L8, listeners, connections and their limits.
 //!
-//! A [`listener`] accepts and counts; each connection then lives on one worker thread, in one task that reads requests,
+//! A [`listener`] accepts, [`admission`] counts and lets in; each connection then lives on one worker thread, in one task that reads requests,
 //! lets `api/` answer them, and writes the answers in the order of the requests. Zero copy lives in [`writer`] alone.
 
+pub mod activity;
+pub mod admission;
 pub mod budget;
 pub mod connection;
 pub mod frames;
 pub mod limits;
 pub mod listener;
 mod queue;
+pub mod rate;
 pub mod workers;
 mod writer;

@@ -7,7 +7,7 @@ use std::io;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 
-use super::connection::Activity;
+use super::activity::Activity;
 use super::queue::{AnswerQueue, Queued, QueuedAnswer};
 use crate::base::disk::FileSlice;
 use crate::base::net::{WriteHalf, send_file};

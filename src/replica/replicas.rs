@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use crate::base::error_code::ErrorCode;
 use crate::base::ids::{BrokerId, LeaderEpoch, TopicName};
+use crate::config::BrokerConfig;
 use crate::metadata::Cluster;
 use crate::metadata::configs::ConfigListener;
 use crate::storage::log::Log;
@@ -161,7 +162,7 @@ impl ConfigListener for Replicas {
         }
     }
 
-    fn broker_config_changed(&self) {
+    fn broker_config_changed(&self, _config: &BrokerConfig) {
         let image = self.cluster.get();
         for partition in self.all() {
             partition.set_config(image.log_config(&partition.name().topic));

@@ -5,7 +5,7 @@
 use super::Kind::{Boolean, Class, Int, List, Long, Text};
 use super::Rule::{Any, Min, OneOfAnyCase};
 use super::Scope::{ClusterWide, ReadOnly};
-use super::Support::{Refused, Warned};
+use super::Support::{Honoured, Refused, Warned};
 use super::{Key, k};
 
 /// The rows, by name.
@@ -23,8 +23,8 @@ pub(super) const KEYS: &[Key] = &[
     k("metrics.num.samples", Int, Some("2"), Min(1), ReadOnly, Warned, "metrics: samples"),
     k("metrics.recording.level", Text, Some("INFO"), OneOfAnyCase(&["INFO", "DEBUG", "TRACE"]), ReadOnly, Warned, "metrics: level of detail"),
     k("metrics.sample.window.ms", Long, Some("30000"), Min(1), ReadOnly, Warned, "metrics: sample length"),
-    k("quota.window.num", Int, Some("11"), Min(1), ReadOnly, Warned, "client quotas: samples"),
-    k("quota.window.size.seconds", Int, Some("1"), Min(1), ReadOnly, Warned, "client quotas: sample length"),
+    k("quota.window.num", Int, Some("11"), Min(1), ReadOnly, Honoured, "samples over which the rate of new connections is measured; client quotas are not there yet"),
+    k("quota.window.size.seconds", Int, Some("1"), Min(1), ReadOnly, Honoured, "length of such a sample; no connection is held back for longer"),
     k("replication.quota.window.num", Int, Some("11"), Min(1), ReadOnly, Warned, "replication quota: samples"),
     k("replication.quota.window.size.seconds", Int, Some("1"), Min(1), ReadOnly, Warned, "replication quota: sample length"),
     k("telemetry.max.bytes", Int, Some("1048576"), Min(1), ReadOnly, Warned, "largest push of client metrics"),

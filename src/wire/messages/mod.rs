@@ -9,26 +9,36 @@ pub mod create_delegation_token;
 pub mod create_partitions;
 pub mod create_topics;
 pub mod delete_acls;
+pub mod delete_groups;
 pub mod delete_records;
 pub mod delete_topics;
 pub mod describe_acls;
 pub mod describe_cluster;
 pub mod describe_configs;
 pub mod describe_delegation_token;
+pub mod describe_groups;
 pub mod describe_log_dirs;
 pub mod describe_producers;
 pub mod describe_topic_partitions;
 pub mod expire_delegation_token;
 pub mod fetch;
 pub mod find_coordinator;
+pub mod heartbeat;
 pub mod incremental_alter_configs;
 pub mod init_producer_id;
+pub mod join_group;
+pub mod leave_group;
+pub mod list_groups;
 pub mod list_offsets;
 pub mod metadata;
+pub mod offset_commit;
+pub mod offset_delete;
+pub mod offset_fetch;
 pub mod offset_for_leader_epoch;
 pub mod produce;
 pub mod renew_delegation_token;
 pub mod sasl_handshake;
+pub mod sync_group;
 
 /// Calls a macro with `Key, module, Request, Response` of each API that has messages.
 #[macro_export]
@@ -44,10 +54,43 @@ macro_rules! for_each_api {
         );
         $call!(Metadata, metadata, MetadataRequest, MetadataResponse);
         $call!(
+            OffsetCommit,
+            offset_commit,
+            OffsetCommitRequest,
+            OffsetCommitResponse
+        );
+        $call!(
+            OffsetFetch,
+            offset_fetch,
+            OffsetFetchRequest,
+            OffsetFetchResponse
+        );
+        $call!(
             FindCoordinator,
             find_coordinator,
             FindCoordinatorRequest,
             FindCoordinatorResponse
+        );
+        $call!(JoinGroup, join_group, JoinGroupRequest, JoinGroupResponse);
+        $call!(Heartbeat, heartbeat, HeartbeatRequest, HeartbeatResponse);
+        $call!(
+            LeaveGroup,
+            leave_group,
+            LeaveGroupRequest,
+            LeaveGroupResponse
+        );
+        $call!(SyncGroup, sync_group, SyncGroupRequest, SyncGroupResponse);
+        $call!(
+            DescribeGroups,
+            describe_groups,
+            DescribeGroupsRequest,
+            DescribeGroupsResponse
+        );
+        $call!(
+            ListGroups,
+            list_groups,
+            ListGroupsRequest,
+            ListGroupsResponse
         );
         $call!(
             SaslHandshake,
@@ -158,10 +201,22 @@ macro_rules! for_each_api {
             DescribeDelegationTokenResponse
         );
         $call!(
+            DeleteGroups,
+            delete_groups,
+            DeleteGroupsRequest,
+            DeleteGroupsResponse
+        );
+        $call!(
             IncrementalAlterConfigs,
             incremental_alter_configs,
             IncrementalAlterConfigsRequest,
             IncrementalAlterConfigsResponse
+        );
+        $call!(
+            OffsetDelete,
+            offset_delete,
+            OffsetDeleteRequest,
+            OffsetDeleteResponse
         );
         $call!(
             DescribeCluster,

@@ -216,6 +216,94 @@ static METADATA_RESPONSE_METADATA_RESPONSE_PARTITION: Struct = Struct { size: si
     Field::new(Kind::Array(&Kind::Fixed(4)), 0, 13),
     Field::new(Kind::Array(&Kind::Fixed(4)), 5, 13),
 ] };
+static OFFSET_COMMIT_REQUEST: Struct = Struct { size: size_of::<offset_commit::OffsetCommitRequest>(), fields: &[
+    Field::new(Kind::Text, 0, 10),
+    Field::new(Kind::Fixed(4), 1, 10),
+    Field::new(Kind::Text, 1, 10),
+    Field::new(Kind::Text, 7, 10).nullable(7, 10),
+    Field::new(Kind::Fixed(8), 2, 4),
+    Field::new(Kind::Array(&Kind::Struct(&OFFSET_COMMIT_REQUEST_OFFSET_COMMIT_REQUEST_TOPIC)), 0, 10),
+] };
+static OFFSET_COMMIT_REQUEST_OFFSET_COMMIT_REQUEST_TOPIC: Struct = Struct { size: size_of::<offset_commit::OffsetCommitRequestTopic>(), fields: &[
+    Field::new(Kind::Fixed(16), 10, 10),
+    Field::new(Kind::Text, 0, 9),
+    Field::new(Kind::Array(&Kind::Struct(&OFFSET_COMMIT_REQUEST_OFFSET_COMMIT_REQUEST_PARTITION)), 0, 10),
+] };
+static OFFSET_COMMIT_REQUEST_OFFSET_COMMIT_REQUEST_PARTITION: Struct = Struct { size: size_of::<offset_commit::OffsetCommitRequestPartition>(), fields: &[
+    Field::new(Kind::Fixed(4), 0, 10),
+    Field::new(Kind::Fixed(8), 0, 10),
+    Field::new(Kind::Fixed(4), 6, 10),
+    Field::new(Kind::Fixed(8), 1, 1),
+    Field::new(Kind::Text, 0, 10).nullable(0, 10),
+] };
+static OFFSET_COMMIT_RESPONSE: Struct = Struct { size: size_of::<offset_commit::OffsetCommitResponse>(), fields: &[
+    Field::new(Kind::Fixed(4), 3, 10),
+    Field::new(Kind::Array(&Kind::Struct(&OFFSET_COMMIT_RESPONSE_OFFSET_COMMIT_RESPONSE_TOPIC)), 0, 10),
+] };
+static OFFSET_COMMIT_RESPONSE_OFFSET_COMMIT_RESPONSE_TOPIC: Struct = Struct { size: size_of::<offset_commit::OffsetCommitResponseTopic>(), fields: &[
+    Field::new(Kind::Fixed(16), 10, 10),
+    Field::new(Kind::Text, 0, 9),
+    Field::new(Kind::Array(&Kind::Struct(&OFFSET_COMMIT_RESPONSE_OFFSET_COMMIT_RESPONSE_PARTITION)), 0, 10),
+] };
+static OFFSET_COMMIT_RESPONSE_OFFSET_COMMIT_RESPONSE_PARTITION: Struct = Struct { size: size_of::<offset_commit::OffsetCommitResponsePartition>(), fields: &[
+    Field::new(Kind::Fixed(4), 0, 10),
+    Field::new(Kind::Fixed(2), 0, 10),
+] };
+static OFFSET_FETCH_REQUEST: Struct = Struct { size: size_of::<offset_fetch::OffsetFetchRequest>(), fields: &[
+    Field::new(Kind::Text, 0, 7),
+    Field::new(Kind::Array(&Kind::Struct(&OFFSET_FETCH_REQUEST_OFFSET_FETCH_REQUEST_TOPIC)), 0, 7).nullable(2, 7),
+    Field::new(Kind::Array(&Kind::Struct(&OFFSET_FETCH_REQUEST_OFFSET_FETCH_REQUEST_GROUP)), 8, 10),
+    Field::new(Kind::Bool, 7, 10),
+] };
+static OFFSET_FETCH_REQUEST_OFFSET_FETCH_REQUEST_TOPIC: Struct = Struct { size: size_of::<offset_fetch::OffsetFetchRequestTopic>(), fields: &[
+    Field::new(Kind::Text, 0, 7),
+    Field::new(Kind::Array(&Kind::Fixed(4)), 0, 7),
+] };
+static OFFSET_FETCH_REQUEST_OFFSET_FETCH_REQUEST_GROUP: Struct = Struct { size: size_of::<offset_fetch::OffsetFetchRequestGroup>(), fields: &[
+    Field::new(Kind::Text, 8, 10),
+    Field::new(Kind::Text, 9, 10).nullable(9, 10),
+    Field::new(Kind::Fixed(4), 9, 10),
+    Field::new(Kind::Array(&Kind::Struct(&OFFSET_FETCH_REQUEST_OFFSET_FETCH_REQUEST_TOPICS)), 8, 10).nullable(8, 10),
+] };
+static OFFSET_FETCH_REQUEST_OFFSET_FETCH_REQUEST_TOPICS: Struct = Struct { size: size_of::<offset_fetch::OffsetFetchRequestTopics>(), fields: &[
+    Field::new(Kind::Fixed(16), 10, 10),
+    Field::new(Kind::Text, 8, 9),
+    Field::new(Kind::Array(&Kind::Fixed(4)), 8, 10),
+] };
+static OFFSET_FETCH_RESPONSE: Struct = Struct { size: size_of::<offset_fetch::OffsetFetchResponse>(), fields: &[
+    Field::new(Kind::Fixed(4), 3, 10),
+    Field::new(Kind::Array(&Kind::Struct(&OFFSET_FETCH_RESPONSE_OFFSET_FETCH_RESPONSE_TOPIC)), 0, 7),
+    Field::new(Kind::Fixed(2), 2, 7),
+    Field::new(Kind::Array(&Kind::Struct(&OFFSET_FETCH_RESPONSE_OFFSET_FETCH_RESPONSE_GROUP)), 8, 10),
+] };
+static OFFSET_FETCH_RESPONSE_OFFSET_FETCH_RESPONSE_TOPIC: Struct = Struct { size: size_of::<offset_fetch::OffsetFetchResponseTopic>(), fields: &[
+    Field::new(Kind::Text, 0, 7),
+    Field::new(Kind::Array(&Kind::Struct(&OFFSET_FETCH_RESPONSE_OFFSET_FETCH_RESPONSE_PARTITION)), 0, 7),
+] };
+static OFFSET_FETCH_RESPONSE_OFFSET_FETCH_RESPONSE_PARTITION: Struct = Struct { size: size_of::<offset_fetch::OffsetFetchResponsePartition>(), fields: &[
+    Field::new(Kind::Fixed(4), 0, 7),
+    Field::new(Kind::Fixed(8), 0, 7),
+    Field::new(Kind::Fixed(4), 5, 7),
+    Field::new(Kind::Text, 0, 7).nullable(0, 7),
+    Field::new(Kind::Fixed(2), 0, 7),
+] };
+static OFFSET_FETCH_RESPONSE_OFFSET_FETCH_RESPONSE_GROUP: Struct = Struct { size: size_of::<offset_fetch::OffsetFetchResponseGroup>(), fields: &[
+    Field::new(Kind::Text, 8, 10),
+    Field::new(Kind::Array(&Kind::Struct(&OFFSET_FETCH_RESPONSE_OFFSET_FETCH_RESPONSE_TOPICS)), 8, 10),
+    Field::new(Kind::Fixed(2), 8, 10),
+] };
+static OFFSET_FETCH_RESPONSE_OFFSET_FETCH_RESPONSE_TOPICS: Struct = Struct { size: size_of::<offset_fetch::OffsetFetchResponseTopics>(), fields: &[
+    Field::new(Kind::Fixed(16), 10, 10),
+    Field::new(Kind::Text, 8, 9),
+    Field::new(Kind::Array(&Kind::Struct(&OFFSET_FETCH_RESPONSE_OFFSET_FETCH_RESPONSE_PARTITIONS)), 8, 10),
+] };
+static OFFSET_FETCH_RESPONSE_OFFSET_FETCH_RESPONSE_PARTITIONS: Struct = Struct { size: size_of::<offset_fetch::OffsetFetchResponsePartitions>(), fields: &[
+    Field::new(Kind::Fixed(4), 8, 10),
+    Field::new(Kind::Fixed(8), 8, 10),
+    Field::new(Kind::Fixed(4), 8, 10),
+    Field::new(Kind::Text, 8, 10).nullable(8, 10),
+    Field::new(Kind::Fixed(2), 8, 10),
+] };
 static FIND_COORDINATOR_REQUEST: Struct = Struct { size: size_of::<find_coordinator::FindCoordinatorRequest>(), fields: &[
     Field::new(Kind::Text, 0, 3),
     Field::new(Kind::Fixed(1), 1, 6),
@@ -237,6 +325,127 @@ static FIND_COORDINATOR_RESPONSE_COORDINATOR: Struct = Struct { size: size_of::<
     Field::new(Kind::Fixed(4), 4, 6),
     Field::new(Kind::Fixed(2), 4, 6),
     Field::new(Kind::Text, 4, 6).nullable(4, 6),
+] };
+static JOIN_GROUP_REQUEST: Struct = Struct { size: size_of::<join_group::JoinGroupRequest>(), fields: &[
+    Field::new(Kind::Text, 0, 9),
+    Field::new(Kind::Fixed(4), 0, 9),
+    Field::new(Kind::Fixed(4), 1, 9),
+    Field::new(Kind::Text, 0, 9),
+    Field::new(Kind::Text, 5, 9).nullable(5, 9),
+    Field::new(Kind::Text, 0, 9),
+    Field::new(Kind::Array(&Kind::Struct(&JOIN_GROUP_REQUEST_JOIN_GROUP_REQUEST_PROTOCOL)), 0, 9),
+    Field::new(Kind::Text, 8, 9).nullable(8, 9),
+] };
+static JOIN_GROUP_REQUEST_JOIN_GROUP_REQUEST_PROTOCOL: Struct = Struct { size: size_of::<join_group::JoinGroupRequestProtocol>(), fields: &[
+    Field::new(Kind::Text, 0, 9),
+    Field::new(Kind::Bytes, 0, 9),
+] };
+static JOIN_GROUP_RESPONSE: Struct = Struct { size: size_of::<join_group::JoinGroupResponse>(), fields: &[
+    Field::new(Kind::Fixed(4), 2, 9),
+    Field::new(Kind::Fixed(2), 0, 9),
+    Field::new(Kind::Fixed(4), 0, 9),
+    Field::new(Kind::Text, 7, 9).nullable(7, 9),
+    Field::new(Kind::Text, 0, 9).nullable(7, 9),
+    Field::new(Kind::Text, 0, 9),
+    Field::new(Kind::Bool, 9, 9),
+    Field::new(Kind::Text, 0, 9),
+    Field::new(Kind::Array(&Kind::Struct(&JOIN_GROUP_RESPONSE_JOIN_GROUP_RESPONSE_MEMBER)), 0, 9),
+] };
+static JOIN_GROUP_RESPONSE_JOIN_GROUP_RESPONSE_MEMBER: Struct = Struct { size: size_of::<join_group::JoinGroupResponseMember>(), fields: &[
+    Field::new(Kind::Text, 0, 9),
+    Field::new(Kind::Text, 5, 9).nullable(5, 9),
+    Field::new(Kind::Bytes, 0, 9),
+] };
+static HEARTBEAT_REQUEST: Struct = Struct { size: size_of::<heartbeat::HeartbeatRequest>(), fields: &[
+    Field::new(Kind::Text, 0, 4),
+    Field::new(Kind::Fixed(4), 0, 4),
+    Field::new(Kind::Text, 0, 4),
+    Field::new(Kind::Text, 3, 4).nullable(3, 4),
+] };
+static HEARTBEAT_RESPONSE: Struct = Struct { size: size_of::<heartbeat::HeartbeatResponse>(), fields: &[
+    Field::new(Kind::Fixed(4), 1, 4),
+    Field::new(Kind::Fixed(2), 0, 4),
+] };
+static LEAVE_GROUP_REQUEST: Struct = Struct { size: size_of::<leave_group::LeaveGroupRequest>(), fields: &[
+    Field::new(Kind::Text, 0, 5),
+    Field::new(Kind::Text, 0, 2),
+    Field::new(Kind::Array(&Kind::Struct(&LEAVE_GROUP_REQUEST_MEMBER_IDENTITY)), 3, 5),
+] };
+static LEAVE_GROUP_REQUEST_MEMBER_IDENTITY: Struct = Struct { size: size_of::<leave_group::MemberIdentity>(), fields: &[
+    Field::new(Kind::Text, 3, 5),
+    Field::new(Kind::Text, 3, 5).nullable(3, 5),
+    Field::new(Kind::Text, 5, 5).nullable(5, 5),
+] };
+static LEAVE_GROUP_RESPONSE: Struct = Struct { size: size_of::<leave_group::LeaveGroupResponse>(), fields: &[
+    Field::new(Kind::Fixed(4), 1, 5),
+    Field::new(Kind::Fixed(2), 0, 5),
+    Field::new(Kind::Array(&Kind::Struct(&LEAVE_GROUP_RESPONSE_MEMBER_RESPONSE)), 3, 5),
+] };
+static LEAVE_GROUP_RESPONSE_MEMBER_RESPONSE: Struct = Struct { size: size_of::<leave_group::MemberResponse>(), fields: &[
+    Field::new(Kind::Text, 3, 5),
+    Field::new(Kind::Text, 3, 5).nullable(3, 5),
+    Field::new(Kind::Fixed(2), 3, 5),
+] };
+static SYNC_GROUP_REQUEST: Struct = Struct { size: size_of::<sync_group::SyncGroupRequest>(), fields: &[
+    Field::new(Kind::Text, 0, 5),
+    Field::new(Kind::Fixed(4), 0, 5),
+    Field::new(Kind::Text, 0, 5),
+    Field::new(Kind::Text, 3, 5).nullable(3, 5),
+    Field::new(Kind::Text, 5, 5).nullable(5, 5),
+    Field::new(Kind::Text, 5, 5).nullable(5, 5),
+    Field::new(Kind::Array(&Kind::Struct(&SYNC_GROUP_REQUEST_SYNC_GROUP_REQUEST_ASSIGNMENT)), 0, 5),
+] };
+static SYNC_GROUP_REQUEST_SYNC_GROUP_REQUEST_ASSIGNMENT: Struct = Struct { size: size_of::<sync_group::SyncGroupRequestAssignment>(), fields: &[
+    Field::new(Kind::Text, 0, 5),
+    Field::new(Kind::Bytes, 0, 5),
+] };
+static SYNC_GROUP_RESPONSE: Struct = Struct { size: size_of::<sync_group::SyncGroupResponse>(), fields: &[
+    Field::new(Kind::Fixed(4), 1, 5),
+    Field::new(Kind::Fixed(2), 0, 5),
+    Field::new(Kind::Text, 5, 5).nullable(5, 5),
+    Field::new(Kind::Text, 5, 5).nullable(5, 5),
+    Field::new(Kind::Bytes, 0, 5),
+] };
+static DESCRIBE_GROUPS_REQUEST: Struct = Struct { size: size_of::<describe_groups::DescribeGroupsRequest>(), fields: &[
+    Field::new(Kind::Array(&Kind::Text), 0, 6),
+    Field::new(Kind::Bool, 3, 6),
+] };
+static DESCRIBE_GROUPS_RESPONSE: Struct = Struct { size: size_of::<describe_groups::DescribeGroupsResponse>(), fields: &[
+    Field::new(Kind::Fixed(4), 1, 6),
+    Field::new(Kind::Array(&Kind::Struct(&DESCRIBE_GROUPS_RESPONSE_DESCRIBED_GROUP)), 0, 6),
+] };
+static DESCRIBE_GROUPS_RESPONSE_DESCRIBED_GROUP: Struct = Struct { size: size_of::<describe_groups::DescribedGroup>(), fields: &[
+    Field::new(Kind::Fixed(2), 0, 6),
+    Field::new(Kind::Text, 6, 6).nullable(6, 6),
+    Field::new(Kind::Text, 0, 6),
+    Field::new(Kind::Text, 0, 6),
+    Field::new(Kind::Text, 0, 6),
+    Field::new(Kind::Text, 0, 6),
+    Field::new(Kind::Array(&Kind::Struct(&DESCRIBE_GROUPS_RESPONSE_DESCRIBED_GROUP_MEMBER)), 0, 6),
+    Field::new(Kind::Fixed(4), 3, 6),
+] };
+static DESCRIBE_GROUPS_RESPONSE_DESCRIBED_GROUP_MEMBER: Struct = Struct { size: size_of::<describe_groups::DescribedGroupMember>(), fields: &[
+    Field::new(Kind::Text, 0, 6),
+    Field::new(Kind::Text, 4, 6).nullable(4, 6),
+    Field::new(Kind::Text, 0, 6),
+    Field::new(Kind::Text, 0, 6),
+    Field::new(Kind::Bytes, 0, 6),
+    Field::new(Kind::Bytes, 0, 6),
+] };
+static LIST_GROUPS_REQUEST: Struct = Struct { size: size_of::<list_groups::ListGroupsRequest>(), fields: &[
+    Field::new(Kind::Array(&Kind::Text), 4, 5),
+    Field::new(Kind::Array(&Kind::Text), 5, 5),
+] };
+static LIST_GROUPS_RESPONSE: Struct = Struct { size: size_of::<list_groups::ListGroupsResponse>(), fields: &[
+    Field::new(Kind::Fixed(4), 1, 5),
+    Field::new(Kind::Fixed(2), 0, 5),
+    Field::new(Kind::Array(&Kind::Struct(&LIST_GROUPS_RESPONSE_LISTED_GROUP)), 0, 5),
+] };
+static LIST_GROUPS_RESPONSE_LISTED_GROUP: Struct = Struct { size: size_of::<list_groups::ListedGroup>(), fields: &[
+    Field::new(Kind::Text, 0, 5),
+    Field::new(Kind::Text, 0, 5),
+    Field::new(Kind::Text, 4, 5),
+    Field::new(Kind::Text, 5, 5),
 ] };
 static SASL_HANDSHAKE_REQUEST: Struct = Struct { size: size_of::<sasl_handshake::SaslHandshakeRequest>(), fields: &[
     Field::new(Kind::Text, 0, 1),
@@ -656,6 +865,17 @@ static DESCRIBE_DELEGATION_TOKEN_RESPONSE_DESCRIBED_DELEGATION_TOKEN_RENEWER: St
     Field::new(Kind::Text, 0, 3),
     Field::new(Kind::Text, 0, 3),
 ] };
+static DELETE_GROUPS_REQUEST: Struct = Struct { size: size_of::<delete_groups::DeleteGroupsRequest>(), fields: &[
+    Field::new(Kind::Array(&Kind::Text), 0, 2),
+] };
+static DELETE_GROUPS_RESPONSE: Struct = Struct { size: size_of::<delete_groups::DeleteGroupsResponse>(), fields: &[
+    Field::new(Kind::Fixed(4), 0, 2),
+    Field::new(Kind::Array(&Kind::Struct(&DELETE_GROUPS_RESPONSE_DELETABLE_GROUP_RESULT)), 0, 2),
+] };
+static DELETE_GROUPS_RESPONSE_DELETABLE_GROUP_RESULT: Struct = Struct { size: size_of::<delete_groups::DeletableGroupResult>(), fields: &[
+    Field::new(Kind::Text, 0, 2),
+    Field::new(Kind::Fixed(2), 0, 2),
+] };
 static INCREMENTAL_ALTER_CONFIGS_REQUEST: Struct = Struct { size: size_of::<incremental_alter_configs::IncrementalAlterConfigsRequest>(), fields: &[
     Field::new(Kind::Array(&Kind::Struct(&INCREMENTAL_ALTER_CONFIGS_REQUEST_ALTER_CONFIGS_RESOURCE)), 0, 1),
     Field::new(Kind::Bool, 0, 1),
@@ -679,6 +899,30 @@ static INCREMENTAL_ALTER_CONFIGS_RESPONSE_ALTER_CONFIGS_RESOURCE_RESPONSE: Struc
     Field::new(Kind::Text, 0, 1).nullable(0, 1),
     Field::new(Kind::Fixed(1), 0, 1),
     Field::new(Kind::Text, 0, 1),
+] };
+static OFFSET_DELETE_REQUEST: Struct = Struct { size: size_of::<offset_delete::OffsetDeleteRequest>(), fields: &[
+    Field::new(Kind::Text, 0, 0),
+    Field::new(Kind::Array(&Kind::Struct(&OFFSET_DELETE_REQUEST_OFFSET_DELETE_REQUEST_TOPIC)), 0, 0),
+] };
+static OFFSET_DELETE_REQUEST_OFFSET_DELETE_REQUEST_TOPIC: Struct = Struct { size: size_of::<offset_delete::OffsetDeleteRequestTopic>(), fields: &[
+    Field::new(Kind::Text, 0, 0),
+    Field::new(Kind::Array(&Kind::Struct(&OFFSET_DELETE_REQUEST_OFFSET_DELETE_REQUEST_PARTITION)), 0, 0),
+] };
+static OFFSET_DELETE_REQUEST_OFFSET_DELETE_REQUEST_PARTITION: Struct = Struct { size: size_of::<offset_delete::OffsetDeleteRequestPartition>(), fields: &[
+    Field::new(Kind::Fixed(4), 0, 0),
+] };
+static OFFSET_DELETE_RESPONSE: Struct = Struct { size: size_of::<offset_delete::OffsetDeleteResponse>(), fields: &[
+    Field::new(Kind::Fixed(2), 0, 0),
+    Field::new(Kind::Fixed(4), 0, 0),
+    Field::new(Kind::Array(&Kind::Struct(&OFFSET_DELETE_RESPONSE_OFFSET_DELETE_RESPONSE_TOPIC)), 0, 0),
+] };
+static OFFSET_DELETE_RESPONSE_OFFSET_DELETE_RESPONSE_TOPIC: Struct = Struct { size: size_of::<offset_delete::OffsetDeleteResponseTopic>(), fields: &[
+    Field::new(Kind::Text, 0, 0),
+    Field::new(Kind::Array(&Kind::Struct(&OFFSET_DELETE_RESPONSE_OFFSET_DELETE_RESPONSE_PARTITION)), 0, 0),
+] };
+static OFFSET_DELETE_RESPONSE_OFFSET_DELETE_RESPONSE_PARTITION: Struct = Struct { size: size_of::<offset_delete::OffsetDeleteResponsePartition>(), fields: &[
+    Field::new(Kind::Fixed(4), 0, 0),
+    Field::new(Kind::Fixed(2), 0, 0),
 ] };
 static DESCRIBE_CLUSTER_REQUEST: Struct = Struct { size: size_of::<describe_cluster::DescribeClusterRequest>(), fields: &[
     Field::new(Kind::Bool, 0, 2),
@@ -783,8 +1027,24 @@ pub(super) fn shape(key: ApiKey, is_request: bool) -> Option<&'static Struct> {
         (ApiKey::ListOffsets, false) => Some(&LIST_OFFSETS_RESPONSE),
         (ApiKey::Metadata, true) => Some(&METADATA_REQUEST),
         (ApiKey::Metadata, false) => Some(&METADATA_RESPONSE),
+        (ApiKey::OffsetCommit, true) => Some(&OFFSET_COMMIT_REQUEST),
+        (ApiKey::OffsetCommit, false) => Some(&OFFSET_COMMIT_RESPONSE),
+        (ApiKey::OffsetFetch, true) => Some(&OFFSET_FETCH_REQUEST),
+        (ApiKey::OffsetFetch, false) => Some(&OFFSET_FETCH_RESPONSE),
         (ApiKey::FindCoordinator, true) => Some(&FIND_COORDINATOR_REQUEST),
         (ApiKey::FindCoordinator, false) => Some(&FIND_COORDINATOR_RESPONSE),
+        (ApiKey::JoinGroup, true) => Some(&JOIN_GROUP_REQUEST),
+        (ApiKey::JoinGroup, false) => Some(&JOIN_GROUP_RESPONSE),
+        (ApiKey::Heartbeat, true) => Some(&HEARTBEAT_REQUEST),
+        (ApiKey::Heartbeat, false) => Some(&HEARTBEAT_RESPONSE),
+        (ApiKey::LeaveGroup, true) => Some(&LEAVE_GROUP_REQUEST),
+        (ApiKey::LeaveGroup, false) => Some(&LEAVE_GROUP_RESPONSE),
+        (ApiKey::SyncGroup, true) => Some(&SYNC_GROUP_REQUEST),
+        (ApiKey::SyncGroup, false) => Some(&SYNC_GROUP_RESPONSE),
+        (ApiKey::DescribeGroups, true) => Some(&DESCRIBE_GROUPS_REQUEST),
+        (ApiKey::DescribeGroups, false) => Some(&DESCRIBE_GROUPS_RESPONSE),
+        (ApiKey::ListGroups, true) => Some(&LIST_GROUPS_REQUEST),
+        (ApiKey::ListGroups, false) => Some(&LIST_GROUPS_RESPONSE),
         (ApiKey::SaslHandshake, true) => Some(&SASL_HANDSHAKE_REQUEST),
         (ApiKey::SaslHandshake, false) => Some(&SASL_HANDSHAKE_RESPONSE),
         (ApiKey::ApiVersions, true) => Some(&API_VERSIONS_REQUEST),
@@ -821,8 +1081,12 @@ pub(super) fn shape(key: ApiKey, is_request: bool) -> Option<&'static Struct> {
         (ApiKey::ExpireDelegationToken, false) => Some(&EXPIRE_DELEGATION_TOKEN_RESPONSE),
         (ApiKey::DescribeDelegationToken, true) => Some(&DESCRIBE_DELEGATION_TOKEN_REQUEST),
         (ApiKey::DescribeDelegationToken, false) => Some(&DESCRIBE_DELEGATION_TOKEN_RESPONSE),
+        (ApiKey::DeleteGroups, true) => Some(&DELETE_GROUPS_REQUEST),
+        (ApiKey::DeleteGroups, false) => Some(&DELETE_GROUPS_RESPONSE),
         (ApiKey::IncrementalAlterConfigs, true) => Some(&INCREMENTAL_ALTER_CONFIGS_REQUEST),
         (ApiKey::IncrementalAlterConfigs, false) => Some(&INCREMENTAL_ALTER_CONFIGS_RESPONSE),
+        (ApiKey::OffsetDelete, true) => Some(&OFFSET_DELETE_REQUEST),
+        (ApiKey::OffsetDelete, false) => Some(&OFFSET_DELETE_RESPONSE),
         (ApiKey::DescribeCluster, true) => Some(&DESCRIBE_CLUSTER_REQUEST),
         (ApiKey::DescribeCluster, false) => Some(&DESCRIBE_CLUSTER_RESPONSE),
         (ApiKey::DescribeProducers, true) => Some(&DESCRIBE_PRODUCERS_REQUEST),

@@ -30,7 +30,10 @@ pub mod metadata;
 
 pub mod replica;
 
+pub mod coordinator;
+
 pub mod controller;
+pub mod group;
 
 pub mod api;
 

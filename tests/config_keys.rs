@@ -34,19 +34,14 @@ const BY_ANOTHER_NAME: &[(&str, &str)] = &[
         "config.message_timestamp_before_max_ms",
     ),
     ("node.id", "config.broker_id"),
+    ("offsets.topic.compression.codec", "config.offsets_codec()"),
 ];
 
 /// Keys without a reader, and why they may say that they work.
-const WITHOUT_READER: &[(&str, &str)] = &[
-    (
-        "listener.security.protocol.map",
-        "what it says of the listeners is all done when the configuration is read: PLAINTEXT is let in, the others are not",
-    ),
-    (
-        "offsets.topic.replication.factor",
-        "groups read it when they create their topic; they come with it",
-    ),
-];
+const WITHOUT_READER: &[(&str, &str)] = &[(
+    "listener.security.protocol.map",
+    "what it says of the listeners is all done when the configuration is read: PLAINTEXT is let in, the others are not",
+)];
 
 /// The code of `src/`, without `config/`, tests and comments: one text a file.
 fn sources() -> Vec<String> {

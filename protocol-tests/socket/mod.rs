@@ -4,6 +4,8 @@
 //! that does not answer, or does not close, fails its test after [`PATIENCE`].
 #![allow(dead_code, reason = "each test target uses its own part")]
 
+pub mod group;
+
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 use std::path::Path;
@@ -43,26 +45,45 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 pub struct TestBroker {
     pub address: SocketAddr,
     folder: tempfile::TempDir,
+    overrides: Vec<(String, String)>,
     stop: Option<tokio::sync::oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl TestBroker {
     pub fn start(overrides: &[(&str, &str)]) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let data = folder.path().join("data");
-        let data = data.to_str().unwrap();
+        let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+        let mut broker = Self {
+            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            folder: tempfile::tempdir().unwrap(),
+            overrides: overrides.iter().map(owned).collect(),
+            stop: None,
+            thread: None,
+        };
+        broker.run();
+        broker
+    }
+
+    /// Stops cleanly and starts again on the same directory, on another port.
+    pub fn restart(&mut self) {
+        self.end().expect("the broker stops cleanly");
+        self.run();
+    }
+
+    fn run(&mut self) {
+        let data = self.folder.path().join("data");
         let mut pairs = vec![
             ("listeners", "PLAINTEXT://127.0.0.1:0"),
             ("broker.id", "1"),
-            ("log.dirs", data),
+            ("log.dirs", data.to_str().unwrap()),
             ("num.network.threads", "2"),
         ];
-        pairs.extend_from_slice(overrides);
+        let overrides = self.overrides.iter();
+        pairs.extend(overrides.map(|(key, value)| (key.as_str(), value.as_str())));
         let config = BrokerConfig::from_pairs(&pairs).unwrap();
         let (stop, stopped) = tokio::sync::oneshot::channel();
         let (started, address) = std::sync::mpsc::channel();
-        let thread = std::thread::spawn(move || {
+        self.thread = Some(std::thread::spawn(move || {
             let running = async move {
                 let surroundings = Surroundings {
                     disk: Disk::system(),
@@ -76,13 +97,14 @@ impl TestBroker {
                 broker.stop().await;
             };
             task::run_control(running).unwrap();
-        });
-        Self {
-            address: address.recv_timeout(PATIENCE).expect("the broker starts"),
-            folder,
-            stop: Some(stop),
-            thread: Some(thread),
-        }
+        }));
+        self.stop = Some(stop);
+        self.address = address.recv_timeout(PATIENCE).expect("the broker starts");
+    }
+
+    fn end(&mut self) -> std::thread::Result<()> {
+        drop(self.stop.take());
+        self.thread.take().map_or(Ok(()), JoinHandle::join)
     }
 
     /// The folder around the data directory; nothing else is in it.
@@ -122,10 +144,9 @@ impl TestBroker {
 
 impl Drop for TestBroker {
     fn drop(&mut self) {
-        drop(self.stop.take());
-        let ended = self.thread.take().map(JoinHandle::join);
+        let ended = self.end();
         if !std::thread::panicking() {
-            assert!(matches!(ended, Some(Ok(()))), "the broker stops cleanly");
+            assert!(ended.is_ok(), "the broker stops cleanly");
         }
     }
 }

@@ -34,6 +34,9 @@ const TOPIC: &[Operation] = &[
     Operation::AlterConfigs,
 ];
 
+/// What `AclEntry.supportedOperations` lists for a group.
+const GROUP: &[Operation] = &[Operation::Read, Operation::Describe, Operation::Delete];
+
 /// What `AclEntry.supportedOperations` lists for the cluster.
 const CLUSTER: &[Operation] = &[
     Operation::Create,
@@ -55,6 +58,11 @@ fn allowed(context: &RequestContext, operations: &[Operation], resource: Resourc
 /// What the client may do to a topic.
 pub(super) fn on_topic(context: &RequestContext, topic: &str) -> i32 {
     allowed(context, TOPIC, Resource::Topic(topic))
+}
+
+/// What the client may do to a group.
+pub(super) fn on_group(context: &RequestContext, group_id: &str) -> i32 {
+    allowed(context, GROUP, Resource::Group(group_id))
 }
 
 /// What the client may do to the cluster.

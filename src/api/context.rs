@@ -1,6 +1,6 @@
 //! What a handler knows about who asks.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::wire::text::Text;
@@ -45,6 +45,18 @@ impl ConnectionContext {
             peer,
             principal: "User:ANONYMOUS",
             software: Mutex::default(),
+        }
+    }
+
+    /// The client's address as members of groups show it: Java's `InetAddress.toString()`, such as `/10.0.0.5`, where
+    /// no group of an IPv6 address is left out.
+    pub fn client_host(&self) -> String {
+        match self.peer.ip().to_canonical() {
+            IpAddr::V4(address) => format!("/{address}"),
+            IpAddr::V6(address) => {
+                let groups = address.segments().map(|group| format!("{group:x}"));
+                format!("/{}", groups.join(":"))
+            }
         }
     }
 
@@ -95,6 +107,8 @@ pub enum Operation {
 pub enum Resource<'a> {
     /// The cluster.
     Cluster,
+    /// A consumer group, by id.
+    Group(&'a str),
     /// A topic, by name.
     Topic(&'a str),
     /// A transactional id.

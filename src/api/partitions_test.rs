@@ -14,6 +14,8 @@ use crate::base::shutdown::Shutdown;
 use crate::config::LogLevels;
 use crate::controller::producer_id_source::ProducerIds;
 use crate::controller::{Controller, LocalBroker, Parts};
+use crate::group::old_offsets::OldOffsets;
+use crate::group::service::Groups;
 use crate::metadata::configs::StoredConfigs;
 use crate::metadata::control::{ControlAnswer, LeaderAndIsr, StopReplica, UpdateMetadata};
 use crate::records::batch::Batches;
@@ -100,6 +102,8 @@ impl Api {
         broker.lead("t", 1, 2, 0, &[1]).await;
         let controller = controller(&broker);
         let services = Arc::new(Services {
+            groups: Groups::new(&broker.cluster, &broker.replicas, &Random::from_seed(4)),
+            old_offsets: OldOffsets::new(Arc::new(MemoryServer::new().connect())),
             cluster: broker.cluster.clone(),
             producer_ids: ProducerIds::new(controller.clone(), BrokerId(1), BrokerEpoch(1)),
             controller,

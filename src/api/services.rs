@@ -10,7 +10,9 @@ use crate::config::{BrokerConfig, LogLevels};
 use crate::controller::Controller;
 use crate::controller::producer_id_source::ProducerIds;
 use crate::controller::request::NewTopic;
-use crate::metadata::Cluster;
+use crate::group::old_offsets::OldOffsets;
+use crate::group::service::Groups;
+use crate::metadata::{CONSUMER_OFFSETS, Cluster};
 use crate::replica::fetch_session::FetchSessions;
 use crate::replica::replicas::Replicas;
 use crate::wire::text::Text;
@@ -29,12 +31,33 @@ pub struct Services {
     pub fetch_sessions: FetchSessions,
     /// What the broker logs (the BROKER_LOGGER resource).
     pub levels: LogLevels,
+    /// The groups that this broker coordinates.
+    pub groups: Groups,
+    /// The offsets of the oldest clients, in the store.
+    pub old_offsets: OldOffsets,
 }
 
 impl Services {
     /// The configuration in force.
     pub fn config(&self) -> BrokerConfig {
         self.cluster.get().broker_config.clone()
+    }
+
+    /// Creates `__consumer_offsets` where it is missing, whatever `auto.create.topics.enable` says, and waits until it
+    /// can be used. Where it cannot be created, because there are too few brokers, clients go on being told that no
+    /// coordinator is available, as by Kafka.
+    pub async fn ensure_offsets_topic(&self) {
+        let topic = new_topic(&self.config(), CONSUMER_OFFSETS);
+        let answers = self.controller.create_topics(vec![topic], false).await;
+        match answers.into_iter().next() {
+            Some(Err(error)) if error.code != ErrorCode::TopicAlreadyExists => {
+                tracing::warn!(%error, "{CONSUMER_OFFSETS} cannot be created: no group has a coordinator");
+            }
+            Some(Ok(_)) => {
+                tracing::info!("{CONSUMER_OFFSETS} created, as a client asked for a group's coordinator")
+            }
+            _ => {}
+        }
     }
 
     /// Creates topics that a client asked about, where `auto.create.topics.enable` and its rights allow it, and waits
@@ -45,7 +68,8 @@ impl Services {
         names: Vec<Text>,
     ) -> BTreeMap<String, ErrorCode> {
         let mut failed = BTreeMap::new();
-        if !self.config().auto_create_topics_enable {
+        let config = self.config();
+        if !config.auto_create_topics_enable {
             return failed;
         }
         let may = |name: &Text| {
@@ -55,12 +79,7 @@ impl Services {
         let topics: Vec<NewTopic> = names
             .iter()
             .filter(|name| may(name))
-            .map(|name| NewTopic {
-                name: name.to_string(),
-                partitions: -1,
-                replication_factor: -1,
-                ..NewTopic::default()
-            })
+            .map(|name| new_topic(&config, name))
             .collect();
         if topics.is_empty() {
             return failed;
@@ -87,4 +106,27 @@ impl Services {
         }
         failed
     }
+}
+
+/// A topic that a broker creates of itself (`AutoTopicCreationManager.creatableTopic`).
+fn new_topic(config: &BrokerConfig, name: &str) -> NewTopic {
+    let mut topic = NewTopic {
+        name: name.to_owned(),
+        partitions: -1,
+        replication_factor: -1,
+        ..NewTopic::default()
+    };
+    if name == CONSUMER_OFFSETS {
+        topic.partitions = config.offsets_topic_num_partitions;
+        topic.replication_factor = config.offsets_topic_replication_factor;
+        topic.configs = vec![
+            ("cleanup.policy".to_owned(), Some("compact".to_owned())),
+            (
+                "segment.bytes".to_owned(),
+                Some(config.offsets_topic_segment_bytes.to_string()),
+            ),
+            ("compression.type".to_owned(), Some("producer".to_owned())),
+        ];
+    }
+    topic
 }

@@ -16,6 +16,8 @@ use crate::base::task::{self, Pool};
 use crate::config::{BrokerConfig, LogLevels};
 use crate::controller::producer_id_source::ProducerIds;
 use crate::controller::{self, Controller, registration};
+use crate::group::old_offsets::OldOffsets;
+use crate::group::service::Groups;
 use crate::lifecycle::directories::{self, Place};
 use crate::lifecycle::local_broker::Local;
 use crate::lifecycle::logs;
@@ -76,6 +78,7 @@ pub struct Broker {
     id: BrokerId,
     directories: Vec<LogDirectory>,
     replicas: Arc<Replicas>,
+    groups: Groups,
     store: EmbeddedStore,
     /// Ends clients, timers and the controller.
     shutdown: Shutdown,
@@ -181,6 +184,7 @@ impl Broker {
             vec![Arc::clone(&replicas) as _, Arc::new(admission.clone()) as _];
         let configs = StoredConfigs::new(Arc::clone(&store), cluster.clone(), hear);
         configs.load_all().await.map_err(because)?;
+        let groups = Groups::new(&cluster, &replicas, &random);
         // With what was set dynamically in a former life.
         let config = cluster.get().broker_config.clone();
 
@@ -204,9 +208,11 @@ impl Broker {
             local: Arc::new(Local {
                 replicas: Arc::clone(&replicas),
                 cluster: cluster.clone(),
+                groups: groups.clone(),
             }),
             random: random.clone(),
         };
+        groups.start(&shutdown);
         let controller = Controller::start(parts, shutdown.clone());
         controller.settled().await;
         drop(task::spawn(configs.follow(shutdown.clone())));
@@ -220,6 +226,8 @@ impl Broker {
 
         let slots = usize::try_from(config.max_incremental_fetch_session_cache_slots).unwrap_or(0);
         let services = Arc::new(Services {
+            groups: groups.clone(),
+            old_offsets: OldOffsets::new(store),
             cluster,
             producer_ids: ProducerIds::new(controller.clone(), id, epoch),
             controller,
@@ -233,6 +241,7 @@ impl Broker {
             id,
             directories,
             replicas,
+            groups,
             store: embedded,
             shutdown,
             failed,
@@ -258,6 +267,7 @@ impl Broker {
     /// directory in which all that went well gets its marker.
     pub async fn stop(self) {
         self.shutdown.begin();
+        self.groups.close().await;
         let clean = self.replicas.close().await;
         self.store.close().await;
         for directory in self.directories {

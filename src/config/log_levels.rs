@@ -16,6 +16,8 @@ pub const ROOMS: &[&str] = &[
     "cli",
     "config",
     "controller",
+    "coordinator",
+    "group",
     "lifecycle",
     "metadata",
     "net",

@@ -2,6 +2,7 @@
 
 use super::error::ConfigError;
 use super::value::{FromValue, Value};
+use crate::base::format::Codec;
 use std::collections::BTreeMap;
 
 /// Every broker key with its value in force.
@@ -48,6 +49,10 @@ settings! {
     default_replication_factor: i32 = "default.replication.factor";
     delete_topic_enable: bool = "delete.topic.enable";
     fetch_max_bytes: i32 = "fetch.max.bytes";
+    group_initial_rebalance_delay_ms: i32 = "group.initial.rebalance.delay.ms";
+    group_max_session_timeout_ms: i32 = "group.max.session.timeout.ms";
+    group_max_size: i32 = "group.max.size";
+    group_min_session_timeout_ms: i32 = "group.min.session.timeout.ms";
     log_cleaner_dedupe_buffer_size: i64 = "log.cleaner.dedupe.buffer.size";
     log_cleaner_delete_retention_ms: i64 = "log.cleaner.delete.retention.ms";
     log_cleaner_max_compaction_lag_ms: i64 = "log.cleaner.max.compaction.lag.ms";
@@ -95,7 +100,16 @@ settings! {
     num_network_threads: i32 = "num.network.threads";
     num_partitions: i32 = "num.partitions";
     num_recovery_threads_per_data_dir: i32 = "num.recovery.threads.per.data.dir";
+    offset_metadata_max_bytes: i32 = "offset.metadata.max.bytes";
+    offsets_commit_required_acks: i16 = "offsets.commit.required.acks";
+    offsets_commit_timeout_ms: i32 = "offsets.commit.timeout.ms";
+    offsets_load_buffer_size: i32 = "offsets.load.buffer.size";
+    offsets_retention_check_interval_ms: i64 = "offsets.retention.check.interval.ms";
+    offsets_retention_minutes: i32 = "offsets.retention.minutes";
+    offsets_topic_compression_codec: i32 = "offsets.topic.compression.codec";
+    offsets_topic_num_partitions: i32 = "offsets.topic.num.partitions";
     offsets_topic_replication_factor: i16 = "offsets.topic.replication.factor";
+    offsets_topic_segment_bytes: i32 = "offsets.topic.segment.bytes";
     producer_id_expiration_check_interval_ms: i32 = "producer.id.expiration.check.interval.ms";
     producer_id_expiration_ms: i32 = "producer.id.expiration.ms";
     queued_max_request_bytes: i64 = "queued.max.request.bytes";
@@ -122,6 +136,14 @@ impl Settings {
             .or(minutes)
             .unwrap_or(i64::from(self.log_retention_hours) * 3_600_000);
         time.max(-1)
+    }
+
+    /// How the batches of the offsets topic are compressed; none for a number that is no codec, which stops the start.
+    pub fn offsets_codec(&self) -> Codec {
+        u8::try_from(self.offsets_topic_compression_codec)
+            .ok()
+            .and_then(Codec::from_id)
+            .unwrap_or(Codec::None)
     }
 
     /// Age at which a segment is closed, in milliseconds.

@@ -1,9 +1,12 @@
 //! This broker as its own controller reaches it: the typed requests, without a socket between.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::base::error_code::ErrorCode;
+use crate::base::task;
 use crate::controller::LocalBroker;
+use crate::group::service::Groups;
 use crate::metadata::Cluster;
 use crate::metadata::control::{ControlAnswer, LeaderAndIsr, StopReplica, UpdateMetadata};
 use crate::replica::replicas::Replicas;
@@ -15,6 +18,8 @@ pub struct Local {
     pub replicas: Arc<Replicas>,
     /// What it knows of the cluster.
     pub cluster: Cluster,
+    /// The groups that it coordinates.
+    pub groups: Groups,
 }
 
 impl LocalBroker for Local {
@@ -27,7 +32,20 @@ impl LocalBroker for Local {
     }
 
     fn update_metadata(&self, request: UpdateMetadata) -> BoxFuture<'_, ErrorCode> {
-        self.cluster.update(&request);
+        let gone = self.cluster.update(&request);
+        let image = self.cluster.get();
+        let topics: BTreeSet<String> = gone
+            .iter()
+            .filter(|partition| image.topic(&partition.topic).is_none())
+            .map(|partition| partition.topic.to_string())
+            .collect();
+        if !topics.is_empty() {
+            // The controller does not wait for it.
+            let groups = self.groups.clone();
+            drop(task::spawn(async move {
+                groups.topics_deleted(topics.into_iter().collect()).await;
+            }));
+        }
         Box::pin(std::future::ready(ErrorCode::None))
     }
 }

@@ -213,6 +213,7 @@ impl Replicas {
             );
             for partition in partitions {
                 partition.wake_all_somehow();
+                replicas.tell_resigned(partition.name(), None);
             }
             on_failure(&directory, last);
         });

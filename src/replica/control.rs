@@ -18,7 +18,7 @@ use crate::storage::log::Log;
 
 use super::background::Buried;
 use super::directories::HostDirectory;
-use super::leadership;
+use super::leadership::{self, Role};
 use super::partition::Partition;
 use super::replicas::Replicas;
 use super::upkeep::finish_creations;
@@ -71,7 +71,7 @@ impl Replicas {
             for partition in topic.partitions {
                 let name = TopicPartition::new(TopicName::clone(&topic.name), partition.partition);
                 match self.partition(&topic.name, partition.partition) {
-                    Some(found) => answers.push((name, decide(&found, topic.id, &partition))),
+                    Some(found) => answers.push((name, self.decide(&found, topic.id, &partition))),
                     None => missing.push((TopicName::clone(&topic.name), topic.id, partition)),
                 }
             }
@@ -154,7 +154,7 @@ impl Replicas {
                 (Ok(log), Ok(())) => {
                     let partition = self.host(directory, log);
                     hosted.push(Arc::clone(&partition));
-                    decide(&partition, one.id, &one.partition)
+                    self.decide(&partition, one.id, &one.partition)
                 }
                 // The volume has said why.
                 _ => ErrorCode::KafkaStorageError,
@@ -238,6 +238,7 @@ impl Replicas {
         let mut renamed = false;
         for (partition, delete) in stopped {
             partition.stop().dispatch();
+            self.tell_resigned(partition.name(), None);
             if !delete {
                 continue;
             }
@@ -258,33 +259,39 @@ impl Replicas {
             Err(_) => ErrorCode::KafkaStorageError,
         }
     }
+
+    /// Takes the decision about a partition that is here.
+    fn decide(&self, partition: &Arc<Partition>, id: TopicId, decision: &LeaderAndIsrPartition) -> ErrorCode {
+        if let Err(error) = partition.take_topic_id(id) {
+            return error;
+        }
+        let decision = leadership::LeaderAndIsr {
+            controller_epoch: decision.controller_epoch,
+            leader: decision.leader.unwrap_or(BrokerId(-1)),
+            leader_epoch: decision.leader_epoch,
+            partition_epoch: decision.partition_epoch,
+            isr: decision.isr.clone(),
+            replicas: decision.replicas.clone(),
+        };
+        let epoch = decision.leader_epoch;
+        match partition.apply(decision) {
+            Ok((wakes, became)) => {
+                wakes.dispatch();
+                match became {
+                    Some(Role::Leader) => self.tell_elected(partition, epoch),
+                    Some(_) => self.tell_resigned(partition.name(), Some(epoch)),
+                    None => {}
+                }
+                ErrorCode::None
+            }
+            Err(error) => error,
+        }
+    }
 }
 
 fn refused(error: ErrorCode) -> ControlAnswer {
     ControlAnswer {
         error,
         partitions: Vec::new(),
-    }
-}
-
-/// Takes the decision about a partition that is here.
-fn decide(partition: &Arc<Partition>, id: TopicId, decision: &LeaderAndIsrPartition) -> ErrorCode {
-    if let Err(error) = partition.take_topic_id(id) {
-        return error;
-    }
-    let decision = leadership::LeaderAndIsr {
-        controller_epoch: decision.controller_epoch,
-        leader: decision.leader.unwrap_or(BrokerId(-1)),
-        leader_epoch: decision.leader_epoch,
-        partition_epoch: decision.partition_epoch,
-        isr: decision.isr.clone(),
-        replicas: decision.replicas.clone(),
-    };
-    match partition.apply(decision) {
-        Ok(wakes) => {
-            wakes.dispatch();
-            ErrorCode::None
-        }
-        Err(error) => error,
     }
 }

@@ -5,7 +5,8 @@
 
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::time::Duration;
 
 use crate::base::disk::Space;
 use crate::base::error_code::ErrorCode;
@@ -64,6 +65,32 @@ impl HostDirectory {
     #[inline]
     pub fn is_offline(&self) -> bool {
         self.volume.failure().is_some()
+    }
+
+    /// Takes a lock whose holders may be in a call to the directory. `None` when the directory is offline or its calls do
+    /// not return, so that a thread that serves connections never hangs behind one that does.
+    pub fn lock<'a, T>(&self, mutex: &'a Mutex<T>) -> Option<MutexGuard<'a, T>> {
+        const SPINS: u32 = 64;
+        const PAUSE: Duration = Duration::from_micros(50);
+        let mut tries = 0;
+        loop {
+            if self.is_offline() || self.watch.is_stalled() {
+                return None;
+            }
+            match mutex.try_lock() {
+                Ok(guard) => return Some(guard),
+                Err(TryLockError::Poisoned(poisoned)) => return Some(poisoned.into_inner()),
+                Err(TryLockError::WouldBlock) => {
+                    // The holder may hang in a write: waiting ends when the directory is found to stall.
+                    tries += 1;
+                    if tries < SPINS {
+                        std::thread::yield_now();
+                    } else {
+                        std::thread::park_timeout(PAUSE);
+                    }
+                }
+            }
+        }
     }
 
     pub(super) fn partitions(&self) -> usize {

@@ -4,8 +4,7 @@
 //! the log end and those who wait never disagree. Under the lock nothing else is called: what is to be done after a
 //! change, such as waking, syncing, deleting, is returned. Made and found through `Replicas`.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
@@ -19,7 +18,7 @@ use crate::storage::producer_state::{Origin, Verification};
 
 use super::answers::{AppendAnswer, PendingAck, PendingFlush, RecordError};
 use super::directories::HostDirectory;
-use super::leadership::{Applied, LeaderAndIsr, Leadership};
+use super::leadership::{Applied, LeaderAndIsr, Leadership, Role};
 use super::stall::Call;
 use super::waiting::{Parked, Progress, Waiters, Wakes, Wants};
 
@@ -110,31 +109,14 @@ impl Partition {
     /// # Errors
     /// KAFKA_STORAGE_ERROR; UNKNOWN_TOPIC_OR_PARTITION when the replica was stopped meanwhile.
     pub(super) fn lock(&self) -> Result<Locked<'_>, ErrorCode> {
-        const SPINS: u32 = 64;
-        const PAUSE: Duration = Duration::from_micros(50);
-        let mut tries = 0;
-        loop {
-            if self.directory.is_offline() || self.directory.watch().is_stalled() {
-                return Err(ErrorCode::KafkaStorageError);
-            }
-            match self.state.try_lock() {
-                Ok(state) => return self.locked(state),
-                Err(TryLockError::Poisoned(poisoned)) => return self.locked(poisoned.into_inner()),
-                Err(TryLockError::WouldBlock) => {
-                    // The holder may hang in a write: waiting ends when the directory is found to stall.
-                    tries += 1;
-                    if tries < SPINS {
-                        std::thread::yield_now();
-                    } else {
-                        std::thread::park_timeout(PAUSE);
-                    }
-                }
-            }
+        match self.directory.lock(&self.state) {
+            Some(state) => self.locked(state),
+            None => Err(ErrorCode::KafkaStorageError),
         }
     }
 
     /// Takes the lock for a request, on a thread of the directory's pool: waits as long as it takes.
-    fn lock_on_pool(&self) -> Result<Locked<'_>, ErrorCode> {
+    pub(super) fn lock_on_pool(&self) -> Result<Locked<'_>, ErrorCode> {
         let state = self.lock_blocking();
         if self.directory.is_offline() {
             return Err(ErrorCode::KafkaStorageError);
@@ -204,17 +186,17 @@ impl Partition {
     }
 
     /// Takes a decision of the controller (`Partition.makeLeader`, `makeFollower`). Everybody who waits is woken when
-    /// role or epoch changed.
+    /// role or epoch changed; then it also says what this broker is from now on.
     ///
     /// # Errors
     /// KAFKA_STORAGE_ERROR; STALE_CONTROLLER_EPOCH for a decision that is older than what is known.
-    pub fn apply(&self, decision: LeaderAndIsr) -> Result<Wakes, ErrorCode> {
+    pub fn apply(&self, decision: LeaderAndIsr) -> Result<(Wakes, Option<Role>), ErrorCode> {
         let mut locked = self.lock()?;
         let state = &mut *locked.state;
         let log_end = state.log.log_end_offset();
         match state.leadership.apply(decision, log_end) {
             Applied::Stale => Err(ErrorCode::StaleControllerEpoch),
-            Applied::SameEpoch => Ok(state.settle()),
+            Applied::SameEpoch => Ok((state.settle(), None)),
             Applied::NewEpoch { .. } => {
                 if state.leadership.is_leader() {
                     let epoch = state.leadership.leader_epoch();
@@ -222,7 +204,7 @@ impl Partition {
                 }
                 let mut wakes = state.waiters.wake_all();
                 wakes.merge(state.settle());
-                Ok(wakes)
+                Ok((wakes, Some(state.leadership.role())))
             }
         }
     }
@@ -257,7 +239,7 @@ impl Partition {
         }
     }
 
-    fn append_locked(
+    pub(super) fn append_locked(
         self: &Arc<Self>,
         mut locked: Locked<'_>,
         records: &Bytes,

@@ -15,6 +15,7 @@ use crate::storage::log::Log;
 
 use super::directories::HostDirectory;
 use super::partition::Partition;
+use super::signals::Listeners;
 use super::waiting::ParkingLot;
 
 type Topics = BTreeMap<TopicName, BTreeMap<i32, Arc<Partition>>>;
@@ -26,6 +27,7 @@ pub struct Replicas {
     directories: Vec<Arc<HostDirectory>>,
     topics: RwLock<Topics>,
     parking: Arc<ParkingLot>,
+    pub(super) listeners: Listeners,
     /// Held while a control request is carried out.
     pub(super) control: tokio::sync::Mutex<super::control::Seen>,
     pub(super) graveyard: Mutex<Vec<super::background::Buried>>,
@@ -41,6 +43,7 @@ impl Replicas {
             directories,
             topics: RwLock::default(),
             parking: Arc::default(),
+            listeners: Listeners::default(),
             control: tokio::sync::Mutex::default(),
             graveyard: Mutex::default(),
         })

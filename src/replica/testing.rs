@@ -25,8 +25,9 @@ use crate::records::build::{BatchBuilder, BatchOptions};
 use crate::storage::descriptors::Descriptors;
 use crate::storage::volume::Volume;
 
-use super::answers::FetchParameters;
+use super::answers::{FetchParameters, ReadAnswer};
 use super::directories::HostDirectory;
+use super::fetch::Fetch;
 use super::fetch_session::FetchPartition;
 use super::replicas::Replicas;
 use super::waiting::Bound;
@@ -77,23 +78,38 @@ impl TestBroker {
 
     /// Makes this broker the leader of partitions 0 to `partitions` of `topic` in `epoch`, replicated on `replicas`.
     pub async fn lead(&self, topic: &str, id: u8, partitions: i32, epoch: i32, replicas: &[i32]) {
-        let replicas: Vec<BrokerId> = replicas.iter().copied().map(BrokerId).collect();
+        let all = (ME.get(), replicas, replicas);
+        self.decide(topic, id, partitions, epoch, all).await;
+    }
+
+    /// As a controller that decides who leads, which brokers have replicas and which of them are in sync.
+    pub async fn decide(
+        &self,
+        topic: &str,
+        id: u8,
+        partitions: i32,
+        epoch: i32,
+        (leader, replicas, isr): (i32, &[i32], &[i32]),
+    ) {
+        let ids = |brokers: &[i32]| -> Vec<BrokerId> { brokers.iter().copied().map(BrokerId).collect() };
+        let (replicas, isr) = (ids(replicas), ids(isr));
+        let leader = Some(BrokerId(leader));
         let name = TopicName::from(topic);
         let state = Arc::new(PartitionImage {
             controller_epoch: ControllerEpoch(1),
-            leader: Some(ME),
+            leader,
             leader_epoch: LeaderEpoch(epoch),
             partition_epoch: epoch,
             replicas: replicas.clone(),
-            isr: replicas.clone(),
+            isr: isr.clone(),
             offline_replicas: Vec::new(),
         });
         let decide = |partition| LeaderAndIsrPartition {
             partition,
             controller_epoch: ControllerEpoch(1),
-            leader: Some(ME),
+            leader,
             leader_epoch: LeaderEpoch(epoch),
-            isr: replicas.clone(),
+            isr: isr.clone(),
             partition_epoch: epoch,
             replicas: replicas.clone(),
             adding_replicas: Vec::new(),
@@ -129,6 +145,14 @@ impl TestBroker {
                     .collect(),
             }],
         });
+    }
+
+    /// What a fetch of one partition is answered that need not wait.
+    pub fn read(&self, parameters: FetchParameters, wanted: FetchPartition) -> ReadAnswer {
+        match self.replicas.fetch(parameters, vec![wanted].into(), Vec::new()) {
+            Fetch::Ready(mut answers) => answers.remove(0),
+            Fetch::Parked(_) => panic!("parked"),
+        }
     }
 
     pub fn configure_topic(&self, topic: &str, overrides: &[(&str, &str)]) {

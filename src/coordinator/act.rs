@@ -1,0 +1,184 @@
+//! What a shard does, and its way into the log.
+//!
+//! Invariant: the append is made under the shard's lock, a positioned write that does not wait, so nothing comes between
+//! a decision and its records, and what is replayed is what the log has. When the log directory does not answer, the
+//! write goes to its pool, and until it is over the shard answers COORDINATOR_LOAD_IN_PROGRESS: clients try again, and
+//! nothing has to be queued.
+//!
+//! Replayed is when it is appended, not when it is replicated: with followers a reader may see what is acknowledged a
+//! moment later, or lost with the leader. Whoever wrote it hears only of what is replicated.
+
+use bytes::Bytes;
+
+use super::batch::{Write, encode};
+use super::replicated::{Unreplicated, outcome};
+use super::settings::CoordinatorSettings;
+use super::shard::{Shard, Step};
+use super::slot::{After, Slot, Standing, State};
+use crate::base::clock::Instant;
+use crate::base::error_code::ErrorCode;
+use crate::base::ids::{ProducerEpoch, ProducerId};
+use crate::records::control::EndTransactionMarker;
+use crate::replica::answers::AppendAnswer;
+use crate::replica::waiting::Wakes;
+
+impl<S: Shard> Slot<S> {
+    /// Lets the shard do something, and writes what it wants written. `may_wait`: on the directory's pool.
+    pub fn act(
+        &self,
+        state: &mut State<S>,
+        settings: &CoordinatorSettings,
+        may_wait: bool,
+        now_ms: i64,
+        act: impl FnOnce(&mut S) -> Step<S>,
+    ) -> After<S> {
+        let Some(shard) = &mut state.shard else {
+            return After::default();
+        };
+        let (records, decision) = match act(shard) {
+            Step::Done(effects) => return state.after(effects, now_ms),
+            Step::Write { records, decision } => (records, decision),
+        };
+        let producer = S::producer(&decision);
+        let batch = match encode(&records, producer, settings.codec, now_ms) {
+            Ok(batch) => batch,
+            Err(error) => {
+                tracing::error!(partition = %self.partition.name(), %error, "records cannot be written");
+                let effects = shard.refused(decision, ErrorCode::RecordListTooLarge, now_ms);
+                return state.after(effects, now_ms);
+            }
+        };
+        let write = Write {
+            batch,
+            records,
+            producer,
+            decision,
+            timestamp_ms: now_ms,
+        };
+        match self.append(&write.batch, settings, may_wait, now_ms) {
+            Some((answer, wakes)) => self.complete(state, settings, write, answer, wakes, now_ms),
+            None => {
+                state.standing = Standing::Writing;
+                After {
+                    stalled: Some(write),
+                    ..After::default()
+                }
+            }
+        }
+    }
+
+    fn append(
+        &self,
+        batch: &Bytes,
+        settings: &CoordinatorSettings,
+        may_wait: bool,
+        now_ms: i64,
+    ) -> Option<(AppendAnswer, Wakes)> {
+        let (partition, epoch, acks) = (&self.partition, self.epoch, settings.required_acks);
+        if may_wait {
+            Some(partition.append_in_epoch_on_pool(epoch, batch, acks, now_ms))
+        } else {
+            partition.append_in_epoch(epoch, batch, acks, now_ms)
+        }
+    }
+
+    /// Makes a write that could not be made at once, on the directory's pool.
+    pub fn write_on_pool(&self, settings: &CoordinatorSettings, write: Write<S>, now_ms: i64) -> After<S> {
+        let appended =
+            self.partition
+                .append_in_epoch_on_pool(self.epoch, &write.batch, settings.required_acks, now_ms);
+        let (answer, wakes) = appended;
+        let mut state = self.lock_on_pool();
+        if state.standing == Standing::Writing {
+            state.standing = Standing::Active;
+        }
+        let mut after = self.complete(&mut state, settings, write, answer, wakes, now_ms);
+        // Timers that became due meanwhile were left alone.
+        after.alarm = state.first_alarm();
+        after
+    }
+
+    /// The append is over, one way or the other.
+    fn complete(
+        &self,
+        state: &mut State<S>,
+        settings: &CoordinatorSettings,
+        write: Write<S>,
+        answer: AppendAnswer,
+        wakes: Wakes,
+        now_ms: i64,
+    ) -> After<S> {
+        let Some(shard) = &mut state.shard else {
+            return After {
+                wakes,
+                ..After::default()
+            };
+        };
+        let was_appended = answer.base_offset >= 0;
+        let effects = if was_appended {
+            for record in write.replayed(&answer) {
+                if let Err(error) = shard.replay(&record) {
+                    // As at the next load, which leaves it out too.
+                    tracing::error!(
+                        partition = %self.partition.name(),
+                        offset = %record.offset,
+                        %error,
+                        "a record that was just written cannot be read"
+                    );
+                }
+            }
+            shard.written(write.decision, now_ms)
+        } else {
+            tracing::debug!(partition = %self.partition.name(), error = %answer.error, "append refused");
+            shard.refused(write.decision, answer.error, now_ms)
+        };
+        let mut after = state.after(effects, now_ms);
+        after.wakes = wakes;
+        if !was_appended {
+            return after;
+        }
+        // Where nobody is to be told there is nothing to wait for; but what must be synced is.
+        let waits = answer.pending.is_some() && !after.deliveries.is_empty();
+        let answers = std::mem::take(&mut after.deliveries);
+        if waits || answer.flush.is_some() {
+            after.follow = self.unreplicated.push(Unreplicated {
+                pending: answer.pending,
+                flush: answer.flush,
+                deadline: Instant::now().after(settings.replication_timeout),
+                answers,
+            });
+        } else {
+            after.deliveries = outcome::<S>(answers, answer.error);
+        }
+        after
+    }
+
+    /// Writes a marker that ends a producer's transaction, and tells the shard. On the directory's pool.
+    ///
+    /// # Errors
+    /// Why the shard takes none, or what the log refuses it for.
+    pub fn end_transaction(
+        &self,
+        settings: &CoordinatorSettings,
+        producer: (ProducerId, ProducerEpoch),
+        marker: EndTransactionMarker,
+        now_ms: i64,
+    ) -> Result<(AppendAnswer, Wakes), ErrorCode> {
+        let (_, batch) = marker
+            .to_batch(producer.0, producer.1, now_ms)
+            .map_err(|_| ErrorCode::UnknownServerError)?;
+        let mut state = self.lock_on_pool();
+        if let Some(error) = state.standing.refusal() {
+            return Err(error);
+        }
+        let (answer, wakes) =
+            self.partition
+                .append_in_epoch_on_pool(self.epoch, &batch, settings.required_acks, now_ms);
+        if answer.base_offset >= 0
+            && let Some(shard) = &mut state.shard
+        {
+            shard.replay_marker(producer.0.get(), producer.1.get(), marker.commit);
+        }
+        Ok((answer, wakes))
+    }
+}

@@ -1,0 +1,230 @@
+//! One shard with all that the floor keeps for it: where it is in its life, who waits, its timers.
+//!
+//! Invariant: a command is taken only while the shard is loaded and none of its writes is under way on a pool. Lock
+//! order: shard, then partition. Under the lock nobody is answered or woken: an [`After`] says what is to be done, and
+//! `coordinator` does it. What the shard does and writes is in `act`.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{Notify, oneshot};
+
+use crate::base::clock::Instant;
+use crate::base::error_code::ErrorCode;
+use crate::base::ids::{LeaderEpoch, Offset};
+use crate::replica::partition::Partition;
+use crate::replica::waiting::Wakes;
+
+use super::batch::Write;
+use super::replicated::{Deliveries, Queue};
+use super::shard::{Effects, Shard, Token};
+use super::timers::Timers;
+
+/// Where a shard is in its life.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Standing {
+    /// Its log is being read.
+    Loading,
+    /// It takes commands.
+    Active,
+    /// A write is under way on the pool of a log directory that does not answer.
+    Writing,
+    /// Its log cannot be read. It stays so until the leadership changes.
+    Failed,
+    /// It has gone away.
+    Closed,
+}
+
+impl Standing {
+    /// Why no command can be taken; `None` when one can.
+    pub fn refusal(self) -> Option<ErrorCode> {
+        match self {
+            Self::Active => None,
+            Self::Loading | Self::Writing => Some(ErrorCode::CoordinatorLoadInProgress),
+            Self::Failed => Some(ErrorCode::CoordinatorNotAvailable),
+            Self::Closed => Some(ErrorCode::NotCoordinator),
+        }
+    }
+}
+
+/// One partition's shard.
+pub struct Slot<S: Shard> {
+    /// The partition's number.
+    pub number: i32,
+    /// The epoch of the leadership that the shard belongs to.
+    pub epoch: LeaderEpoch,
+    /// Where its records are.
+    pub partition: Arc<Partition>,
+    /// Answers that wait for the high watermark.
+    pub unreplicated: Arc<Queue<S::Answer>>,
+    /// How far loading is.
+    pub progress: Progress,
+    /// Tells when the shard begins or ceases to take commands.
+    pub turned: Notify,
+    state: Mutex<State<S>>,
+}
+
+/// How far loading is, in offsets.
+#[derive(Default)]
+pub struct Progress {
+    next: AtomicI64,
+    end: AtomicI64,
+}
+
+impl Progress {
+    /// Notes that everything below `next` of `end` was read.
+    pub fn note(&self, next: Offset, end: Offset) {
+        self.next.store(next.get(), Ordering::Relaxed);
+        self.end.store(end.get(), Ordering::Relaxed);
+    }
+
+    /// What was noted last: next and end.
+    pub fn get(&self) -> (Offset, Offset) {
+        let next = self.next.load(Ordering::Relaxed);
+        (Offset(next), Offset(self.end.load(Ordering::Relaxed)))
+    }
+}
+
+/// What the lock protects.
+pub struct State<S: Shard> {
+    /// Where the shard is in its life.
+    pub standing: Standing,
+    /// The shard, once it is loaded.
+    pub(super) shard: Option<S>,
+    waiting: BTreeMap<Token, oneshot::Sender<S::Answer>>,
+    timers: Timers<S::Timer>,
+}
+
+/// What is to be done once the lock was let go.
+#[must_use]
+pub struct After<S: Shard> {
+    /// Clients that get their answers.
+    pub deliveries: Deliveries<S::Answer>,
+    /// Requests that wait for the partition.
+    pub wakes: Wakes,
+    /// When the first timer is due, if timers changed.
+    pub alarm: Option<Instant>,
+    /// Somebody must begin to follow the shard's unreplicated writes.
+    pub follow: bool,
+    /// A write that must go to the pool.
+    pub stalled: Option<Write<S>>,
+}
+
+impl<S: Shard> Default for After<S> {
+    fn default() -> Self {
+        Self {
+            deliveries: Vec::new(),
+            wakes: Wakes::default(),
+            alarm: None,
+            follow: false,
+            stalled: None,
+        }
+    }
+}
+
+impl<S: Shard> State<S> {
+    /// A client will wait for the answer to `token`.
+    pub fn expect(&mut self, token: Token) -> oneshot::Receiver<S::Answer> {
+        let (sender, receiver) = oneshot::channel();
+        self.waiting.insert(token, sender);
+        receiver
+    }
+
+    /// Takes a timer that is due.
+    pub fn due(&mut self, now: Instant) -> Option<S::Timer> {
+        self.timers.pop_due(now)
+    }
+
+    /// When the first timer is due.
+    pub fn first_alarm(&self) -> Option<Instant> {
+        self.timers.first()
+    }
+
+    /// Changes the timers, and finds out who is answered. Without an alarm if no timer changed.
+    pub(super) fn after(&mut self, effects: Effects<S>, now_ms: i64) -> After<S> {
+        let mut after = After::default();
+        if !effects.timers.is_empty() {
+            let now = Instant::now();
+            for change in effects.timers {
+                self.timers.change(change, now_ms, now);
+            }
+            after.alarm = self.timers.first();
+        }
+        after.deliveries = self.addressed(effects.answers);
+        after
+    }
+
+    fn addressed(&mut self, answers: Vec<(Token, S::Answer)>) -> Deliveries<S::Answer> {
+        answers
+            .into_iter()
+            .filter_map(|(token, answer)| Some((self.waiting.remove(&token)?, answer)))
+            .collect()
+    }
+}
+
+impl<S: Shard> Slot<S> {
+    /// A shard that is to be loaded.
+    pub fn new(number: i32, epoch: LeaderEpoch, partition: Arc<Partition>) -> Arc<Self> {
+        Arc::new(Self {
+            number,
+            epoch,
+            partition,
+            unreplicated: Arc::default(),
+            progress: Progress::default(),
+            turned: Notify::new(),
+            state: Mutex::new(State {
+                standing: Standing::Loading,
+                shard: None,
+                waiting: BTreeMap::new(),
+                timers: Timers::default(),
+            }),
+        })
+    }
+
+    /// The lock, on a thread that serves connections: `None` while the log directory does not answer, or is offline.
+    pub fn lock(&self) -> Option<MutexGuard<'_, State<S>>> {
+        self.partition.directory().lock(&self.state)
+    }
+
+    /// The lock, on a thread that may wait.
+    pub fn lock_on_pool(&self) -> MutexGuard<'_, State<S>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes the loaded shard the one that takes commands, unless the slot was closed meanwhile.
+    pub fn activate(&self, state: &mut State<S>, shard: S) -> bool {
+        if state.standing != Standing::Loading {
+            return false;
+        }
+        state.shard = Some(shard);
+        state.standing = Standing::Active;
+        true
+    }
+
+    /// The log cannot be read.
+    pub fn fail(&self) {
+        let mut state = self.lock_on_pool();
+        if state.standing == Standing::Loading {
+            state.standing = Standing::Failed;
+        }
+        drop(state);
+        self.turned.notify_waiters();
+    }
+
+    /// Ends the shard: it takes nothing more, and its clients are told. Waits for a write that is under way under the
+    /// lock.
+    pub fn close(&self) -> After<S> {
+        let mut state = self.lock_on_pool();
+        state.standing = Standing::Closed;
+        state.timers.clear();
+        let answers = state.shard.take().map(|mut shard| shard.unload());
+        let deliveries = state.addressed(answers.unwrap_or_default());
+        // Who is left hears from the end of its channel.
+        state.waiting.clear();
+        After {
+            deliveries,
+            ..After::default()
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! OffsetFetch: what a group has committed (`GroupMetadataManager.getOffsets`).
+
+use super::{Committed, OffsetTable};
+use crate::base::error_code::ErrorCode;
+use crate::group::command::{FetchAnswer, FetchOffsets, FetchedOffset};
+use crate::wire::text::Text;
+
+fn fetched(partition: i32, committed: Option<&Committed>) -> FetchedOffset {
+    FetchedOffset {
+        partition,
+        error: ErrorCode::None,
+        offset: committed.map_or(-1, |committed| committed.value.offset),
+        leader_epoch: committed.map_or(-1, |committed| committed.value.leader_epoch),
+        metadata: committed.map_or(Text::EMPTY, |committed| committed.value.metadata.clone()),
+    }
+}
+
+impl OffsetTable {
+    /// The offsets that are asked for, whatever state the group is in, and whether or not it exists.
+    pub fn fetch(&self, fetch: &FetchOffsets) -> FetchAnswer {
+        let topics = match &fetch.topics {
+            Some(topics) => topics
+                .iter()
+                .map(|(topic, partitions)| {
+                    let each = partitions
+                        .iter()
+                        .map(|partition| self.fetch_one(fetch, topic, *partition));
+                    (topic.clone(), each.collect())
+                })
+                .collect(),
+            None => self.fetch_all(fetch),
+        };
+        FetchAnswer {
+            error: ErrorCode::None,
+            topics,
+        }
+    }
+
+    /// All that the group has. A first commit of an open transaction is not looked at, as in Kafka.
+    fn fetch_all(&self, fetch: &FetchOffsets) -> Vec<(Text, Vec<FetchedOffset>)> {
+        let mut topics: Vec<(Text, Vec<FetchedOffset>)> = Vec::new();
+        for (topic, partition, _) in self.iter(&fetch.group_id) {
+            let one = self.fetch_one(fetch, topic, partition);
+            match topics.last_mut() {
+                Some((last, partitions)) if last == topic => partitions.push(one),
+                _ => topics.push((topic.clone(), vec![one])),
+            }
+        }
+        topics
+    }
+
+    fn fetch_one(&self, fetch: &FetchOffsets, topic: &Text, partition: i32) -> FetchedOffset {
+        if fetch.require_stable && self.is_pending(&fetch.group_id, topic, partition) {
+            return FetchedOffset {
+                error: ErrorCode::UnstableOffsetCommit,
+                ..fetched(partition, None)
+            };
+        }
+        fetched(partition, self.get(&fetch.group_id, topic, partition))
+    }
+}

@@ -1,0 +1,231 @@
+//! The offsets that groups have committed, and those that wait for the end of a transaction.
+//!
+//! Invariant: [`OffsetTable`] changes only by what is in the log: `put`, `put_pending`, `remove` and `end_transaction` are called by
+//! the replay of records and markers, in the order of the log. It knows nothing of members. Called by the shard; follows the part of
+//! `GroupMetadata` and `GroupMetadataManager` that keeps offsets.
+
+pub(in crate::group) mod commit;
+pub(in crate::group) mod expiry;
+pub(in crate::group) mod fetch;
+
+pub(in crate::group) use expiry::Expiry;
+
+#[cfg(test)]
+mod offsets_test;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::base::ids::Offset;
+use crate::group::record::OffsetValue;
+use crate::wire::text::Text;
+
+/// Roughly what an offset takes beside its note and its topic's name.
+const OFFSET_BYTES: usize = 192;
+/// Roughly what a group takes beside its name and its offsets.
+const GROUP_BYTES: usize = 256;
+
+/// An offset in the log.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(in crate::group) struct Committed {
+    /// What was committed.
+    pub value: OffsetValue,
+    /// Where the record is: of two the later one counts.
+    pub log_offset: Offset,
+}
+
+/// Offsets by topic and partition.
+type Partitions = BTreeMap<Text, BTreeMap<i32, Committed>>;
+
+/// The offsets of one group.
+#[derive(Clone, Default, Debug)]
+struct GroupOffsets {
+    committed: Partitions,
+    committed_count: usize,
+    /// By producer: what its open transaction would commit.
+    pending: BTreeMap<i64, Partitions>,
+}
+
+/// The offsets of all groups of a shard.
+#[derive(Clone, Default, Debug)]
+pub(in crate::group) struct OffsetTable {
+    groups: BTreeMap<Text, GroupOffsets>,
+    /// The groups that a producer's open transaction would commit to.
+    producers: BTreeMap<i64, BTreeSet<Text>>,
+    bytes: usize,
+}
+
+fn bytes_of(topic: &Text, committed: &Committed) -> usize {
+    OFFSET_BYTES + topic.as_bytes().len() + committed.value.metadata.as_bytes().len()
+}
+
+impl GroupOffsets {
+    fn put(&mut self, topic: Text, partition: i32, committed: Committed) -> (usize, usize) {
+        let added = bytes_of(&topic, &committed);
+        let before = self
+            .committed
+            .entry(topic.clone())
+            .or_default()
+            .insert(partition, committed);
+        self.committed_count += usize::from(before.is_none());
+        (added, before.map_or(0, |before| bytes_of(&topic, &before)))
+    }
+}
+
+impl OffsetTable {
+    /// Bytes of memory, roughly.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// True when the group has offsets, or may get some when a transaction ends.
+    pub fn contains(&self, group_id: &str) -> bool {
+        self.groups.contains_key(group_id)
+    }
+
+    /// The groups that have offsets, by name.
+    pub fn group_ids(&self) -> impl Iterator<Item = &Text> {
+        self.groups.keys()
+    }
+
+    /// The first group with offsets after `group_id` (`None`: of all).
+    pub fn next_group(&self, group_id: Option<&Text>) -> Option<&Text> {
+        super::next_key(&self.groups, group_id)
+    }
+
+    /// How many offsets the group has.
+    pub fn count(&self, group_id: &str) -> usize {
+        self.groups.get(group_id).map_or(0, |group| group.committed_count)
+    }
+
+    /// The offset of a partition.
+    pub fn get(&self, group_id: &str, topic: &str, partition: i32) -> Option<&Committed> {
+        self.groups.get(group_id)?.committed.get(topic)?.get(&partition)
+    }
+
+    /// All offsets of a group.
+    pub fn iter(&self, group_id: &str) -> impl Iterator<Item = (&Text, i32, &Committed)> {
+        let topics = self
+            .groups
+            .get(group_id)
+            .into_iter()
+            .flat_map(|group| &group.committed);
+        topics.flat_map(|(topic, partitions)| {
+            let partitions = partitions.iter();
+            partitions.map(move |(partition, committed)| (topic, *partition, committed))
+        })
+    }
+
+    /// True when an open transaction would commit an offset of this partition.
+    pub fn is_pending(&self, group_id: &str, topic: &str, partition: i32) -> bool {
+        let Some(group) = self.groups.get(group_id) else {
+            return false;
+        };
+        let names = |topics: &Partitions| {
+            let partitions = topics.get(topic);
+            partitions.is_some_and(|partitions| partitions.contains_key(&partition))
+        };
+        group.pending.values().any(names)
+    }
+
+    /// True when an open transaction would commit an offset of the group.
+    pub fn has_pending(&self, group_id: &str) -> bool {
+        self.groups
+            .get(group_id)
+            .is_some_and(|group| !group.pending.is_empty())
+    }
+
+    fn group(&mut self, group_id: &Text) -> &mut GroupOffsets {
+        if !self.groups.contains_key(group_id) {
+            self.bytes += GROUP_BYTES + group_id.as_bytes().len();
+        }
+        self.groups.entry(group_id.clone()).or_default()
+    }
+
+    fn forget_if_empty(&mut self, group_id: &Text) {
+        let empty = |group: &GroupOffsets| group.committed.is_empty() && group.pending.is_empty();
+        if self.groups.get(group_id).is_some_and(empty) {
+            self.groups.remove(group_id);
+            self.shrink(GROUP_BYTES + group_id.as_bytes().len());
+        }
+    }
+
+    fn shrink(&mut self, bytes: usize) {
+        self.bytes = self.bytes.saturating_sub(bytes);
+    }
+
+    /// An offset is in the log.
+    pub fn put(&mut self, group_id: &Text, topic: Text, partition: i32, committed: Committed) {
+        let (added, freed) = self.group(group_id).put(topic, partition, committed);
+        self.bytes += added;
+        self.shrink(freed);
+    }
+
+    /// A tombstone is in the log. What open transactions would commit stays: they are not over.
+    pub fn remove(&mut self, group_id: &Text, topic: &Text, partition: i32) {
+        let Some(group) = self.groups.get_mut(group_id) else {
+            return;
+        };
+        let Some(partitions) = group.committed.get_mut(topic) else {
+            return;
+        };
+        let removed = partitions.remove(&partition);
+        if partitions.is_empty() {
+            group.committed.remove(topic);
+        }
+        if let Some(removed) = removed {
+            group.committed_count = group.committed_count.saturating_sub(1);
+            self.shrink(bytes_of(topic, &removed));
+        }
+        self.forget_if_empty(group_id);
+    }
+
+    /// An offset of an open transaction is in the log.
+    pub fn put_pending(
+        &mut self,
+        producer_id: i64,
+        group_id: &Text,
+        topic: Text,
+        partition: i32,
+        committed: Committed,
+    ) {
+        let groups = self.producers.entry(producer_id).or_default();
+        groups.insert(group_id.clone());
+        let added = bytes_of(&topic, &committed);
+        let pending = self.group(group_id).pending.entry(producer_id).or_default();
+        let before = pending
+            .entry(topic.clone())
+            .or_default()
+            .insert(partition, committed);
+        self.bytes += added;
+        self.shrink(before.map_or(0, |before| bytes_of(&topic, &before)));
+    }
+
+    /// A marker is in the log: what the producer's transaction would commit counts, unless something later was committed
+    /// meanwhile, or is forgotten.
+    pub fn end_transaction(&mut self, producer_id: i64, commit: bool) {
+        for group_id in self.producers.remove(&producer_id).unwrap_or_default() {
+            let Some(group) = self.groups.get_mut(&group_id) else {
+                continue;
+            };
+            let (mut added, mut freed) = (0, 0);
+            for (topic, partitions) in group.pending.remove(&producer_id).unwrap_or_default() {
+                for (partition, pending) in partitions {
+                    freed += bytes_of(&topic, &pending);
+                    let current = group
+                        .committed
+                        .get(&topic)
+                        .and_then(|known| known.get(&partition));
+                    let is_later = current.is_none_or(|current| current.log_offset < pending.log_offset);
+                    if commit && is_later {
+                        let (more, less) = group.put(topic.clone(), partition, pending);
+                        added += more;
+                        freed += less;
+                    }
+                }
+            }
+            self.bytes += added;
+            self.shrink(freed);
+            self.forget_if_empty(&group_id);
+        }
+    }
+}

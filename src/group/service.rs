@@ -1,0 +1,224 @@
+//! The door to groups: finds the shard of a group and asks it.
+//!
+//! Invariant: a group belongs to one partition of `__consumer_offsets`, by Kafka's hash of its id, and the number of
+//! partitions that counts is the one the topic had when this broker first saw it: were a growing topic believed at once,
+//! groups would leave their offsets behind. Called by api/, wired in cli/.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use super::command::{Answer, Command, Listed};
+use super::settings::GroupSettings;
+use super::shard::GroupShard;
+use crate::base::clock;
+use crate::base::error_code::ErrorCode;
+use crate::base::ids::TopicId;
+use crate::base::random::Random;
+use crate::base::shutdown::Shutdown;
+use crate::base::task;
+use crate::config::BrokerConfig;
+use crate::coordinator::{self, Coordinator, CoordinatorSettings, ShardStatus};
+use crate::metadata::{CONSUMER_OFFSETS, Cluster};
+use crate::replica::replicas::Replicas;
+use crate::wire::text::Text;
+
+/// An answer of a group's shard that is there or will come; it may be dropped.
+pub type Asked = coordinator::Asked<Answer>;
+
+/// The groups that this broker coordinates. Clones share them.
+#[derive(Clone)]
+pub struct Groups {
+    coordinator: Coordinator<GroupShard>,
+    cluster: Cluster,
+    /// The topic's id and its partitions when it was first seen.
+    counted: Arc<Mutex<Option<(TopicId, i32)>>>,
+}
+
+impl Groups {
+    /// The groups of a broker. To be made before the controller decides about any partition.
+    pub fn new(cluster: &Cluster, replicas: &Arc<Replicas>, random: &Random) -> Self {
+        let config = cluster.get().broker_config.clone();
+        let (settings, random) = (group_settings(&config), random.clone());
+        let shard = move |_| GroupShard::new(settings.clone(), random.clone());
+        Self {
+            coordinator: Coordinator::new(coordinator_settings(&config), Arc::clone(replicas), shard),
+            cluster: cluster.clone(),
+            counted: Arc::default(),
+        }
+    }
+
+    /// Starts what is done from time to time, on the current runtime; it ends with `shutdown`.
+    pub fn start(&self, shutdown: &Shutdown) {
+        self.coordinator.start(shutdown.clone());
+        let (groups, shutdown) = (self.clone(), shutdown.clone());
+        let interval_ms = self
+            .cluster
+            .get()
+            .broker_config
+            .offsets_retention_check_interval_ms;
+        let interval = milliseconds(interval_ms);
+        drop(task::spawn(async move {
+            while clock::timeout(interval, shutdown.wait()).await.is_none() {
+                groups.tell_all(|| Command::Expire).await;
+            }
+        }));
+    }
+
+    /// The partition of `__consumer_offsets` that a group belongs to (`GroupMetadataManager.partitionFor`).
+    pub fn partition_of(&self, group_id: &str) -> i32 {
+        partition_of(group_id, self.partitions())
+    }
+
+    /// How many partitions the groups are spread over.
+    fn partitions(&self) -> i32 {
+        let image = self.cluster.get();
+        let Some(topic) = image.topic(CONSUMER_OFFSETS) else {
+            return image.broker_config.offsets_topic_num_partitions;
+        };
+        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        match *counted {
+            Some((id, partitions)) if id == topic.id => partitions,
+            _ => {
+                let partitions = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
+                *counted = Some((topic.id, partitions));
+                partitions
+            }
+        }
+    }
+
+    /// Asks the shard of a group. When this returns it has taken its step; the answer may come later.
+    pub async fn ask(&self, group_id: &str, command: Command) -> Asked {
+        self.coordinator.ask(self.partition_of(group_id), command)
+    }
+
+    /// The groups of all shards here. COORDINATOR_LOAD_IN_PROGRESS when one of them is being loaded: its groups are
+    /// missing.
+    pub async fn list(&self) -> (ErrorCode, Vec<Listed>) {
+        let mut loading = ErrorCode::None;
+        let mut listed = Vec::new();
+        for ShardStatus {
+            partition, standing, ..
+        } in self.coordinator.status()
+        {
+            if standing
+                .is_none_or(|standing| standing.refusal() == Some(ErrorCode::CoordinatorLoadInProgress))
+            {
+                loading = ErrorCode::CoordinatorLoadInProgress;
+            } else if let Answer::List(groups) = self.coordinator.ask(partition, Command::List).await {
+                listed.extend(groups);
+            }
+        }
+        (loading, listed)
+    }
+
+    /// Deletes groups. Each with its error, by shard.
+    pub async fn delete(&self, groups: Vec<Text>) -> Vec<(Text, ErrorCode)> {
+        let mut by_partition: BTreeMap<i32, Vec<Text>> = BTreeMap::new();
+        for group in groups {
+            by_partition
+                .entry(self.partition_of(&group))
+                .or_default()
+                .push(group);
+        }
+        let asked: Vec<Asked> = by_partition
+            .into_iter()
+            .map(|(partition, groups)| self.coordinator.ask(partition, Command::Delete(groups)))
+            .collect();
+        let mut deleted = Vec::new();
+        for asked in asked {
+            if let Answer::Delete(answers) = asked.await {
+                deleted.extend(answers);
+            }
+        }
+        deleted
+    }
+
+    /// Topics are gone, and what groups have committed for them goes too (`GroupCoordinator.handleDeletedPartitions`).
+    pub async fn topics_deleted(&self, topics: Vec<String>) {
+        self.tell_all(|| Command::TopicsDeleted(topics.clone())).await;
+    }
+
+    async fn tell_all(&self, command: impl Fn() -> Command) {
+        for partition in self.coordinator.partitions() {
+            // What a shard is told while it is loaded would be lost.
+            self.coordinator.settled(partition).await;
+            self.coordinator.ask_on_pool(partition, command()).await.await;
+        }
+    }
+
+    /// How the shards stand.
+    pub fn status(&self) -> Vec<ShardStatus> {
+        self.coordinator.status()
+    }
+
+    /// Ends all shards: clients that wait are told. To be called before the logs are closed.
+    pub async fn close(&self) {
+        self.coordinator.close().await;
+    }
+}
+
+fn milliseconds(milliseconds: i64) -> Duration {
+    Duration::from_millis(u64::try_from(milliseconds).unwrap_or(0).max(1))
+}
+
+fn coordinator_settings(config: &BrokerConfig) -> CoordinatorSettings {
+    CoordinatorSettings {
+        topic: CONSUMER_OFFSETS.into(),
+        load_buffer_bytes: u32::try_from(config.offsets_load_buffer_size).unwrap_or(1),
+        replication_timeout: milliseconds(config.offsets_commit_timeout_ms.into()),
+        required_acks: config.offsets_commit_required_acks,
+        codec: config.offsets_codec(),
+    }
+}
+
+fn group_settings(config: &BrokerConfig) -> GroupSettings {
+    let defaults = GroupSettings::default();
+    let size = |number: i32| usize::try_from(number).unwrap_or(0);
+    GroupSettings {
+        min_session_timeout_ms: config.group_min_session_timeout_ms,
+        max_session_timeout_ms: config.group_max_session_timeout_ms,
+        initial_rebalance_delay_ms: config.group_initial_rebalance_delay_ms,
+        max_size: size(config.group_max_size),
+        offset_metadata_max_bytes: size(config.offset_metadata_max_bytes),
+        offsets_retention_ms: i64::from(config.offsets_retention_minutes) * 60_000,
+        removal_batch_bytes: defaults
+            .removal_batch_bytes
+            .min(size(config.message_max_bytes) / 2),
+        ..defaults
+    }
+}
+
+/// Java's hash of a text, over its UTF-16 units.
+fn java_hash(text: &str) -> i32 {
+    text.encode_utf16()
+        .fold(0i32, |hash, unit| hash.wrapping_mul(31).wrapping_add(unit.into()))
+}
+
+/// The smallest number has no positive counterpart; Kafka takes 0 for it (`Utils.abs`).
+fn partition_of(group_id: &str, partitions: i32) -> i32 {
+    let hash = java_hash(group_id).checked_abs().unwrap_or(0);
+    hash.checked_rem(partitions).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_are_spread_as_javas_hash_says() {
+        // Computed by Java.
+        for (group, hash) in [
+            ("", 0),
+            ("a", 97),
+            ("console-consumer-1", 35_782_224),
+            ("polygenelubricants", i32::MIN),
+        ] {
+            assert_eq!(java_hash(group), hash, "{group}");
+        }
+        assert_eq!(partition_of("polygenelubricants", 50), 0);
+        assert_eq!(partition_of("a", 50), 47);
+        // Two units, not one character.
+        assert_eq!(java_hash("\u{1F600}"), 0xd83d * 31 + 0xde00);
+    }
+}

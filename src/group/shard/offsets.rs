@@ -1,0 +1,54 @@
+//! OffsetCommit: may this client commit, and what is written.
+
+use super::{Decision, GroupShard, What, done};
+use crate::base::error_code::ErrorCode;
+use crate::coordinator::{Effects, Step, Token};
+use crate::group::command::{Answer, Commit, CommitAnswer};
+use crate::group::offsets::commit;
+use crate::group::turn::Turn;
+
+impl GroupShard {
+    pub(super) fn commit(&mut self, commit: &Commit, token: Token, now_ms: i64) -> Step<Self> {
+        let effects = match self.check_commit(commit, now_ms) {
+            Ok(effects) => effects,
+            Err(error) => {
+                let errors = vec![error; commit.offsets.len()];
+                return done(token, Answer::Commit(CommitAnswer { errors }));
+            }
+        };
+        let (records, errors) = commit::records(commit, &self.settings, now_ms);
+        if records.is_empty() {
+            let mut effects = effects;
+            effects
+                .answers
+                .push((token, Answer::Commit(CommitAnswer { errors })));
+            return Step::Done(effects);
+        }
+        Step::Write {
+            records,
+            decision: Decision {
+                what: What::Commit { token, errors },
+                effects,
+            },
+        }
+    }
+
+    /// Answers the timers that begin anew.
+    fn check_commit(&self, commit: &Commit, now_ms: i64) -> Result<Effects<Self>, ErrorCode> {
+        let mut turn = Turn::new(&self.settings, &self.random, now_ms);
+        let instance = commit.group_instance_id.as_ref();
+        match self.groups.get(&commit.group_id) {
+            Some(group) => {
+                group.check_commit(commit.generation_id, &commit.member_id, instance, &mut turn)?;
+            }
+            // Not a group that members ever joined: whoever is no member may commit.
+            None if commit.generation_id < 0 => {}
+            None if self.offsets.contains(&commit.group_id) => return Err(ErrorCode::UnknownMemberId),
+            None => return Err(ErrorCode::IllegalGeneration),
+        }
+        if self.is_full() && self.offsets.grows_with(commit) {
+            return Err(ErrorCode::CoordinatorNotAvailable);
+        }
+        Ok(turn.effects)
+    }
+}

@@ -1,0 +1,216 @@
+//! What a removal removes: the tombstones of one turn.
+//!
+//! Invariant: one batch holds a bounded number of bytes and one turn looks at a bounded number of offsets. What is to go is
+//! looked up anew in each turn, so what changed in between counts. Called by removal.rs.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+
+use super::GroupShard;
+use super::removal::Doomed;
+use crate::base::error_code::ErrorCode;
+use crate::coordinator::{Effects, NewRecord};
+use crate::group::next_key;
+use crate::group::offsets::Expiry;
+use crate::group::record::key::{group_key, offset_key};
+use crate::wire::text::Text;
+
+/// Most offsets that one turn looks at, roughly.
+const MAX_LOOKED_AT: usize = 50_000;
+/// What a record takes in a batch beside its key, at most.
+const RECORD_BYTES: usize = 32;
+
+/// The tombstones of one turn.
+pub(super) struct Tombstones {
+    records: Vec<NewRecord>,
+    bytes: usize,
+    most_bytes: usize,
+    looked_at: usize,
+}
+
+impl Tombstones {
+    /// None yet; as many as one batch of `most_bytes` holds.
+    pub fn up_to(most_bytes: usize) -> Self {
+        Self {
+            records: Vec::new(),
+            bytes: 0,
+            most_bytes,
+            looked_at: 0,
+        }
+    }
+
+    /// True for none.
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    /// The records that remove.
+    pub fn into_records(self) -> Vec<NewRecord> {
+        self.records
+    }
+
+    fn push(&mut self, key: Bytes) {
+        self.bytes += key.len() + RECORD_BYTES;
+        self.records.push(NewRecord { key, value: None });
+    }
+
+    fn is_full(&self) -> bool {
+        self.bytes >= self.most_bytes || self.looked_at >= MAX_LOOKED_AT
+    }
+}
+
+impl GroupShard {
+    /// Collects tombstones until there is nothing left or enough. Answers whether the removal is done with them.
+    pub(super) fn plan(
+        &mut self,
+        what: &mut Doomed,
+        tombstones: &mut Tombstones,
+        effects: &mut Effects<Self>,
+        now_ms: i64,
+    ) -> bool {
+        match what {
+            Doomed::Expired { after } => self.plan_all(after, tombstones, |shard, group_id| {
+                shard.expired(group_id, now_ms)
+            }),
+            Doomed::Topics { names, after } => self.plan_all(after, tombstones, |shard, group_id| {
+                shard.of_topics(group_id, names)
+            }),
+            Doomed::Groups { groups, at } => {
+                while let Some((group_id, error)) = groups.get_mut(*at) {
+                    if tombstones.is_full() {
+                        return false;
+                    }
+                    match self.plan_group(group_id, tombstones, effects, now_ms) {
+                        Ok(true) => {}
+                        Ok(false) => return false,
+                        Err(refused) => *error = refused,
+                    }
+                    *at += 1;
+                }
+                true
+            }
+            Doomed::Offsets { group_id, left, .. } => {
+                let mut planned = 0;
+                while !tombstones.is_full() {
+                    let Some((topic, partition)) = left.pop_front() else {
+                        self.plan_end(group_id, planned, tombstones);
+                        return true;
+                    };
+                    tombstones.looked_at += 1;
+                    if self.offsets.get(group_id, &topic, partition).is_some() {
+                        tombstones.push(offset_key(group_id, &topic, partition));
+                        planned += 1;
+                    }
+                }
+                false
+            }
+        }
+    }
+
+    /// Goes through the groups after `after`.
+    fn plan_all(
+        &self,
+        after: &mut Option<Text>,
+        tombstones: &mut Tombstones,
+        doomed: impl Fn(&Self, &Text) -> Vec<(Text, i32)>,
+    ) -> bool {
+        while let Some(group_id) = self.next_group(after.as_ref()) {
+            if tombstones.is_full() {
+                return false;
+            }
+            tombstones.looked_at += 1 + self.offsets.count(group_id);
+            let partitions = doomed(self, group_id);
+            if !self.plan_offsets(group_id, &partitions, tombstones) {
+                return false;
+            }
+            self.plan_end(group_id, partitions.len(), tombstones);
+            *after = Some(group_id.clone());
+        }
+        true
+    }
+
+    /// Answers whether all of them found room.
+    fn plan_offsets(&self, group_id: &Text, partitions: &[(Text, i32)], tombstones: &mut Tombstones) -> bool {
+        for (topic, partition) in partitions {
+            if tombstones.bytes >= tombstones.most_bytes {
+                return false;
+            }
+            tombstones.push(offset_key(group_id, topic, *partition));
+        }
+        true
+    }
+
+    /// A group that has nobody and, after `planned` tombstones, nothing is removed as well (`cleanupGroupMetadata`).
+    fn plan_end(&self, group_id: &Text, planned: usize, tombstones: &mut Tombstones) {
+        let Some(group) = self.groups.get(group_id) else {
+            return;
+        };
+        let bare = self.offsets.count(group_id) == planned && !self.offsets.has_pending(group_id);
+        if bare && group.is_empty() && group.is_recorded() && !group.has_pending_members() {
+            tombstones.push(group_key(group_id));
+        }
+    }
+
+    /// One group of a DeleteGroups. Answers whether all of it found room.
+    fn plan_group(
+        &mut self,
+        group_id: &Text,
+        tombstones: &mut Tombstones,
+        effects: &mut Effects<Self>,
+        now_ms: i64,
+    ) -> Result<bool, ErrorCode> {
+        let group = self.groups.get(group_id);
+        if group.is_none() && !self.offsets.contains(group_id) {
+            return Err(ErrorCode::GroupIdNotFound);
+        }
+        if group.is_some_and(|group| !group.is_empty()) {
+            return Err(ErrorCode::NonEmptyGroup);
+        }
+        tombstones.looked_at += 1 + self.offsets.count(group_id);
+        let offsets = self.offsets.iter(group_id);
+        let partitions: Vec<_> = offsets
+            .map(|(topic, partition, _)| (topic.clone(), partition))
+            .collect();
+        if !self.plan_offsets(group_id, &partitions, tombstones) {
+            return Ok(false);
+        }
+        if group.is_some_and(|group| group.is_recorded()) {
+            tombstones.push(group_key(group_id));
+        }
+        // Who was about to join begins anew.
+        let so_far = std::mem::take(effects);
+        *effects = self.change_group(group_id, so_far, now_ms, |group, turn| {
+            group.forget_pending_members(turn);
+        });
+        Ok(true)
+    }
+
+    fn next_group(&self, after: Option<&Text>) -> Option<&Text> {
+        let classic = next_key(&self.groups, after);
+        let offsets = self.offsets.next_group(after);
+        match (classic, offsets) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        }
+    }
+
+    fn expired(&self, group_id: &Text, now_ms: i64) -> Vec<(Text, i32)> {
+        let expiry = match self.groups.get(group_id) {
+            Some(group) => group.expiry(),
+            None => Expiry::SinceCommit {
+                except: BTreeSet::new(),
+            },
+        };
+        let retention_ms = self.settings.offsets_retention_ms;
+        self.offsets.expired(group_id, &expiry, now_ms, retention_ms)
+    }
+
+    fn of_topics(&self, group_id: &Text, names: &BTreeSet<String>) -> Vec<(Text, i32)> {
+        self.offsets
+            .iter(group_id)
+            .filter(|(topic, _, _)| names.contains(topic.as_str()))
+            .map(|(topic, partition, _)| (topic.clone(), partition))
+            .collect()
+    }
+}

@@ -580,6 +580,28 @@ async fn a_corrupt_log_is_not_served() {
 }
 
 #[tokio::test]
+async fn a_log_from_which_everything_was_deleted_is_loaded() {
+    let floor = Floor::new(|_| {});
+    let short = [("retention.ms", "1"), ("segment.bytes", "200")];
+    floor.broker.configure_topic(TOPIC, &short);
+    floor.lead(0).await;
+    // The timer that loading set writes a record too.
+    let fired = floor.ask(Command::WaitFor("loads", 1));
+    for _ in 0..5 {
+        soon(floor.ask(Command::Add("a", 5))).await;
+    }
+    soon(fired).await;
+    let partition = floor.broker.replicas.partition(TOPIC, 0).unwrap();
+    let later = clock::now_ms() + 10_000_000;
+    floor.broker.replicas.retain_one(&partition, later);
+    let start = partition.start_in_epoch(LeaderEpoch(0)).unwrap();
+    let end = partition.progress().unwrap().log_end;
+    assert_eq!(start, end);
+    floor.lead(1).await;
+    assert_eq!(floor.count("a").await, 0);
+}
+
+#[tokio::test]
 async fn a_partition_that_is_not_led_here_is_refused() {
     let floor = Floor::new(|_| {});
     assert_eq!(

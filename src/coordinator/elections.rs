@@ -152,7 +152,12 @@ async fn load<S: Shard>(inner: &Arc<Inner<S>>, slot: &Arc<Slot<S>>) {
                 let _ = pool.run(move || inner.loaded(&slot, read)).await;
                 return;
             }
-            Ok((_, Piece::Abandoned)) => return,
+            Ok((_, Piece::Abandoned)) => {
+                // Should it still be in its place, its clients are not to wait for a load that nobody goes on with.
+                let slot = Arc::clone(slot);
+                pool.start_work(move || slot.fail());
+                return;
+            }
             Ok((_, Piece::Failed(reason))) => break reason,
             Err(_) => break "the work ended before its time".to_owned(),
         }

@@ -59,7 +59,7 @@ pub struct Slot<S: Shard> {
     /// Answers that wait for the high watermark.
     pub unreplicated: Arc<Queue<S::Answer>>,
     /// How far loading is.
-    pub progress: Progress,
+    pub progress: LoadProgress,
     /// Tells when the shard begins or ceases to take commands.
     pub turned: Notify,
     state: Mutex<State<S>>,
@@ -67,12 +67,12 @@ pub struct Slot<S: Shard> {
 
 /// How far loading is, in offsets.
 #[derive(Default)]
-pub struct Progress {
+pub struct LoadProgress {
     next: AtomicI64,
     end: AtomicI64,
 }
 
-impl Progress {
+impl LoadProgress {
     /// Notes that everything below `next` of `end` was read.
     pub fn note(&self, next: Offset, end: Offset) {
         self.next.store(next.get(), Ordering::Relaxed);
@@ -171,7 +171,7 @@ impl<S: Shard> Slot<S> {
             epoch,
             partition,
             unreplicated: Arc::default(),
-            progress: Progress::default(),
+            progress: LoadProgress::default(),
             turned: Notify::new(),
             state: Mutex::new(State {
                 standing: Standing::Loading,
@@ -202,7 +202,7 @@ impl<S: Shard> Slot<S> {
         true
     }
 
-    /// The log cannot be read.
+    /// The log is not read to its end.
     pub fn fail(&self) {
         let mut state = self.lock_on_pool();
         if state.standing == Standing::Loading {

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use crate::coordinator::Token;
 use crate::group::command::Join;
 use crate::group::record::MemberValue;
+use crate::wire::reader::MAX_STRING_BYTES;
 use crate::wire::text::Text;
 
 /// Roughly what a member takes beside its texts and bytes: the maps' entries and its timer.
@@ -46,12 +47,18 @@ pub(in crate::group) fn protocols_bytes(protocols: &[(Text, Bytes)]) -> usize {
     protocols.iter().map(each).sum()
 }
 
+/// As much of `text` as a string of the protocol may be. What was no UTF-8 has grown when it was mended.
+fn within_bounds(text: &str) -> &str {
+    text.get(..text.floor_char_boundary(MAX_STRING_BYTES))
+        .unwrap_or_default()
+}
+
 impl Member {
     /// The member that `join` asks for; nothing waits yet.
     pub fn new(join: &Join) -> Self {
         Self {
             group_instance_id: join.group_instance_id.as_deref().map(Text::copy),
-            client_id: Text::copy(&join.client.id),
+            client_id: Text::copy(within_bounds(&join.client.id)),
             client_host: Text::copy(&join.client.host),
             rebalance_timeout_ms: join.rebalance_timeout_ms,
             session_timeout_ms: join.session_timeout_ms,

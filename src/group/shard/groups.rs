@@ -1,6 +1,6 @@
 //! The commands of members: finds the group, lets it decide, and turns what it wants to be written into a record.
 
-use super::{Decision, GroupShard, What, done};
+use super::{Decision, GroupShard, What, done, is_too_long};
 use crate::base::error_code::ErrorCode;
 use crate::coordinator::{Effects, NewRecord, Step, Token};
 use crate::group::classic::{ClassicGroup, Intent, describe_without_members, list_without_members};
@@ -19,6 +19,14 @@ impl GroupShard {
                 Answer::Join(JoinAnswer::error(error, join.member_id.clone())),
             )
         };
+        let names = join.protocols.iter().map(|(name, _)| name);
+        if names
+            .chain(&join.group_instance_id)
+            .chain([&join.protocol_type])
+            .any(is_too_long)
+        {
+            return refuse(ErrorCode::InvalidRequest);
+        }
         let bounds = self.settings.min_session_timeout_ms..=self.settings.max_session_timeout_ms;
         if !bounds.contains(&join.session_timeout_ms) {
             return refuse(ErrorCode::InvalidSessionTimeout);

@@ -442,3 +442,60 @@ fn a_group_is_described_with_what_its_members_have_while_it_is_stable() {
         })
     );
 }
+
+#[test]
+fn names_that_no_record_can_hold_are_refused() {
+    // What is no UTF-8 grows when it is mended: 32,767 bytes become 98,301.
+    let long = Text::from_bytes(bytes::Bytes::from(vec![0xff; 32_767]));
+    let mut h = Harness::new();
+    for (bad, error) in [
+        (
+            Join {
+                group_id: long.clone(),
+                ..join("")
+            },
+            ErrorCode::InvalidGroupId,
+        ),
+        (
+            Join {
+                group_instance_id: Some(long.clone()),
+                ..join("")
+            },
+            ErrorCode::InvalidRequest,
+        ),
+        (
+            Join {
+                protocol_type: long.clone(),
+                ..join("")
+            },
+            ErrorCode::InvalidRequest,
+        ),
+        (
+            Join {
+                protocols: vec![(long.clone(), bytes::Bytes::new())],
+                ..join("")
+            },
+            ErrorCode::InvalidRequest,
+        ),
+    ] {
+        assert_eq!(refused(&mut h, bad), error);
+    }
+    let bad = Commit {
+        group_id: long.clone(),
+        ..commit("topic", 1)
+    };
+    assert_eq!(h.commit(bad), [ErrorCode::InvalidGroupId]);
+    // The client's own name is cut.
+    let named = Join {
+        client: Client {
+            id: long,
+            host: "/127.0.0.1".into(),
+        },
+        ..join("")
+    };
+    let ids = h.stable_with(vec![named]);
+    let before = h.describe();
+    assert_eq!(before.members[0].member_id, ids[0]);
+    h.fail_over();
+    assert_eq!(h.describe(), before);
+}

@@ -42,6 +42,7 @@ use super::turn::Turn;
 use crate::base::error_code::ErrorCode;
 use crate::base::random::Random;
 use crate::coordinator::{Effects, Producer, ReplayError, Replayed, Shard, Step, Token};
+use crate::wire::reader::MAX_STRING_BYTES;
 use crate::wire::text::Text;
 
 /// The groups of one partition of `__consumer_offsets`, and their offsets.
@@ -276,21 +277,28 @@ fn done(token: Token, answer: Answer) -> Step<GroupShard> {
     Step::Done(Effects::answer(token, answer))
 }
 
+/// A name that is longer than a string of the protocol may be (which what is no UTF-8 becomes when it is mended) would be
+/// another one in the log.
+fn is_too_long(name: &Text) -> bool {
+    name.as_bytes().len() > MAX_STRING_BYTES
+}
+
 /// Only offsets may belong to the group with the empty name, so only they and what an administrator does with them may
 /// name it (`GroupCoordinator.isValidGroupId`).
 fn has_invalid_group_id(command: &Command) -> bool {
-    match command {
-        Command::Join(join) => join.group_id.is_empty(),
-        Command::Sync(sync) => sync.group_id.is_empty(),
-        Command::Heartbeat(heartbeat) => heartbeat.group_id.is_empty(),
-        Command::Leave(leave) => leave.group_id.is_empty(),
-        Command::DeleteOffsets(delete) => delete.group_id.is_empty(),
-        Command::Commit(_)
-        | Command::Fetch(_)
-        | Command::Describe(_)
+    let (group_id, may_be_empty) = match command {
+        Command::Join(join) => (&join.group_id, false),
+        Command::Sync(sync) => (&sync.group_id, false),
+        Command::Heartbeat(heartbeat) => (&heartbeat.group_id, false),
+        Command::Leave(leave) => (&leave.group_id, false),
+        Command::DeleteOffsets(delete) => (&delete.group_id, false),
+        Command::Commit(commit) => (&commit.group_id, true),
+        Command::Fetch(fetch) => (&fetch.group_id, true),
+        Command::Describe(_)
         | Command::List
         | Command::Delete(_)
         | Command::TopicsDeleted(_)
-        | Command::Expire => false,
-    }
+        | Command::Expire => return false,
+    };
+    group_id.is_empty() && !may_be_empty || is_too_long(group_id)
 }

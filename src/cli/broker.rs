@@ -275,7 +275,6 @@ impl Broker {
                 // A failure is told by the volume: the next start recovers.
                 let _ = directory.mark_clean();
             }
-            directory.release();
         }
     }
 }

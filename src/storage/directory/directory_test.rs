@@ -38,7 +38,6 @@ fn stop_cleanly(directory: LogDirectory, logs: &mut [Log]) {
     write(LOG_START_OFFSET_CHECKPOINT, log_starts(&*logs));
     write(HIGH_WATERMARK_CHECKPOINT, high_watermarks(&*logs));
     directory.mark_clean().unwrap();
-    directory.release();
 }
 
 fn make_logs(directory: &LogDirectory, count: i32) -> Vec<Log> {
@@ -60,8 +59,25 @@ fn a_directory_has_one_user() {
     let memory = MemoryDisk::new();
     let first = open(&memory).unwrap();
     assert!(matches!(open(&memory), Err(DirectoryError::Locked(_))));
-    first.release();
+    drop(first);
     assert!(open(&memory).is_ok());
+}
+
+#[test]
+fn no_lock_file_stays_whether_the_directory_was_used_or_refused() {
+    let memory = MemoryDisk::new();
+    let disk = Disk::memory(memory.clone());
+    let lock = Path::new("/data").join(LOCK);
+    let directory = open(&memory).unwrap();
+    assert!(disk.exists(&lock));
+    assert!(open(&memory).is_err());
+    assert!(disk.exists(&lock), "that of somebody else");
+    drop(directory);
+    assert!(!disk.exists(&lock));
+    let meta = disk.open(&Path::new("/data").join("meta.properties"), Open::Create);
+    meta.unwrap().write_all_at(b"version=77\n", 0).unwrap();
+    assert!(matches!(open(&memory), Err(DirectoryError::Meta { .. })));
+    assert!(!disk.exists(&lock));
 }
 
 #[test]
@@ -187,7 +203,7 @@ fn whose_it_is_is_written_once() {
     let syncs = memory.counts().syncs;
     directory.write_meta(properties.clone(), NOW_MS).unwrap();
     assert_eq!(memory.counts().syncs, syncs);
-    directory.release();
+    drop(directory);
     assert_eq!(open(&memory).unwrap().meta(), Some(&properties));
 }
 

@@ -89,7 +89,7 @@ pub struct LogDirectory {
     volume: Arc<Volume>,
     meta: Option<MetaProperties>,
     /// Held for as long as the directory is used.
-    lock: FileLock,
+    _lock: FileLock,
 }
 
 impl fmt::Debug for LogDirectory {
@@ -124,12 +124,18 @@ impl LogDirectory {
             }
             Err(error) => return Err(failed("lock", &error)),
         };
-        let meta = match meta_properties::read(&disk, &path) {
+        // From here on the lock file goes with it, whatever is found.
+        let mut directory = Self {
+            volume: Arc::clone(&volume),
+            meta: None,
+            _lock: lock,
+        };
+        directory.meta = match meta_properties::read(&disk, &path) {
             Ok(meta) => meta,
             Err(MetaPropertiesError::Io(error)) => return Err(failed("read meta.properties of", &error)),
             Err(error) => return Err(DirectoryError::Meta { path, error }),
         };
-        Ok(Self { volume, meta, lock })
+        Ok(directory)
     }
 
     /// The disk, and whether it works.
@@ -188,14 +194,6 @@ impl LogDirectory {
         })
     }
 
-    /// Gives the directory up: the lock file goes, as in Kafka.
-    pub fn release(self) {
-        if let Err(error) = self.volume.disk().remove_file(&self.path().join(LOCK)) {
-            tracing::warn!("the lock file in {} stays: {error}", self.path().display());
-        }
-        drop(self.lock);
-    }
-
     /// Reads a checkpoint. One that cannot be read counts as empty, which is safe for each of them: more is recovered,
     /// or the start of a log lies lower (Kafka does so for recovery points and log starts).
     fn read_checkpoint(&self, name: &str) -> Result<Offsets, LogIoError> {
@@ -223,6 +221,19 @@ impl LogDirectory {
             made.map_err(|error| self.volume.failed("make", &path, &error))?;
         }
         Ok(())
+    }
+}
+
+/// Who gives the directory up, after a stop or because a start is refused, leaves no lock file, as Kafka does
+/// (`FileLock.destroy`).
+impl Drop for LogDirectory {
+    fn drop(&mut self) {
+        match self.volume.disk().remove_file(&self.path().join(LOCK)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!("the lock file in {} stays: {error}", self.path().display());
+            }
+            _ => {}
+        }
     }
 }
 

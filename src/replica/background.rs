@@ -16,19 +16,16 @@ use crate::storage::checkpoint::Offsets;
 use crate::storage::file_names::{
     HIGH_WATERMARK_CHECKPOINT, LOG_START_OFFSET_CHECKPOINT, RECOVERY_POINT_CHECKPOINT,
 };
-use crate::storage::log::{DeletedFiles, FlushWork, Flushed};
-use crate::storage::volume::{LogIoError, Volume};
+use crate::storage::log::DeletedFiles;
+use crate::storage::volume::LogIoError;
 
 use super::directories::HostDirectory;
 use super::partition::{Partition, State};
 use super::replicas::Replicas;
+use super::together;
 
 /// How often deleted files are looked at for whether their time has come.
 const GRAVEYARD_INTERVAL: Duration = Duration::from_secs(1);
-
-/// From so many logs on a clean stop syncs the whole file system instead of each file. Below, what others wrote to the
-/// file system and have not synced would cost more.
-const SYNC_TOGETHER: usize = 32;
 
 /// Called when a log directory went offline: with the directory, and whether it was the last one.
 pub type OnDirectoryFailure = Arc<dyn Fn(&HostDirectory, bool) + Send + Sync>;
@@ -321,13 +318,16 @@ impl Replicas {
     }
 
     fn close_directory(&self, directory: &Arc<HostDirectory>) -> Result<(), LogIoError> {
+        let partitions = self.all_in(directory);
+        // Those that are left are few, or cannot be done together.
+        let _ = together::create(directory, &partitions)?;
         let mut works = Vec::new();
-        for partition in self.all_in(directory) {
+        for partition in partitions {
             if let Some(work) = partition.close()? {
                 works.push((partition, work));
             }
         }
-        for (partition, flushed) in sync_works(directory, works)? {
+        for (partition, flushed) in together::sync_works(directory, works)? {
             partition.closed(flushed, clock::now_ms());
         }
         self.checkpoint_recovery_points(directory);
@@ -335,54 +335,6 @@ impl Replicas {
         self.checkpoint_high_watermarks(directory);
         directory.volume().check()
     }
-}
-
-/// Syncs the logs of a directory: many of them with the whole file system, as each has several files, and one sync after
-/// the other would take minutes on a slow disk.
-fn sync_works(
-    directory: &HostDirectory,
-    works: Vec<(Arc<Partition>, FlushWork)>,
-) -> Result<Vec<(Arc<Partition>, Flushed)>, LogIoError> {
-    let volume = directory.volume();
-    let disk = volume.disk();
-    // A partition's folder may be a link to elsewhere.
-    let here = disk.file_system(volume.path()).ok();
-    let (mut together, mut single): (Vec<_>, Vec<_>) = works
-        .into_iter()
-        .partition(|(_, work)| here.is_some() && disk.file_system(work.folder()).ok() == here);
-    if together.len() < SYNC_TOGETHER || !sync_together(volume, &together)? {
-        single.append(&mut together);
-    }
-    let mut synced = Vec::new();
-    for (partition, work) in single {
-        synced.push((partition, work.run()?));
-    }
-    synced.extend(
-        together
-            .into_iter()
-            .map(|(partition, work)| (partition, work.synced())),
-    );
-    Ok(synced)
-}
-
-/// False, with nothing lost, where whole file systems cannot be synced.
-fn sync_together(volume: &Volume, works: &[(Arc<Partition>, FlushWork)]) -> Result<bool, LogIoError> {
-    let sync = || {
-        let done = volume.disk().sync_file_system(volume.path());
-        done.map_err(|error| volume.failed("sync", volume.path(), &error))
-    };
-    // Asked first, so that what follows is not begun in vain.
-    if !sync()? {
-        return Ok(false);
-    }
-    for (_, work) in works {
-        work.stage()?;
-    }
-    sync()?;
-    for (_, work) in works {
-        work.publish()?;
-    }
-    sync()
 }
 
 fn watch_for_stall(

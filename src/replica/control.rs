@@ -160,7 +160,7 @@ impl Replicas {
                 _ => ErrorCode::KafkaStorageError,
             })
             .collect();
-        finish_creations(hosted);
+        finish_creations(directory, hosted);
         answers
     }
 

@@ -27,6 +27,8 @@ pub struct HostDirectory {
     partitions: AtomicUsize,
     /// What each checkpoint holds, as it was last written.
     written: Mutex<Vec<(&'static str, Offsets)>>,
+    /// Held while new logs in it are made durable together.
+    pub(super) creating: Mutex<()>,
 }
 
 impl HostDirectory {
@@ -38,6 +40,7 @@ impl HostDirectory {
             watch: StallWatch::default(),
             partitions: AtomicUsize::new(0),
             written: Mutex::default(),
+            creating: Mutex::default(),
         })
     }
 

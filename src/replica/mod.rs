@@ -18,6 +18,7 @@ mod read;
 pub mod replicas;
 pub mod signals;
 pub mod stall;
+mod together;
 pub mod upkeep;
 pub mod waiting;
 

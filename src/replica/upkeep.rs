@@ -11,9 +11,10 @@ use crate::storage::file_names::{FolderState, marked_folder};
 use crate::storage::log::{DeletedFiles, FlushWork, Flushed};
 use crate::storage::volume::LogIoError;
 
-use super::directories::LogDescription;
+use super::directories::{HostDirectory, LogDescription};
 use super::partition::Partition;
 use super::replicas::Replicas;
+use super::together;
 
 /// A producer that a partition knows (DescribeProducers).
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -83,16 +84,26 @@ impl Replicas {
     }
 }
 
-/// Writes what new logs of one directory still lack on disk, so that their first appends do not have to wait for it:
-/// one after the other, and between them whatever else the pool has to do.
-pub(super) fn finish_creations(mut partitions: Vec<Arc<Partition>>) {
+/// Writes what new logs of one directory still lack on disk, so that their first appends do not have to wait for it: many
+/// of them together, a few one after the other, and between them whatever else the pool has to do.
+pub(super) fn finish_creations(directory: &Arc<HostDirectory>, partitions: Vec<Arc<Partition>>) {
+    let pool = directory.pool().clone();
+    let directory = Arc::clone(directory);
+    pool.start_work(move || match together::create(&directory, &partitions) {
+        Ok(left) => one_by_one(left),
+        // The first appends find out again.
+        Err(error) => tracing::error!(%error, "cannot finish new logs"),
+    });
+}
+
+fn one_by_one(mut partitions: Vec<Arc<Partition>>) {
     let Some(partition) = partitions.pop() else {
         return;
     };
     let pool = partition.pool().clone();
     pool.start_work(move || {
         partition.finish_creation();
-        finish_creations(partitions);
+        one_by_one(partitions);
     });
 }
 

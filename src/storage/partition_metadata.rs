@@ -82,6 +82,21 @@ pub fn write(disk: &Disk, folder: &Path, topic_id: TopicId) -> io::Result<()> {
     disk.replace(&folder.join(PARTITION_METADATA), format(topic_id).as_bytes())
 }
 
+/// The name, before `.tmp`, under which the file waits for [`publish`]. Another one than [`write`] has for itself.
+const STAGED: &str = "partition.metadata.staged";
+
+/// The first half of a [`write`] that is made durable together with others: the file lies beside its place, not synced.
+pub fn stage(disk: &Disk, folder: &Path, topic_id: TopicId) -> io::Result<()> {
+    disk.write_beside(&folder.join(STAGED), format(topic_id).as_bytes())?;
+    Ok(())
+}
+
+/// The second half, once what was staged is durable: the rename, not synced.
+pub fn publish(disk: &Disk, folder: &Path) -> io::Result<()> {
+    let staged = folder.join(format!("{STAGED}.tmp"));
+    disk.rename(&staged, &folder.join(PARTITION_METADATA))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

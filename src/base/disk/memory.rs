@@ -108,6 +108,10 @@ impl MemoryDisk {
         self.state().counts
     }
 
+    pub(super) fn syncs(&self) -> u64 {
+        self.counts().syncs
+    }
+
     /// Lets calls of this kind on paths that contain `path_contains` fail `times` times, after `after` good ones.
     pub fn fail(&self, call: Call, path_contains: &str, after: u64, times: u64, kind: io::ErrorKind) {
         self.state().faults.push(Fault {
@@ -357,7 +361,11 @@ impl MemoryDisk {
         Ok(0)
     }
 
-    pub(super) fn sync_file_system(&self, path: &Path) -> io::Result<bool> {
+    pub(super) fn can_sync_file_systems(&self) -> bool {
+        true
+    }
+
+    pub(super) fn sync_file_system(&self, path: &Path) -> io::Result<()> {
         self.check(Call::Sync, path)?;
         let mut state = self.state();
         let state = &mut *state;
@@ -367,7 +375,7 @@ impl MemoryDisk {
         }
         state.durable_files = state.files.clone();
         state.durable_directories = state.directories.clone();
-        Ok(true)
+        Ok(())
     }
 
     pub(super) fn list(&self, path: &Path) -> io::Result<Vec<Entry>> {

@@ -119,7 +119,7 @@ impl Disk {
 
     /// The operating system's files, where each sync takes at least `delay` longer: a slow disk, for measurements.
     pub fn system_with_sync_delay(delay: std::time::Duration) -> Self {
-        Self(Kind::System(system::SystemDisk { sync_delay: delay }))
+        Self(Kind::System(system::SystemDisk::with_sync_delay(delay)))
     }
 
     /// Files in memory.
@@ -158,6 +158,11 @@ impl Disk {
     /// [`Disk::sync_directory`] of the parents.
     pub fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         on!(self, Kind, disk => disk.rename(from, to))
+    }
+
+    /// How many syncs there were, of files, directories and file systems, by this disk and its clones.
+    pub fn syncs(&self) -> u64 {
+        on!(self, Kind, disk => disk.syncs())
     }
 
     /// Makes the entries of a directory durable.
@@ -239,10 +244,15 @@ impl Disk {
         on!(self, Kind, disk => disk.file_system(path))
     }
 
+    /// False where [`Disk::sync_file_system`] would not tell of writes that failed (Linux before 5.8), so that it is not to
+    /// be relied on.
+    pub fn can_sync_file_systems(&self) -> bool {
+        on!(self, Kind, disk => disk.can_sync_file_systems())
+    }
+
     /// Makes everything durable that was written to the file system of `path`, by anybody: one call where a sync of
-    /// each file would take one after the other. False, with nothing done, where the system would not tell of writes
-    /// that failed (Linux before 5.8).
-    pub fn sync_file_system(&self, path: &Path) -> io::Result<bool> {
+    /// each file would take one after the other.
+    pub fn sync_file_system(&self, path: &Path) -> io::Result<()> {
         on!(self, Kind, disk => disk.sync_file_system(path))
     }
 }

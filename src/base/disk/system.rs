@@ -6,19 +6,38 @@ use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::{Entry, Metadata, Open, Space};
 
 #[derive(Clone, Default)]
 pub(super) struct SystemDisk {
-    /// Added to each sync, to see on a fast disk what a slow one would do.
-    pub(super) sync_delay: Duration,
+    syncs: Syncs,
 }
 
 pub(super) struct SystemFile {
     file: fs::File,
-    sync_delay: Duration,
+    syncs: Syncs,
+}
+
+/// The syncs of a disk and its files.
+#[derive(Clone, Default)]
+struct Syncs {
+    /// Added to each, to see on a fast disk what a slow one would do.
+    delay: Duration,
+    count: Arc<AtomicU64>,
+}
+
+impl Syncs {
+    /// One is about to be made.
+    fn begin(&self) {
+        self.count.fetch_add(1, Ordering::Relaxed);
+        if !self.delay.is_zero() {
+            std::thread::sleep(self.delay);
+        }
+    }
 }
 
 fn milliseconds(time: SystemTime) -> i64 {
@@ -36,13 +55,20 @@ fn metadata(of: &fs::Metadata) -> Metadata {
     }
 }
 
-fn delay(duration: Duration) {
-    if !duration.is_zero() {
-        std::thread::sleep(duration);
-    }
-}
-
 impl SystemDisk {
+    pub(super) fn with_sync_delay(delay: Duration) -> Self {
+        Self {
+            syncs: Syncs {
+                delay,
+                ..Syncs::default()
+            },
+        }
+    }
+
+    pub(super) fn syncs(&self) -> u64 {
+        self.syncs.count.load(Ordering::Relaxed)
+    }
+
     pub(super) fn open(&self, path: &Path, how: Open) -> io::Result<SystemFile> {
         let mut options = fs::OpenOptions::new();
         options.read(true);
@@ -55,7 +81,7 @@ impl SystemDisk {
         };
         Ok(SystemFile {
             file: options.open(path)?,
-            sync_delay: self.sync_delay,
+            syncs: self.syncs.clone(),
         })
     }
 
@@ -80,7 +106,7 @@ impl SystemDisk {
     }
 
     pub(super) fn sync_directory(&self, path: &Path) -> io::Result<()> {
-        delay(self.sync_delay);
+        self.syncs.begin();
         fs::File::open(path)?.sync_all()
     }
 
@@ -88,13 +114,13 @@ impl SystemDisk {
         fs::metadata(path).map(|of| of.dev())
     }
 
-    pub(super) fn sync_file_system(&self, path: &Path) -> io::Result<bool> {
-        if !syncfs_tells_of_failures(rustix::system::uname().release().to_bytes()) {
-            return Ok(false);
-        }
-        delay(self.sync_delay);
-        rustix::fs::syncfs(fs::File::open(path)?)?;
-        Ok(true)
+    pub(super) fn can_sync_file_systems(&self) -> bool {
+        syncfs_tells_of_failures(rustix::system::uname().release().to_bytes())
+    }
+
+    pub(super) fn sync_file_system(&self, path: &Path) -> io::Result<()> {
+        self.syncs.begin();
+        Ok(rustix::fs::syncfs(fs::File::open(path)?)?)
     }
 
     pub(super) fn list(&self, path: &Path) -> io::Result<Vec<Entry>> {
@@ -144,7 +170,7 @@ impl SystemFile {
     }
 
     pub(super) fn sync(&self) -> io::Result<()> {
-        delay(self.sync_delay);
+        self.syncs.begin();
         self.file.sync_data()
     }
 

@@ -2,7 +2,7 @@
 //! outside it on the log directory's pool, and the recovery point rises when they are done. And the clean stop.
 //!
 //! Order of the syncs (Kafka's): snapshots, then segment by segment log, indexes; then the leader epochs, then the
-//! folder. Of the active segment's indexes only the transaction index is synced: the others are built anew after any
+//! folder, where its entries changed. Of the active segment's indexes only the transaction index is synced: the others are built anew after any
 //! crash.
 
 use std::io;
@@ -11,9 +11,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Log;
 use crate::base::disk::Open;
-use crate::base::ids::{Offset, TopicId};
-use crate::storage::file_names::{FileKind, LEADER_EPOCH_CHECKPOINT, PARTITION_METADATA};
-use crate::storage::partition_metadata;
+use crate::base::ids::Offset;
+use crate::storage::file_names::{FileKind, LEADER_EPOCH_CHECKPOINT};
 use crate::storage::segment::Segment;
 use crate::storage::volume::{LogIoError, Volume};
 
@@ -28,6 +27,8 @@ pub(super) struct Unsynced {
     /// Counts the files that were created or renamed, and up to which of them the folder is durable.
     folder: u32,
     folder_durable: u32,
+    /// The folder was synced since the log was opened: a process that was killed may have left changes that are not durable.
+    folder_synced: bool,
     /// The folder itself is new in the log directory.
     root: bool,
     /// Which leader epochs the file holds; shared with the works under way, so that none puts older ones back.
@@ -57,6 +58,10 @@ impl Unsynced {
         self.folder = self.folder.wrapping_add(1);
     }
 
+    fn wants_folder_synced(&self) -> bool {
+        !self.folder_synced || self.folder != self.folder_durable
+    }
+
     /// True when something is to be synced beside the segments.
     fn is_anything(&self) -> bool {
         !self.snapshots.is_empty()
@@ -75,6 +80,7 @@ pub struct FlushWork {
     files: Vec<PathBuf>,
     epochs: Option<(u32, Vec<u8>)>,
     epoch_file: Arc<Mutex<u32>>,
+    sync_folder: bool,
     sync_root: bool,
     done: Flushed,
 }
@@ -103,7 +109,9 @@ impl FlushWork {
         if let Some((version, contents)) = &self.epochs {
             self.write_epochs(*version, contents)?;
         }
-        self.sync_directory(&self.folder)?;
+        if self.sync_folder {
+            self.sync_directory(&self.folder)?;
+        }
         if self.sync_root {
             self.sync_directory(self.volume.path())?;
         }
@@ -198,89 +206,7 @@ impl std::fmt::Debug for Volume {
     }
 }
 
-/// The writing of a new log's `partition.metadata`. The first append does it, unless it was done before, where it
-/// keeps nobody waiting.
-#[must_use = "nothing is written until it is run"]
-pub struct CreationWork {
-    volume: Arc<Volume>,
-    folder: PathBuf,
-    topic_id: TopicId,
-    /// Two works may be out at a time, the early one and the first append's: they write one after the other, and
-    /// what one has written the other does not.
-    written: Arc<Mutex<Option<TopicId>>>,
-}
-
-/// `partition.metadata` is durable.
-#[derive(Debug)]
-pub struct Created(TopicId);
-
-/// Why `partition.metadata` is not written: a call failed just now, or the volume was offline before.
-enum Unwritten {
-    Failed(io::Error),
-    Offline(LogIoError),
-}
-
-impl CreationWork {
-    /// Writes and syncs the file.
-    pub fn run(self) -> Result<Created, LogIoError> {
-        self.write().map_err(|reason| self.failed(reason))
-    }
-
-    /// The same outside of the partition's lock, where the topic may be deleted meanwhile: `None` when the folder is no
-    /// more where it was.
-    pub fn run_unless_deleted(self) -> Result<Option<Created>, LogIoError> {
-        match self.write() {
-            Err(Unwritten::Failed(error))
-                if error.kind() == io::ErrorKind::NotFound && !self.volume.disk().exists(&self.folder) =>
-            {
-                Ok(None)
-            }
-            written => written.map(Some).map_err(|reason| self.failed(reason)),
-        }
-    }
-
-    fn write(&self) -> Result<Created, Unwritten> {
-        self.volume.check().map_err(Unwritten::Offline)?;
-        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        if *written != Some(self.topic_id) {
-            partition_metadata::write(self.volume.disk(), &self.folder, self.topic_id)
-                .map_err(Unwritten::Failed)?;
-            *written = Some(self.topic_id);
-        }
-        Ok(Created(self.topic_id))
-    }
-
-    fn failed(&self, reason: Unwritten) -> LogIoError {
-        match reason {
-            Unwritten::Failed(error) => {
-                let path = self.folder.join(PARTITION_METADATA);
-                self.volume.failed("write", &path, &error)
-            }
-            Unwritten::Offline(error) => error,
-        }
-    }
-}
-
 impl Log {
-    /// What is still to be written for a new log.
-    pub fn creation_work(&self) -> Option<CreationWork> {
-        let topic_id = self.topic_id?;
-        let written = Arc::clone(self.metadata_unwritten.as_ref()?);
-        Some(CreationWork {
-            volume: Arc::clone(self.volume()),
-            folder: self.path().to_owned(),
-            topic_id,
-            written,
-        })
-    }
-
-    /// A [`CreationWork`] is done.
-    pub fn created(&mut self, created: Created) {
-        if self.topic_id == Some(created.0) {
-            self.metadata_unwritten = None;
-        }
-    }
-
     /// True when `flush.ms` has passed since the last flush and something is unsynced.
     pub fn wants_flush(&self, now_ms: i64) -> bool {
         self.log_end_offset > self.recovery_point
@@ -338,6 +264,7 @@ impl Log {
             files,
             epochs: epochs_changed.then(|| (self.unsynced.epochs, self.epochs.to_bytes())),
             epoch_file: Arc::clone(&self.unsynced.epoch_file),
+            sync_folder: self.unsynced.wants_folder_synced(),
             sync_root: self.unsynced.root,
             done: Flushed {
                 up_to,
@@ -368,6 +295,7 @@ impl Log {
         self.last_flush_ms = now_ms;
         newer(&mut self.unsynced.epochs_durable, flushed.epochs);
         newer(&mut self.unsynced.folder_durable, flushed.folder);
+        self.unsynced.folder_synced = true;
         self.unsynced.root &= !flushed.root;
         if flushed.truncations != self.truncations {
             return;
@@ -441,40 +369,4 @@ fn all_files(segment: &Segment) -> impl Iterator<Item = FileKind> + '_ {
     FileKind::SEGMENT
         .into_iter()
         .filter(|kind| *kind != FileKind::TransactionIndex || !segment.transactions().is_empty())
-}
-
-#[cfg(test)]
-mod creation_tests {
-    use crate::config::LogConfig;
-    use crate::storage::log::testing::Ground;
-
-    /// The early work and the one of the first append once wrote the file at the same time, and the rename of the one
-    /// took away the other's temporary file.
-    #[test]
-    fn two_works_write_the_topic_id_once() {
-        let ground = Ground::new();
-        let mut log = ground.create(&LogConfig::default());
-        log.set_topic_id(crate::base::ids::Uuid([7; 16]));
-        let (early, first_append) = (log.creation_work().unwrap(), log.creation_work().unwrap());
-        let before = ground.memory.counts().writes;
-        #[expect(clippy::disallowed_methods, reason = "the race needs threads")]
-        let threads = [early, first_append].map(|work| std::thread::spawn(move || work.run()));
-        for thread in threads {
-            log.created(thread.join().unwrap().unwrap());
-        }
-        assert_eq!(ground.memory.counts().writes, before + 1);
-        assert!(log.creation_work().is_none());
-    }
-
-    #[test]
-    fn a_topic_deleted_before_its_id_is_written_does_not_take_the_volume_offline() {
-        let ground = Ground::new();
-        let mut log = ground.create(&LogConfig::default());
-        log.set_topic_id(crate::base::ids::Uuid([7; 16]));
-        let work = log.creation_work().unwrap();
-        let deleted = log.path().with_extension("0-delete");
-        ground.disk().rename(log.path(), &deleted).unwrap();
-        assert!(work.run_unless_deleted().unwrap().is_none());
-        log.volume().check().unwrap();
-    }
 }

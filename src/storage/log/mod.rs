@@ -9,6 +9,7 @@
 
 mod append;
 mod batches;
+mod creation;
 mod errors;
 mod flush;
 mod listing;
@@ -43,8 +44,9 @@ use crate::base::ids::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, TopicId, 
 use crate::config::LogConfig;
 
 pub use append::AppendInfo;
+pub use creation::{Created, CreationWork};
 pub use errors::{AppendError, OpenError, ReadError};
-pub use flush::{CreationWork, FlushWork, Flushed};
+pub use flush::{FlushWork, Flushed};
 pub use open::{LoadOptions, LoadReport};
 pub use read::{Bound, ReadInfo, ReadRequest};
 pub use retain::{DeletedFiles, RetentionReport};

@@ -284,6 +284,29 @@ fn row_35_a_rolled_segment_survives_when_unsynced_entries_of_folders_are_lost() 
 }
 
 #[test]
+fn a_flush_syncs_the_folder_only_where_its_entries_may_have_changed() {
+    let ground = Ground::new();
+    let mut log = ground.create(&LogConfig::default());
+    let flushed = |log: &mut Log| {
+        append(log, &Send::default()).unwrap();
+        let before = ground.memory.counts().syncs;
+        log.flush(NOW_MS).unwrap();
+        ground.memory.counts().syncs - before
+    };
+    assert!(flushed(&mut log) > 1, "a new log");
+    assert_eq!(flushed(&mut log), 1, "the log");
+    log.roll(NOW_MS).unwrap();
+    assert!(flushed(&mut log) > 1);
+    assert_eq!(flushed(&mut log), 1);
+    let options = load_options(&LogConfig::default());
+    drop(log);
+    // What ran before may have been killed with changes that are not durable.
+    let (mut log, _) = ground.load(&options).unwrap();
+    assert!(flushed(&mut log) > 1);
+    assert_eq!(flushed(&mut log), 1);
+}
+
+#[test]
 fn row_36_a_failed_sync_takes_the_directory_offline_and_is_not_tried_again() {
     let (ground, mut log) = filled(&small_segments(4000), 3);
     let before = log.recovery_point();

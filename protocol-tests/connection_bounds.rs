@@ -108,7 +108,7 @@ fn bounds_of_addresses_are_changed_while_the_broker_runs() {
 }
 
 #[test]
-fn bounds_that_would_shut_a_listener_are_refused() {
+fn changes_that_would_go_too_far_are_refused() {
     let broker = TestBroker::start(&[]);
     let mut admin = broker.client();
     for (key, value) in [
@@ -118,8 +118,24 @@ fn bounds_that_would_shut_a_listener_are_refused() {
         ("max.connections.per.ip", "0"),
         ("connections.max.idle.ms", "1000"),
         ("queued.max.requests", "3"),
+        // Two when the broker was started.
+        ("num.network.threads", "5"),
+        ("num.io.threads", "3"),
+        ("metric.reporters", "a.B"),
     ] {
         assert_eq!(admin.alter_broker("1", &[(key, value)]), INVALID_REQUEST, "{key}");
     }
     assert!(is_served(&mut broker.client()));
+}
+
+#[test]
+fn threads_come_and_go_and_connections_stay() {
+    let broker = TestBroker::start(&[]);
+    let mut clients: Vec<_> = (0..4).map(|_| broker.client()).collect();
+    for threads in ["4", "2", "1", "2"] {
+        let set = [("num.network.threads", threads)];
+        assert_eq!(clients[0].alter_broker("", &set), 0, "{threads}");
+        clients.push(broker.client());
+        assert!(clients.iter_mut().all(is_served), "{threads}");
+    }
 }

@@ -180,8 +180,13 @@ impl Broker {
             .collect::<Result<Vec<_>, StartError>>()?;
         let replicas = Replicas::new(id, cluster.clone(), hosts.clone());
         let admission = Admission::new(ConnectionLimits::new(&config));
-        let hear: Vec<Arc<dyn ConfigListener>> =
-            vec![Arc::clone(&replicas) as _, Arc::new(admission.clone()) as _];
+        let threads = usize::try_from(config.num_network_threads).unwrap_or(1);
+        let workers = Workers::start(threads).map_err(because)?;
+        let hear: Vec<Arc<dyn ConfigListener>> = vec![
+            Arc::clone(&replicas) as _,
+            Arc::new(admission.clone()),
+            Arc::new(workers.clone()),
+        ];
         let configs = StoredConfigs::new(Arc::clone(&store), cluster.clone(), hear);
         configs.load_all().await.map_err(because)?;
         let groups = Groups::new(&cluster, &replicas, &random);
@@ -216,8 +221,6 @@ impl Broker {
         let controller = Controller::start(parts, shutdown.clone());
         controller.settled().await;
         drop(task::spawn(configs.follow(shutdown.clone())));
-        let threads = usize::try_from(config.num_network_threads).unwrap_or(1);
-        let workers = Workers::start(threads).map_err(because)?;
         replicas.start_background(
             &shutdown,
             on_failure(&replicas, &controller, &failed),

@@ -423,6 +423,38 @@ fn no_listener_is_shut_by_a_dynamic_bound_of_none() {
 }
 
 #[test]
+fn threads_are_at_most_doubled_or_halved_at_once() {
+    let plain = config(&[("num.network.threads", "3")]);
+    let with = |key: &str, value: &str| plain.with_dynamic(&map(&[(key, value)]), &map(&[]));
+    for (key, good, bad) in [
+        ("num.network.threads", ["1", "6"], ["0", "7"]),
+        ("num.io.threads", ["4", "16"], ["3", "17"]),
+        ("num.replica.fetchers", ["1", "2"], ["0", "3"]),
+        ("num.recovery.threads.per.data.dir", ["1", "2"], ["0", "3"]),
+        ("background.threads", ["5", "20"], ["4", "21"]),
+        ("log.cleaner.threads", ["1", "2"], ["0", "3"]),
+    ] {
+        assert!(good.iter().all(|value| with(key, value).is_ok()), "{key}");
+        assert!(bad.iter().all(|value| with(key, value).is_err()), "{key}");
+    }
+    // From what holds now, not from what held at the start.
+    let more = with("num.network.threads", "6").unwrap();
+    let changed = more.with_dynamic(&map(&[("num.network.threads", "12")]), &map(&[]));
+    assert_eq!(changed.unwrap().num_network_threads, 12);
+    // What is stored already is not asked how it came there.
+    let (stored, errors) = plain.with_stored_dynamic(&map(&[("num.network.threads", "9")]), &map(&[]));
+    assert_eq!((stored.num_network_threads, errors.len()), (9, 0));
+}
+
+#[test]
+fn java_classes_are_not_set_while_the_broker_runs() {
+    let plain = config(&[("metric.reporters", "a.B")]);
+    let with = |value: &str| plain.with_dynamic(&map(&[("metric.reporters", value)]), &map(&[]));
+    assert!(with("c.D").is_err() && with("a.B,c.D").is_err());
+    assert!(with("a.B").is_ok() && with("").is_ok());
+}
+
+#[test]
 fn stored_dynamic_configs_never_stop_a_start() {
     let plain = config(&[]);
     let (config, errors) = plain.with_stored_dynamic(

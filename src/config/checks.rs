@@ -168,8 +168,48 @@ pub(super) fn dynamic(configs: &BTreeMap<String, String>, one_broker: bool) -> R
 }
 
 /// Checks what a broker that runs with `before` could not change to `after` at once
-/// (`BrokerReconfigurable.validateReconfiguration`, `ListenerReconfigurable`).
+/// (`BrokerReconfigurable.validateReconfiguration`, `ListenerReconfigurable`, `DynamicThreadPool`).
 pub(super) fn reconfigured(before: &BrokerConfig, after: &BrokerConfig) -> Result<(), ConfigError> {
+    threads(before, after)?;
+    bounds_of_listeners(before, after)?;
+    let reporters = |config: &BrokerConfig| {
+        let key = table::broker_key("metric.reporters")?;
+        config.value(key).shown()
+    };
+    match reporters(after) {
+        Some(names) if reporters(before).as_ref() != Some(&names) && !names.is_empty() => {
+            let rule = "Java classes cannot be loaded";
+            Err(ConfigError::new("metric.reporters", names, rule))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Numbers of threads may at most be doubled or halved at once.
+fn threads(before: &BrokerConfig, after: &BrokerConfig) -> Result<(), ConfigError> {
+    const KEYS: &[&str] = &[
+        "background.threads",
+        "log.cleaner.threads",
+        "num.io.threads",
+        "num.network.threads",
+        "num.recovery.threads.per.data.dir",
+        "num.replica.fetchers",
+    ];
+    for key in KEYS.iter().filter_map(|name| table::broker_key(name)) {
+        let (Value::Int(old), Value::Int(new)) = (before.value(key), after.value(key)) else {
+            continue;
+        };
+        let (least, most) = ((old / 2).max(1), old.saturating_mul(2));
+        if new != old && !(least..=most).contains(new) {
+            let rule = format!("must be from {least} to {most}: half to double of what it is now, {old}");
+            return Err(ConfigError::new(key.name, new.to_string(), rule));
+        }
+    }
+    Ok(())
+}
+
+/// No listener may be shut by a change.
+fn bounds_of_listeners(before: &BrokerConfig, after: &BrokerConfig) -> Result<(), ConfigError> {
     for listener in after.listeners() {
         let name = listener.name.as_str();
         let bounds = |config: &BrokerConfig| {

@@ -3,8 +3,9 @@
 //! Appends are written where the request is read, so a disk whose writes do not return keeps the thread that called it,
 //! and with it every other connection of that thread. From the outside such a thread can only be replaced: another one
 //! takes its place for new connections, and the ones it serves are closed, so that their clients come back and are served
-//! elsewhere. Invariant: as many workers as were asked for take connections; one that hung comes back as a spare when its
-//! call returns. Called by the listeners, and when a log directory stalls.
+//! elsewhere. Invariant: as many workers as were asked for take connections; the others are set aside, because they hang or
+//! because fewer were asked for, and come back where another one is needed and their calls return. Called by the listeners,
+//! when a log directory stalls, and when the configuration changes.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -15,6 +16,8 @@ use std::time::Duration;
 use crate::base::clock;
 use crate::base::net::Severance;
 use crate::base::task::Worker;
+use crate::config::BrokerConfig;
+use crate::metadata::configs::ConfigListener;
 
 type Connections = Arc<Mutex<BTreeMap<u64, Severance>>>;
 
@@ -25,12 +28,25 @@ struct Serving {
     connections: Connections,
 }
 
+impl Serving {
+    fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.connections, &other.connections)
+    }
+
+    /// Closes its connections; how many those were.
+    fn let_go(&self) -> usize {
+        let connections = std::mem::take(&mut *open(&self.connections));
+        connections.values().for_each(Severance::sever);
+        connections.len()
+    }
+}
+
 #[derive(Default)]
 struct State {
     /// Those that take connections, in turn.
     taking: Vec<Serving>,
-    /// Those that hung, each with whether it runs again.
-    hung: Vec<(Serving, Arc<AtomicBool>)>,
+    /// Those that take none, each with whether it runs: one that hung may do so again.
+    aside: Vec<(Serving, Arc<AtomicBool>)>,
     started: usize,
 }
 
@@ -66,11 +82,11 @@ fn open(connections: &Connections) -> MutexGuard<'_, BTreeMap<u64, Severance>> {
 }
 
 impl State {
-    /// A worker that hung and runs again, or a new one.
+    /// A worker that was set aside and runs, or a new one.
     fn another(&mut self) -> io::Result<Serving> {
-        let is_back = |(_, back): &(Serving, Arc<AtomicBool>)| back.load(Ordering::Acquire);
-        if let Some(at) = self.hung.iter().position(is_back) {
-            return Ok(self.hung.swap_remove(at).0);
+        let runs = |(_, runs): &(Serving, Arc<AtomicBool>)| runs.load(Ordering::Acquire);
+        if let Some(at) = self.aside.iter().position(runs) {
+            return Ok(self.aside.swap_remove(at).0);
         }
         let worker = Worker::start(&format!("network-{}", self.started))?;
         self.started += 1;
@@ -117,18 +133,48 @@ impl Workers {
         drop(serving.worker.spawn(serve(served)));
     }
 
+    /// Has as many workers take connections, at least one. Those that take none any more go on with what they serve,
+    /// where Kafka closes it.
+    ///
+    /// # Errors
+    /// When the system gives no more threads; there are as many then as it gave.
+    pub fn resize(&self, threads: usize) -> io::Result<()> {
+        let mut state = self.state();
+        while state.taking.len() > threads.max(1) {
+            let surplus = state
+                .taking
+                .pop()
+                .map(|worker| (worker, Arc::new(AtomicBool::new(true))));
+            state.aside.extend(surplus);
+        }
+        while state.taking.len() < threads {
+            let one = state.another()?;
+            state.taking.push(one);
+        }
+        Ok(())
+    }
+
     /// Replaces the workers that do not run a task within `patience`, and closes their connections; tells how many
     /// connections that were, for each of them.
     pub async fn replace_hung(&self, patience: Duration) -> Vec<usize> {
         let asked: Vec<_> = {
             let state = self.state();
-            state.taking.iter().map(|serving| ask(&serving.worker)).collect()
+            let aside = state.aside.iter().map(|(serving, _)| serving);
+            let serving = aside.filter(|serving| !open(&serving.connections).is_empty());
+            let all = state.taking.iter().chain(serving);
+            all.map(|serving| (serving.clone(), ask(&serving.worker)))
+                .collect()
         };
         clock::sleep(patience).await;
         let mut closed = Vec::new();
         let mut state = self.state();
-        for (turn, runs) in asked.into_iter().enumerate() {
+        for (hung, runs) in asked {
             if runs.load(Ordering::Acquire) {
+                continue;
+            }
+            if let Some(aside) = state.aside.iter_mut().find(|(serving, _)| serving.is(&hung)) {
+                aside.1 = runs;
+                closed.push(hung.let_go());
                 continue;
             }
             let fresh = match state.another() {
@@ -138,14 +184,12 @@ impl Workers {
                     continue;
                 }
             };
-            let Some(place) = state.taking.get_mut(turn) else {
+            let Some(place) = state.taking.iter_mut().find(|serving| serving.is(&hung)) else {
                 continue;
             };
             let hung = std::mem::replace(place, fresh);
-            let connections = std::mem::take(&mut *open(&hung.connections));
-            connections.values().for_each(Severance::sever);
-            closed.push(connections.len());
-            state.hung.push((hung, runs));
+            closed.push(hung.let_go());
+            state.aside.push((hung, runs));
         }
         closed
     }
@@ -159,6 +203,15 @@ impl Workers {
                     "a thread hangs in a call to a log directory; its connections are closed, others take new ones"
                 );
             }
+        }
+    }
+}
+
+impl ConfigListener for Workers {
+    fn broker_config_changed(&self, config: &BrokerConfig) {
+        let threads = usize::try_from(config.num_network_threads).unwrap_or(1);
+        if let Err(error) = self.resize(threads) {
+            tracing::error!(%error, "num.network.threads={threads}: no more threads can be started");
         }
     }
 }
@@ -225,7 +278,7 @@ mod tests {
         release.send(()).unwrap();
         while !workers
             .state()
-            .hung
+            .aside
             .iter()
             .all(|(_, back)| back.load(Ordering::Acquire))
         {
@@ -236,9 +289,45 @@ mod tests {
         while workers.replace_hung(PATIENCE).await.is_empty() {}
         {
             let state = workers.state();
-            assert_eq!((state.started, state.hung.len()), (3, 1));
+            assert_eq!((state.started, state.aside.len()), (3, 1));
         }
         assert!(answers(&workers, 6).await);
+        release.send(()).unwrap();
+    }
+
+    #[tokio::test]
+    async fn fewer_workers_go_on_with_what_they_serve_and_come_back() {
+        let workers = Workers::start(3).unwrap();
+        let lives = connect(&workers, 2).await;
+        workers.resize(1).unwrap();
+        assert_eq!(workers.state().taking.len(), 1);
+        assert_eq!(
+            lives.try_read(&mut [0]).unwrap_err().kind(),
+            io::ErrorKind::WouldBlock
+        );
+        for number in 3..6 {
+            assert!(answers(&workers, number).await);
+        }
+        workers.resize(4).unwrap();
+        {
+            let state = workers.state();
+            assert_eq!((state.taking.len(), state.aside.len(), state.started), (4, 0, 4));
+        }
+        workers.resize(0).unwrap();
+        assert!(answers(&workers, 6).await, "one at least");
+    }
+
+    #[tokio::test]
+    async fn a_worker_that_was_set_aside_and_hangs_lets_its_clients_go() {
+        let workers = Workers::start(2).unwrap();
+        let mut hangs = connect(&workers, 1).await;
+        let (release, held) = mpsc::channel::<()>();
+        workers.serve(3, async move |_| held.recv().unwrap());
+        workers.resize(1).unwrap();
+        assert_eq!(workers.replace_hung(PATIENCE).await, [1]);
+        assert_eq!(hangs.read(&mut [0]).await.unwrap(), 0, "closed");
+        workers.resize(2).unwrap();
+        assert!(answers(&workers, 5).await, "another one, not the one that hangs");
         release.send(()).unwrap();
     }
 }

@@ -1,17 +1,17 @@
 //! The broker's own log: lines on stderr, as text or JSON, by room and level, rate-limited.
 //!
 //! A line is one line: control characters are escaped and long values cut, whatever a client sent. The same place in
-//! the code writes at most [`BURST`] lines in [`WINDOW_MS`]; what is left out is counted and told. Lines go through a
-//! bounded queue to a thread of their own, so that a stuck stderr holds nobody up; what does not fit is counted too.
+//! the code writes at most [`BURST`] lines in [`WINDOW_MS`] (`log_limits.rs`); what is left out is counted, and told with
+//! the place's next line, or when the window ends and the log. Lines go through a bounded queue to a thread of their own,
+//! so that a stuck stderr holds nobody up; what does not fit is counted too.
 
 use std::fmt::{self, Write as _};
 use std::io::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tracing::callsite::Identifier;
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::subscriber::Interest;
@@ -19,15 +19,11 @@ use tracing::{Event, Metadata, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::{Context, SubscriberExt};
 
+use super::log_limits::{Admitted, LeftOut, Limits, WINDOW_MS};
 use crate::base::clock;
-use crate::base::hash::HashMap;
 use crate::base::task::Pool;
 use crate::config::{LogLevel, LogLevels};
 
-/// Lines that one place in the code may write within [`WINDOW_MS`].
-const BURST: u32 = 50;
-/// The window of the rate limit, in milliseconds.
-const WINDOW_MS: i64 = 10_000;
 /// Lines that wait for stderr, at most.
 const QUEUE: usize = 4096;
 /// Longest value of a field or message, in bytes.
@@ -54,8 +50,10 @@ impl Logging {
     /// # Errors
     /// When the process has a log already, or no thread can be started.
     pub fn start(levels: &LogLevels, format: LogFormat) -> Result<Self, String> {
-        let output = Arc::new(Output::to_stderr().map_err(|error| format!("cannot start the log: {error}"))?);
-        let layer = LogLayer::new(levels.clone(), format, Arc::clone(&output));
+        let limits = Arc::new(Mutex::default());
+        let output = Output::to_stderr(&limits, format);
+        let output = Arc::new(output.map_err(|error| format!("cannot start the log: {error}"))?);
+        let layer = LogLayer::new(levels.clone(), format, Arc::clone(&output), limits);
         let subscriber = tracing_subscriber::registry().with(layer);
         tracing::subscriber::set_global_default(subscriber).map_err(|error| error.to_string())?;
         Ok(Self { output })
@@ -69,6 +67,9 @@ impl Logging {
 
 enum Message {
     Line(String),
+    /// A place has begun to leave lines out: how many those are is to be told when its window ends.
+    LeavesOut,
+    /// The log ends, or may: all that is still to be told is told.
     Flushed(SyncSender<()>),
 }
 
@@ -82,14 +83,15 @@ enum Output {
 }
 
 impl Output {
-    fn to_stderr() -> std::io::Result<Self> {
+    fn to_stderr(limits: &Arc<Mutex<Limits>>, format: LogFormat) -> std::io::Result<Self> {
         if cfg!(feature = "simulation") {
             return Ok(Self::Direct(Mutex::new(Box::new(std::io::stderr()))));
         }
         let (sender, receiver) = sync_channel(QUEUE);
         let pool = Pool::start("log", 1)?;
         // Not locked for good: a panic's message goes to stderr too.
-        pool.start_work(move || write_lines(&receiver, &mut std::io::stderr()));
+        let limits = Arc::clone(limits);
+        pool.start_work(move || write_lines(&receiver, &mut std::io::stderr(), &limits, format));
         Ok(Self::Queue {
             sender,
             dropped: AtomicU64::new(0),
@@ -117,6 +119,14 @@ impl Output {
         }
     }
 
+    /// Has the end of the place's window looked out for. Where there is no thread for it, its next line tells.
+    fn leaves_out(&self) {
+        if let Self::Queue { sender, .. } = self {
+            // When the queue is full the thread is awake, and looks anyway.
+            let _ = sender.try_send(Message::LeavesOut);
+        }
+    }
+
     fn flush(&self) {
         if let Self::Queue { sender, .. } = self {
             let (done, wait) = sync_channel(1);
@@ -127,17 +137,57 @@ impl Output {
     }
 }
 
-fn write_lines(receiver: &Receiver<Message>, writer: &mut impl Write) {
-    while let Ok(message) = receiver.recv() {
+fn write_lines(
+    receiver: &Receiver<Message>,
+    writer: &mut impl Write,
+    limits: &Mutex<Limits>,
+    format: LogFormat,
+) {
+    loop {
+        let due_ms = open(limits).due_ms();
+        let message = match due_ms {
+            None => receiver.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            Some(due_ms) => {
+                let wait_ms = due_ms.saturating_sub(clock::now_ms());
+                // A clock that was set is no reason to sleep for long.
+                let wait_ms = wait_ms.clamp(0, WINDOW_MS);
+                receiver.recv_timeout(Duration::from_millis(wait_ms.unsigned_abs()))
+            }
+        };
+        let now_ms = clock::now_ms();
         match message {
-            Message::Line(line) => {
+            Ok(Message::Line(line)) => {
                 let _ = writer.write_all(line.as_bytes());
             }
-            Message::Flushed(done) => {
+            Ok(Message::LeavesOut) | Err(RecvTimeoutError::Timeout) => {}
+            Ok(Message::Flushed(done)) => {
+                write_left_out(open(limits).all_left_out(), now_ms, writer, format);
                 let _ = writer.flush();
                 let _ = done.try_send(());
             }
+            Err(RecvTimeoutError::Disconnected) => return,
         }
+        let ended = open(limits).ended(now_ms);
+        write_left_out(ended, now_ms, writer, format);
+    }
+}
+
+fn open(limits: &Mutex<Limits>) -> MutexGuard<'_, Limits> {
+    limits.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// One line a place, that of a level and room of the lines it left out.
+fn write_left_out(places: Vec<LeftOut>, now_ms: i64, writer: &mut impl Write, format: LogFormat) {
+    for place in places {
+        let parts = Parts {
+            message: format!("{} more like \"{}\" were left out", place.count, place.message),
+            fields: Vec::new(),
+        };
+        let line = match format {
+            LogFormat::Text => text_line(now_ms, place.metadata, &parts, 0),
+            LogFormat::Json => json_line(now_ms, place.metadata, &parts, place.count),
+        };
+        let _ = writer.write_all(line.as_bytes());
     }
 }
 
@@ -146,16 +196,16 @@ struct LogLayer {
     levels: LogLevels,
     format: LogFormat,
     output: Arc<Output>,
-    limits: Mutex<Limits>,
+    limits: Arc<Mutex<Limits>>,
 }
 
 impl LogLayer {
-    fn new(levels: LogLevels, format: LogFormat, output: Arc<Output>) -> Self {
+    fn new(levels: LogLevels, format: LogFormat, output: Arc<Output>, limits: Arc<Mutex<Limits>>) -> Self {
         Self {
             levels,
             format,
             output,
-            limits: Mutex::default(),
+            limits,
         }
     }
 
@@ -196,52 +246,19 @@ impl<S: Subscriber> Layer<S> for LogLayer {
     fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
         let metadata = event.metadata();
         let now_ms = clock::now_ms();
-        let admitted = self
-            .limits
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .admit(metadata.callsite(), now_ms);
-        let Some(suppressed) = admitted else { return };
+        let suppressed = match open(&self.limits).admit(metadata, now_ms) {
+            Admitted::Write(suppressed) => suppressed,
+            Admitted::FirstLeftOut => return self.output.leaves_out(),
+            Admitted::LeftOut => return,
+        };
         let mut parts = Parts::default();
         event.record(&mut parts);
         let line = match self.format {
             LogFormat::Text => text_line(now_ms, metadata, &parts, suppressed),
             LogFormat::Json => json_line(now_ms, metadata, &parts, suppressed),
         };
+        open(&self.limits).wrote(metadata, parts.message);
         self.output.line(line);
-    }
-}
-
-/// How often each place in the code wrote lately. Bounded by the number of places that log.
-#[derive(Default)]
-struct Limits(HashMap<Identifier, Site>);
-
-#[derive(Clone, Copy)]
-struct Site {
-    window_start_ms: i64,
-    written: u32,
-    suppressed: u64,
-}
-
-impl Limits {
-    /// `None`: the line is left out. Otherwise the number of lines of this place that were left out before it.
-    fn admit(&mut self, place: Identifier, now_ms: i64) -> Option<u64> {
-        let site = self.0.entry(place).or_insert(Site {
-            window_start_ms: now_ms,
-            written: 0,
-            suppressed: 0,
-        });
-        // A clock that went back begins a new window, too.
-        if !(0..WINDOW_MS).contains(&now_ms.saturating_sub(site.window_start_ms)) {
-            site.window_start_ms = now_ms;
-            site.written = 0;
-        }
-        if site.written >= BURST {
-            site.suppressed = site.suppressed.saturating_add(1);
-            return None;
-        }
-        site.written += 1;
-        Some(std::mem::take(&mut site.suppressed))
     }
 }
 

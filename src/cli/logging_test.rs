@@ -1,4 +1,5 @@
 use super::*;
+use crate::cli::log_limits::BURST;
 
 /// What was written, for a test to read.
 #[derive(Clone, Default)]
@@ -29,7 +30,7 @@ impl Written {
 fn logged(levels: &LogLevels, format: LogFormat, work: impl FnOnce()) -> Vec<String> {
     let written = Written::default();
     let output = Arc::new(Output::Direct(Mutex::new(Box::new(written.clone()))));
-    let layer = LogLayer::new(levels.clone(), format, output);
+    let layer = LogLayer::new(levels.clone(), format, output, Arc::default());
     tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), work);
     written.lines()
 }
@@ -107,29 +108,58 @@ fn a_place_that_logs_too_often_is_cut_and_counted() {
     // The window could end within the loop only if the test took seconds.
     assert_eq!(lines.len(), BURST as usize + 1);
     assert!(lines.last().unwrap().ends_with("another place"));
-
-    let mut limits = Limits::default();
-    let place = tracing::callsite::Identifier(&CALLSITE);
-    for _ in 0..BURST {
-        assert_eq!(limits.admit(place.clone(), 0), Some(0));
-    }
-    assert_eq!(limits.admit(place.clone(), WINDOW_MS - 1), None);
-    assert_eq!(limits.admit(place.clone(), WINDOW_MS - 1), None);
-    assert_eq!(limits.admit(place.clone(), WINDOW_MS), Some(2));
-    assert_eq!(limits.admit(place.clone(), WINDOW_MS), Some(0));
-    assert_eq!(limits.admit(place, -5), Some(0));
 }
 
-struct NoCallsite;
-
-static CALLSITE: NoCallsite = NoCallsite;
-
-impl tracing::callsite::Callsite for NoCallsite {
-    fn set_interest(&self, _interest: Interest) {}
-
-    fn metadata(&self) -> &Metadata<'_> {
-        panic!("never asked")
+/// What a log's thread writes for these messages, when one place has left out two lines in a window that began at
+/// `window_start_ms`.
+fn written_by_thread(window_start_ms: i64, messages: Vec<Message>, format: LogFormat) -> Vec<String> {
+    let limits = Arc::new(Mutex::<Limits>::default());
+    let captured = Arc::new(Mutex::new(None));
+    let capture = Capture(Arc::clone(&captured));
+    tracing::subscriber::with_default(tracing_subscriber::registry().with(capture), || {
+        tracing::warn!(target: "barnabas::net", "refused");
+    });
+    let metadata = captured.lock().unwrap().unwrap();
+    for _ in 0..BURST + 2 {
+        let _ = open(&limits).admit(metadata, window_start_ms);
     }
+    open(&limits).wrote(metadata, "refused".to_owned());
+    let (sender, receiver) = sync_channel(10);
+    messages
+        .into_iter()
+        .for_each(|message| sender.send(message).unwrap());
+    drop(sender);
+    let mut written = Written::default();
+    write_lines(&receiver, &mut written, &limits, format);
+    written.lines()
+}
+
+struct Capture(Arc<Mutex<Option<&'static Metadata<'static>>>>);
+
+impl<S: Subscriber> Layer<S> for Capture {
+    fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
+        *self.0.lock().unwrap() = Some(event.metadata());
+    }
+}
+
+#[test]
+fn what_was_left_out_is_told_when_its_window_ends_though_no_line_follows() {
+    let long_ago_ms = clock::now_ms() - WINDOW_MS;
+    let lines = written_by_thread(long_ago_ms, vec![Message::LeavesOut], LogFormat::Text);
+    let lines: Vec<_> = lines.iter().map(|line| untimed(line)).collect();
+    assert_eq!(lines, ["WARN  net: 2 more like \"refused\" were left out"]);
+    let lines = written_by_thread(clock::now_ms(), vec![Message::LeavesOut], LogFormat::Text);
+    assert!(lines.is_empty(), "the window has not ended: {lines:?}");
+}
+
+#[test]
+fn what_was_left_out_is_told_at_the_end_of_the_log() {
+    let (done, told) = sync_channel(1);
+    let lines = written_by_thread(clock::now_ms(), vec![Message::Flushed(done)], LogFormat::Json);
+    told.try_recv().unwrap();
+    let object: serde_json::Value = serde_json::from_str(&lines[0]).unwrap();
+    assert_eq!((lines.len(), &object["suppressed"]), (1, &serde_json::json!(2)));
+    assert_eq!(object["target"], "barnabas::net");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 pub mod broker;
 mod config;
 mod dump;
+mod log_limits;
 pub mod logging;
 mod open_files;
 pub mod options;

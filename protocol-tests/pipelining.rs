@@ -1,4 +1,5 @@
-//! Several requests in one write: in which order they take effect, and in which they are answered.
+//! Several requests in one write: in which order they take effect, and in which they are answered. That this holds while
+//! the first of them waits, at each place where one can, is in `net::pipelining_test`.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

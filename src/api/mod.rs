@@ -48,6 +48,8 @@ mod sync_group;
 
 #[cfg(test)]
 mod partitions_test;
+#[cfg(test)]
+pub mod testing;
 
 use std::future::Future;
 use std::pin::Pin;

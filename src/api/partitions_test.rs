@@ -5,25 +5,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::context::{ConnectionContext, ListenerContext};
-use super::{Answer, Rejected, RequestContext, Services};
+use super::{Answer, Rejected, RequestContext, Services, testing};
 use crate::base::error_code::ErrorCode;
 use crate::base::format::Codec;
-use crate::base::ids::{BrokerEpoch, BrokerId, ProducerEpoch, ProducerId, Uuid};
-use crate::base::random::Random;
-use crate::base::shutdown::Shutdown;
-use crate::config::LogLevels;
-use crate::controller::producer_id_source::ProducerIds;
-use crate::controller::{Controller, LocalBroker, Parts};
-use crate::group::old_offsets::OldOffsets;
-use crate::group::service::Groups;
-use crate::metadata::configs::StoredConfigs;
-use crate::metadata::control::{ControlAnswer, LeaderAndIsr, StopReplica, UpdateMetadata};
+use crate::base::ids::{BrokerId, ProducerEpoch, ProducerId, Uuid};
 use crate::records::batch::Batches;
 use crate::records::build::BatchOptions;
-use crate::replica::fetch_session::FetchSessions;
 use crate::replica::testing::{TestBroker, batch, batch_with, topic_id};
-use crate::store::memory::MemoryServer;
-use crate::store::{BoxFuture, Store};
 use crate::wire::api_key::ApiKey;
 use crate::wire::message::Message;
 use crate::wire::messages::delete_records::{
@@ -56,38 +44,6 @@ struct Api {
     context: RequestContext,
 }
 
-/// A controller over an empty store: these tests ask it nothing.
-fn controller(broker: &TestBroker) -> Controller {
-    let store: Arc<dyn Store> = Arc::new(MemoryServer::new().connect());
-    let (replicas, cluster) = (Arc::clone(&broker.replicas), broker.cluster.clone());
-    let parts = Parts {
-        broker: BrokerId(1),
-        store: Arc::clone(&store),
-        cluster: cluster.clone(),
-        configs: StoredConfigs::new(store, cluster.clone(), vec![Arc::clone(&replicas) as _]),
-        local: Arc::new(Deaf),
-        random: Random::from_seed(3),
-    };
-    Controller::start(parts, Shutdown::new())
-}
-
-/// A broker that the controller never reaches.
-struct Deaf;
-
-impl LocalBroker for Deaf {
-    fn leader_and_isr(&self, _: LeaderAndIsr) -> BoxFuture<'_, ControlAnswer> {
-        Box::pin(std::future::pending())
-    }
-
-    fn stop_replica(&self, _: StopReplica) -> BoxFuture<'_, ControlAnswer> {
-        Box::pin(std::future::pending())
-    }
-
-    fn update_metadata(&self, _: UpdateMetadata) -> BoxFuture<'_, ErrorCode> {
-        Box::pin(std::future::pending())
-    }
-}
-
 impl Api {
     /// One topic `t` with two partitions, id 1, epoch 0.
     async fn new() -> Self {
@@ -100,17 +56,7 @@ impl Api {
             broker.configure_topic("t", overrides);
         }
         broker.lead("t", 1, 2, 0, &[1]).await;
-        let controller = controller(&broker);
-        let services = Arc::new(Services {
-            groups: Groups::new(&broker.cluster, &broker.replicas, &Random::from_seed(4)),
-            old_offsets: OldOffsets::new(Arc::new(MemoryServer::new().connect())),
-            cluster: broker.cluster.clone(),
-            producer_ids: ProducerIds::new(controller.clone(), BrokerId(1), BrokerEpoch(1)),
-            controller,
-            replicas: Arc::clone(&broker.replicas),
-            fetch_sessions: FetchSessions::new(10, Random::from_seed(2)),
-            levels: LogLevels::parse("").unwrap(),
-        });
+        let services = testing::services(&broker);
         let listener = Arc::new(ListenerContext {
             name: "PLAINTEXT".into(),
             security_protocol: "PLAINTEXT".into(),

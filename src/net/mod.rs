@@ -14,3 +14,6 @@ mod queue;
 pub mod rate;
 pub mod workers;
 mod writer;
+
+#[cfg(all(test, not(feature = "simulation")))]
+mod pipelining_test;

@@ -1,0 +1,68 @@
+//! What handlers need, around a small broker over a disk in memory: for tests of this room and of net/.
+#![allow(missing_docs)]
+
+use std::sync::Arc;
+
+use super::Services;
+use crate::base::error_code::ErrorCode;
+use crate::base::ids::{BrokerEpoch, BrokerId};
+use crate::base::random::Random;
+use crate::base::shutdown::Shutdown;
+use crate::config::LogLevels;
+use crate::controller::producer_id_source::ProducerIds;
+use crate::controller::{Controller, LocalBroker, Parts};
+use crate::group::old_offsets::OldOffsets;
+use crate::group::service::Groups;
+use crate::metadata::configs::StoredConfigs;
+use crate::metadata::control::{ControlAnswer, LeaderAndIsr, StopReplica, UpdateMetadata};
+use crate::replica::fetch_session::FetchSessions;
+use crate::replica::testing::TestBroker;
+use crate::store::memory::MemoryServer;
+use crate::store::{BoxFuture, Store};
+
+/// A controller over an empty store: these tests ask it nothing.
+fn controller(broker: &TestBroker) -> Controller {
+    let store: Arc<dyn Store> = Arc::new(MemoryServer::new().connect());
+    let (replicas, cluster) = (Arc::clone(&broker.replicas), broker.cluster.clone());
+    let parts = Parts {
+        broker: BrokerId(1),
+        store: Arc::clone(&store),
+        cluster: cluster.clone(),
+        configs: StoredConfigs::new(store, cluster.clone(), vec![Arc::clone(&replicas) as _]),
+        local: Arc::new(Deaf),
+        random: Random::from_seed(3),
+    };
+    Controller::start(parts, Shutdown::new())
+}
+
+/// A broker that the controller never reaches.
+struct Deaf;
+
+impl LocalBroker for Deaf {
+    fn leader_and_isr(&self, _: LeaderAndIsr) -> BoxFuture<'_, ControlAnswer> {
+        Box::pin(std::future::pending())
+    }
+
+    fn stop_replica(&self, _: StopReplica) -> BoxFuture<'_, ControlAnswer> {
+        Box::pin(std::future::pending())
+    }
+
+    fn update_metadata(&self, _: UpdateMetadata) -> BoxFuture<'_, ErrorCode> {
+        Box::pin(std::future::pending())
+    }
+}
+
+/// The services of `broker`, with a controller that reaches nobody.
+pub fn services(broker: &TestBroker) -> Arc<Services> {
+    let controller = controller(broker);
+    Arc::new(Services {
+        groups: Groups::new(&broker.cluster, &broker.replicas, &Random::from_seed(4)),
+        old_offsets: OldOffsets::new(Arc::new(MemoryServer::new().connect())),
+        cluster: broker.cluster.clone(),
+        producer_ids: ProducerIds::new(controller.clone(), BrokerId(1), BrokerEpoch(1)),
+        controller,
+        replicas: Arc::clone(&broker.replicas),
+        fetch_sessions: FetchSessions::new(10, Random::from_seed(2)),
+        levels: LogLevels::parse("").unwrap(),
+    })
+}

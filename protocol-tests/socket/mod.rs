@@ -44,6 +44,8 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 /// A broker of one, on a port of 127.0.0.1 and a directory of its own.
 pub struct TestBroker {
     pub address: SocketAddr,
+    /// Counts the broker's syncs.
+    pub disk: Disk,
     folder: tempfile::TempDir,
     overrides: Vec<(String, String)>,
     stop: Option<tokio::sync::oneshot::Sender<()>>,
@@ -55,6 +57,7 @@ impl TestBroker {
         let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
         let mut broker = Self {
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            disk: Disk::system(),
             folder: tempfile::tempdir().unwrap(),
             overrides: overrides.iter().map(owned).collect(),
             stop: None,
@@ -81,12 +84,14 @@ impl TestBroker {
         let overrides = self.overrides.iter();
         pairs.extend(overrides.map(|(key, value)| (key.as_str(), value.as_str())));
         let config = BrokerConfig::from_pairs(&pairs).unwrap();
+        let disk = Disk::system();
+        let brokers_disk = disk.clone();
         let (stop, stopped) = tokio::sync::oneshot::channel();
         let (started, address) = std::sync::mpsc::channel();
         self.thread = Some(std::thread::spawn(move || {
             let running = async move {
                 let surroundings = Surroundings {
-                    disk: Disk::system(),
+                    disk: brokers_disk,
                     random: Random::from_seed(1),
                     levels: LogLevels::default(),
                     open_files: 1000,
@@ -99,6 +104,7 @@ impl TestBroker {
             task::run_control(running).unwrap();
         }));
         self.stop = Some(stop);
+        self.disk = disk;
         self.address = address.recv_timeout(PATIENCE).expect("the broker starts");
     }
 

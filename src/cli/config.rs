@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use crate::config::table::{self, Deviation, Key, Kind, Origin, Rule, Scope, Support};
+use crate::config::table::{self, Deviation, Key, KeyOrigin, Kind, Rule, Scope, Support};
 
 /// Arguments of `barnabas config`.
 #[derive(clap::Args, Debug)]
@@ -56,11 +56,11 @@ fn line(key: &Key) -> String {
     }
     parts.push(scope(key.scope).to_owned());
     match key.origin {
-        Origin::Kafka => {}
-        Origin::KafkaInternal => parts.push("internal".to_owned()),
-        Origin::KafkaDynamic => parts.push("dynamic only".to_owned()),
-        Origin::KafkaAuthorizer => parts.push("of Kafka's authorizer".to_owned()),
-        Origin::Barnabas => parts.push("ours".to_owned()),
+        KeyOrigin::Kafka => {}
+        KeyOrigin::KafkaInternal => parts.push("internal".to_owned()),
+        KeyOrigin::KafkaDynamic => parts.push("dynamic only".to_owned()),
+        KeyOrigin::KafkaAuthorizer => parts.push("of Kafka's authorizer".to_owned()),
+        KeyOrigin::Barnabas => parts.push("ours".to_owned()),
     }
     parts.push(support(key).to_owned());
     if !key.synonyms.is_empty() {

@@ -16,7 +16,7 @@ use super::listeners::{Endpoint, Listeners, Texts};
 use super::log_config::LogConfig;
 use super::relations::Whole;
 use super::settings::{Settings, Values};
-use super::table::{self, Key, Origin};
+use super::table::{self, Key, KeyOrigin};
 use super::value::{self, Value};
 
 /// What a broker is started with.
@@ -229,7 +229,8 @@ impl BrokerConfig {
         let mut values = Values::new();
         let mut errors = Vec::new();
         // Kafka's broker does not know these from its properties, so what they say there is not looked at.
-        let is_static = |key: &Key| !matches!(key.origin, Origin::KafkaDynamic | Origin::KafkaAuthorizer);
+        let is_static =
+            |key: &Key| !matches!(key.origin, KeyOrigin::KafkaDynamic | KeyOrigin::KafkaAuthorizer);
         let dynamic = |key: &Key| cluster_wide.contains_key(key.name) || per_broker.contains_key(key.name);
         for key in table::broker_keys() {
             let text = merged

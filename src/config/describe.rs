@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::broker::BrokerConfig;
 use super::checks;
-use super::table::{self, Key, Kind, Origin, Scope};
+use super::table::{self, Key, KeyOrigin, Kind, Scope};
 use super::value;
 
 /// Where a value comes from; the numbers are the protocol's (`DescribeConfigsResponse.ConfigSource`).
@@ -84,7 +84,7 @@ pub fn kind_id(kind: Option<Kind>) -> i8 {
 /// The configs of this broker, by name: all keys that Kafka lists, and everything that was set.
 pub fn broker(config: &BrokerConfig) -> Vec<Entry> {
     let listed = table::broker_keys()
-        .filter(|key| matches!(key.origin, Origin::Kafka | Origin::Barnabas))
+        .filter(|key| matches!(key.origin, KeyOrigin::Kafka | KeyOrigin::Barnabas))
         .map(|key| key.name);
     let set = layers(config).into_iter().flat_map(|(layer, _)| layer.keys());
     let names: BTreeSet<&str> = listed.chain(set.map(String::as_str)).collect();
@@ -136,7 +136,7 @@ fn key_of(name: &str) -> Option<&'static Key> {
 fn value_in_force(config: &BrokerConfig, name: &str) -> Option<String> {
     // A key that is only dynamic has no default that is shown.
     match table::broker_key(name) {
-        Some(key) if key.origin != Origin::KafkaInternal && key.origin != Origin::KafkaDynamic => {
+        Some(key) if key.origin != KeyOrigin::KafkaInternal && key.origin != KeyOrigin::KafkaDynamic => {
             config.value(key).shown()
         }
         _ => layers(config)
@@ -150,7 +150,7 @@ fn broker_entry(name: &str, synonyms: &[Synonym], value: Option<String>) -> Entr
     let sensitive = key.is_none_or(Key::sensitive);
     let own = table::broker_key(name);
     let dynamic = own.is_some_and(|key| {
-        matches!(key.scope, Scope::PerBroker | Scope::ClusterWide) && key.origin != Origin::KafkaDynamic
+        matches!(key.scope, Scope::PerBroker | Scope::ClusterWide) && key.origin != KeyOrigin::KafkaDynamic
     });
     Entry {
         name: name.to_owned(),
@@ -191,7 +191,7 @@ fn broker_synonyms(config: &BrokerConfig, name: &str) -> Vec<Synonym> {
         }
     }
     for name in names {
-        let key = table::broker_key(name).filter(|key| key.origin != Origin::KafkaDynamic);
+        let key = table::broker_key(name).filter(|key| key.origin != KeyOrigin::KafkaDynamic);
         if let Some(default) = key.and_then(|key| config.default_of(key)) {
             add(name, default, Source::Default);
         }

@@ -104,7 +104,7 @@ fn configs_are_shown_as_kafka_shows_them() {
             .into_iter()
             .filter(|line| {
                 let key = line.split('\t').nth(1).and_then(table::broker_key);
-                key.is_none_or(|key| key.origin != table::Origin::Barnabas)
+                key.is_none_or(|key| key.origin != table::KeyOrigin::Barnabas)
             })
             .map(with_kafkas_defaults)
             .collect();

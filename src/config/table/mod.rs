@@ -93,7 +93,7 @@ pub enum Support {
 
 /// Where a key comes from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Origin {
+pub enum KeyOrigin {
     /// Kafka's own definition.
     Kafka,
     /// Kafka's definition, marked as internal: not shown unless set.
@@ -137,7 +137,7 @@ pub struct Key {
     /// Topic keys: the broker keys that give its default, the strongest first.
     pub synonyms: &'static [&'static str],
     /// Where the key comes from.
-    pub origin: Origin,
+    pub origin: KeyOrigin,
     /// Our default, where it is not Kafka's.
     pub deviation: Option<Deviation>,
 }
@@ -157,22 +157,22 @@ impl Key {
     }
 
     const fn internal(mut self) -> Self {
-        self.origin = Origin::KafkaInternal;
+        self.origin = KeyOrigin::KafkaInternal;
         self
     }
 
     const fn dynamic_only(mut self) -> Self {
-        self.origin = Origin::KafkaDynamic;
+        self.origin = KeyOrigin::KafkaDynamic;
         self
     }
 
     const fn of_authorizer(mut self) -> Self {
-        self.origin = Origin::KafkaAuthorizer;
+        self.origin = KeyOrigin::KafkaAuthorizer;
         self
     }
 
     const fn of_barnabas(mut self) -> Self {
-        self.origin = Origin::Barnabas;
+        self.origin = KeyOrigin::Barnabas;
         self
     }
 
@@ -219,7 +219,7 @@ const fn k(
         support,
         doc,
         synonyms: &[],
-        origin: Origin::Kafka,
+        origin: KeyOrigin::Kafka,
         deviation: None,
     }
 }
@@ -313,7 +313,7 @@ mod tests {
     #[test]
     fn the_table_has_all_keys_of_kafka_3_9_2() {
         let kafka = broker_keys()
-            .filter(|key| matches!(key.origin, Origin::Kafka | Origin::KafkaInternal))
+            .filter(|key| matches!(key.origin, KeyOrigin::Kafka | KeyOrigin::KafkaInternal))
             .count();
         assert_eq!(kafka, KAFKA_BROKER_KEYS);
         assert_eq!(topic_keys().count(), 36);

@@ -2,8 +2,8 @@
 //! the ways of Produce and Fetch. System calls are counted by `compat/syscalls`.
 //!
 //! A broker runs in this process, and one client that allocates and copies nothing itself. Each bound of a request lies
-//! less than one above what was counted, so that one more on the way fails it: seen with two allocations and a copy put
-//! into each request, and a sync into each append. Other threads of the broker do little meanwhile, and many requests share
+//! less than one above what was counted, so that one more on the way fails it: seen with one more allocation, copy and
+//! sync in each request, of which every test told. Other threads of the broker do little meanwhile, and many requests share
 //! it.
 #![allow(
     clippy::unwrap_used,

@@ -63,7 +63,12 @@ impl Out<'_> {
             }
         };
         let frame = response.frame(queued.correlation_id);
-        self.bytes(frame.first).await?;
+        if self.gathered.is_empty() && frame.first.len() <= GATHER_BYTES {
+            // Most answers are one small piece and alone: it goes as it is.
+            self.gathered = frame.first;
+        } else {
+            self.bytes(frame.first.freeze()).await?;
+        }
         for part in frame.rest {
             self.part(part).await?;
         }

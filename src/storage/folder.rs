@@ -65,12 +65,10 @@ impl Folder {
         base: Offset,
         kind: FileKind,
     ) -> Result<Option<Arc<File>>, LogIoError> {
-        let path = self.path_of(base, kind);
-        let open = || self.disk().open(&path, Open::Existing);
-        match self.volume.descriptors().get(files.plus(slot(kind)), open) {
+        match self.descriptor(files, base, kind, Open::Existing) {
             Ok(file) => Ok(Some(file)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(self.volume.failed("open", &path, &error)),
+            Err(error) => Err(self.failed("open", base, kind, &error)),
         }
     }
 
@@ -81,12 +79,16 @@ impl Folder {
     }
 
     fn open(&self, files: FileId, base: Offset, kind: FileKind, how: Open) -> Result<Arc<File>, LogIoError> {
-        let path = self.path_of(base, kind);
-        let open = || self.disk().open(&path, how);
-        self.volume
-            .descriptors()
-            .get(files.plus(slot(kind)), open)
-            .map_err(|error| self.volume.failed("open", &path, &error))
+        self.descriptor(files, base, kind, how)
+            .map_err(|error| self.failed("open", base, kind, &error))
+    }
+
+    /// The path is made only when the file must be opened: every append and every fetch comes through here, and making
+    /// one costs more than all the rest of finding an open file.
+    fn descriptor(&self, files: FileId, base: Offset, kind: FileKind, how: Open) -> io::Result<Arc<File>> {
+        self.volume.descriptors().get(files.plus(slot(kind)), || {
+            self.disk().open(&self.path_of(base, kind), how)
+        })
     }
 
     /// Lets go of a segment's open files.

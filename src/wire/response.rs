@@ -72,7 +72,7 @@ pub struct Response {
 #[derive(Debug)]
 pub struct Frame {
     /// The beginning, with size and header; small answers have nothing else.
-    pub first: Bytes,
+    pub first: BytesMut,
     /// What follows it, in order.
     pub rest: Vec<Part>,
     /// Bytes in all, the four of the size included.
@@ -99,7 +99,7 @@ impl Response {
         first.patch_i32(0, size);
         first.patch_i32(4, correlation_id);
         Frame {
-            first: first.freeze(),
+            first: first.into_buffer(),
             rest: self.rest,
             length: self.length,
         }

@@ -5,7 +5,7 @@
 //! nanoseconds. A text from a frame keeps the whole frame's memory alive: what outlives a request takes
 //! [`Text::copy`] or its own string. Used by every message.
 
-use std::borrow::{Borrow, Cow};
+use std::borrow::Borrow;
 use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -34,10 +34,11 @@ impl Text {
     /// Takes bytes for a text. As in Kafka, what is not UTF-8 becomes U+FFFD and is no error; only then are
     /// bytes copied (at most three for each that came).
     pub fn from_bytes(bytes: Bytes) -> Self {
-        match String::from_utf8_lossy(&bytes) {
-            Cow::Borrowed(_) => Self(bytes),
-            Cow::Owned(mended) => Self(Bytes::from(mended)),
+        // Looked at first, as this is much faster for the text that nearly all is.
+        if std::str::from_utf8(&bytes).is_ok() {
+            return Self(bytes);
         }
+        Self(Bytes::from(String::from_utf8_lossy(&bytes).into_owned()))
     }
 
     /// The text as a `&str`.

@@ -49,6 +49,11 @@ impl Writer {
         self.buffer.freeze()
     }
 
+    /// The buffer, with what has been written.
+    pub fn into_buffer(self) -> BytesMut {
+        self.buffer
+    }
+
     /// What has been written so far; the writer goes on empty, with what room there is left. Copies nothing.
     pub fn split(&mut self) -> BytesMut {
         self.buffer.split()

@@ -49,6 +49,12 @@ pub(super) fn check<'a>(
     if count > 1 && (first.magic >= 2 || codec != Codec::None) {
         return Err(invalid("more than one batch where only one may be"));
     }
+    if count == 1 {
+        if origin == Origin::Client {
+            check_of_client(&first)?;
+        }
+        return Ok(CheckedSet { first, codec });
+    }
     for batch in Batches::new(records) {
         let batch = batch.map_err(RecordsError::Corrupt)?;
         if batch.magic != first.magic {
@@ -59,9 +65,6 @@ pub(super) fn check<'a>(
         }
         if origin == Origin::Client {
             check_of_client(&batch)?;
-        }
-        if count == 1 {
-            break;
         }
     }
     Ok(CheckedSet { first, codec })

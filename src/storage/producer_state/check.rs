@@ -7,7 +7,7 @@
 use std::fmt;
 
 use super::verification::Verification;
-use super::{LastBatch, ProducerStates};
+use super::{LastBatch, ProducerEntry, ProducerStates};
 use crate::base::error_code::ErrorCode;
 use crate::base::ids::{Offset, ProducerEpoch, ProducerId};
 use crate::records::batch::BatchHeader;
@@ -185,20 +185,22 @@ impl ProducerStates {
         if batch.producer_id.get() < 0 {
             return update(Change::Nothing);
         }
+        // Looked for once: this is on the way of every produce.
+        let known = self.get(batch.producer_id);
         if origin == Origin::Client
-            && let Some(duplicate) = self.find_duplicate(batch)
+            && let Some(duplicate) = known.and_then(|entry| find_duplicate(entry, batch))
         {
             return Ok(Check::Duplicate(duplicate));
         }
         if origin != Origin::Replication && batch.is_transactional() {
-            self.check_transaction(batch, verification)?;
+            self.check_transaction(known, batch, verification)?;
         }
         match (batch.is_control(), marker) {
             (true, None) => update(Change::Nothing),
             (true, Some(marker)) => {
                 if origin != Origin::Replication {
-                    self.check_epoch(batch)?;
-                    self.check_coordinator(batch, marker)?;
+                    check_epoch(known, batch)?;
+                    check_coordinator(known, batch, marker)?;
                 }
                 update(Change::Marker {
                     epoch: batch.producer_epoch,
@@ -209,13 +211,13 @@ impl ProducerStates {
             }
             (false, _) => {
                 if origin != Origin::Replication {
-                    self.check_epoch(batch)?;
+                    check_epoch(known, batch)?;
                 }
                 if origin == Origin::Client {
-                    self.check_sequence(batch)?;
+                    self.check_sequence(known, batch)?;
                 }
                 if origin != Origin::Replication {
-                    self.check_no_transaction(batch)?;
+                    check_no_transaction(known, batch)?;
                 }
                 update(Change::Data {
                     epoch: batch.producer_epoch,
@@ -230,29 +232,17 @@ impl ProducerStates {
         }
     }
 
-    fn find_duplicate(&self, batch: &BatchHeader) -> Option<Duplicate> {
-        let entry = self.get(batch.producer_id)?;
-        if entry.epoch() != batch.producer_epoch {
-            return None;
-        }
-        let known = entry.batch_with_sequences(batch.base_sequence, batch.last_sequence())?;
-        Some(Duplicate {
-            first_offset: known.first_offset(),
-            last_offset: known.last_offset,
-            timestamp: known.timestamp,
-        })
-    }
-
     /// A stale epoch goes first: the producer can recover from that error, not from a missing verification.
     fn check_transaction(
         &self,
+        known: Option<&ProducerEntry>,
         batch: &BatchHeader,
         verification: Verification,
     ) -> Result<(), ProducerError> {
-        if self.has_ongoing_transaction(batch.producer_id) {
+        if known.is_some_and(ProducerEntry::is_in_transaction) {
             return Ok(());
         }
-        self.check_epoch(batch)?;
+        check_epoch(known, batch)?;
         if !batch.is_control() && !self.verifications.passes(batch.producer_id, verification) {
             return Err(ProducerError::NotVerified {
                 producer_id: batch.producer_id,
@@ -261,18 +251,11 @@ impl ProducerStates {
         Ok(())
     }
 
-    fn check_epoch(&self, batch: &BatchHeader) -> Result<(), ProducerError> {
-        match self.get(batch.producer_id) {
-            Some(entry) if batch.producer_epoch < entry.epoch() => Err(ProducerError::InvalidProducerEpoch {
-                producer_id: batch.producer_id,
-                found: batch.producer_epoch,
-                current: entry.epoch(),
-            }),
-            _ => Ok(()),
-        }
-    }
-
-    fn check_sequence(&self, batch: &BatchHeader) -> Result<(), ProducerError> {
+    fn check_sequence(
+        &self,
+        known: Option<&ProducerEntry>,
+        batch: &BatchHeader,
+    ) -> Result<(), ProducerError> {
         let found = batch.base_sequence;
         let out_of_order = |last| {
             Err(ProducerError::OutOfOrderSequence {
@@ -286,7 +269,7 @@ impl ProducerStates {
         {
             return out_of_order(lowest);
         }
-        match self.get(batch.producer_id) {
+        match known {
             // Nothing is known of it, perhaps because its records were deleted: any sequence will do.
             None => Ok(()),
             Some(entry) if entry.epoch() == ProducerEpoch::NONE => Ok(()),
@@ -298,27 +281,54 @@ impl ProducerStates {
             Some(entry) => out_of_order(entry.last_sequence()),
         }
     }
+}
 
-    fn check_no_transaction(&self, batch: &BatchHeader) -> Result<(), ProducerError> {
-        if !batch.is_transactional() && self.has_ongoing_transaction(batch.producer_id) {
-            return Err(ProducerError::TransactionOpen {
-                producer_id: batch.producer_id,
-            });
-        }
-        Ok(())
+fn find_duplicate(entry: &ProducerEntry, batch: &BatchHeader) -> Option<Duplicate> {
+    if entry.epoch() != batch.producer_epoch {
+        return None;
     }
+    let known = entry.batch_with_sequences(batch.base_sequence, batch.last_sequence())?;
+    Some(Duplicate {
+        first_offset: known.first_offset(),
+        last_offset: known.last_offset,
+        timestamp: known.timestamp,
+    })
+}
 
-    fn check_coordinator(&self, batch: &BatchHeader, marker: Marker) -> Result<(), ProducerError> {
-        match self.get(batch.producer_id) {
-            Some(entry) if marker.coordinator_epoch < entry.coordinator_epoch() => {
-                Err(ProducerError::CoordinatorFenced {
-                    producer_id: batch.producer_id,
-                    found: marker.coordinator_epoch,
-                    current: entry.coordinator_epoch(),
-                })
-            }
-            _ => Ok(()),
+fn check_epoch(known: Option<&ProducerEntry>, batch: &BatchHeader) -> Result<(), ProducerError> {
+    match known {
+        Some(entry) if batch.producer_epoch < entry.epoch() => Err(ProducerError::InvalidProducerEpoch {
+            producer_id: batch.producer_id,
+            found: batch.producer_epoch,
+            current: entry.epoch(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+fn check_no_transaction(known: Option<&ProducerEntry>, batch: &BatchHeader) -> Result<(), ProducerError> {
+    if !batch.is_transactional() && known.is_some_and(ProducerEntry::is_in_transaction) {
+        return Err(ProducerError::TransactionOpen {
+            producer_id: batch.producer_id,
+        });
+    }
+    Ok(())
+}
+
+fn check_coordinator(
+    known: Option<&ProducerEntry>,
+    batch: &BatchHeader,
+    marker: Marker,
+) -> Result<(), ProducerError> {
+    match known {
+        Some(entry) if marker.coordinator_epoch < entry.coordinator_epoch() => {
+            Err(ProducerError::CoordinatorFenced {
+                producer_id: batch.producer_id,
+                found: marker.coordinator_epoch,
+                current: entry.coordinator_epoch(),
+            })
         }
+        _ => Ok(()),
     }
 }
 

@@ -109,6 +109,11 @@ impl ProducerEntry {
         self.transaction_first_offset
     }
 
+    /// True while a transaction is open.
+    pub fn is_in_transaction(&self) -> bool {
+        self.transaction_first_offset.is_some()
+    }
+
     /// The last batches, the oldest first.
     pub fn batches(&self) -> &[LastBatch] {
         self.batches.get(..usize::from(self.count)).unwrap_or_default()

@@ -151,7 +151,7 @@ impl ProducerStates {
     /// True while the producer has an open transaction here.
     pub fn has_ongoing_transaction(&self, producer_id: ProducerId) -> bool {
         self.get(producer_id)
-            .is_some_and(|entry| entry.transaction_first_offset().is_some())
+            .is_some_and(ProducerEntry::is_in_transaction)
     }
 
     /// Begins, or goes on with, the verification of a transaction that a client wants to write to (KIP-890, part 1).

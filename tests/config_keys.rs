@@ -125,7 +125,7 @@ fn a_key_that_is_only_checked_has_no_reader() {
     // `config/` compares them with each other, and nobody else looks at them.
     for name in [
         "connection.failed.authentication.delay.ms",
-        "log.cleaner.dedupe.buffer.size",
+        "replica.socket.timeout.ms",
     ] {
         assert!(!has_reader(&sources, broker_key(name).unwrap()), "{name}");
     }

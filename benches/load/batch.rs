@@ -22,14 +22,7 @@ pub fn build(shape: Shape, seed: u64) -> (Vec<u8>, i32) {
     let mut count = 0;
     loop {
         let value = text(shape.record_size, &mut random);
-        let mut record = Vec::with_capacity(value.len() + 16);
-        record.push(0);
-        varint(0, &mut record);
-        varint(count, &mut record);
-        varint(-1, &mut record);
-        varint(value.len() as i64, &mut record);
-        record.extend_from_slice(&value);
-        varint(0, &mut record);
+        let record = record(count, None, &value);
         if count > 0 && HEADER_SIZE + records.len() + record.len() + 3 > shape.batch_bytes {
             break;
         }
@@ -37,26 +30,50 @@ pub fn build(shape: Shape, seed: u64) -> (Vec<u8>, i32) {
         records.extend_from_slice(&record);
         count += 1;
     }
-    let payload = codec::compress(shape.codec, &records);
+    (whole(shape.codec, count as i32, &records), count as i32)
+}
+
+/// One record behind its length.
+pub fn record(number: i64, key: Option<&[u8]>, value: &[u8]) -> Vec<u8> {
+    let mut record = Vec::with_capacity(value.len() + 32);
+    record.push(0);
+    varint(0, &mut record);
+    varint(number, &mut record);
+    match key {
+        Some(key) => {
+            varint(key.len() as i64, &mut record);
+            record.extend_from_slice(key);
+        }
+        None => varint(-1, &mut record),
+    }
+    varint(value.len() as i64, &mut record);
+    record.extend_from_slice(value);
+    varint(0, &mut record);
+    record
+}
+
+/// The batch of `count` records; its timestamps, producer fields and CRC are still to be patched in.
+pub fn whole(codec: Codec, count: i32, records: &[u8]) -> Vec<u8> {
+    let payload = codec::compress(codec, records);
     let mut batch = Vec::with_capacity(HEADER_SIZE + payload.len());
     batch.extend_from_slice(&0i64.to_be_bytes());
     batch.extend_from_slice(&((HEADER_SIZE - 12 + payload.len()) as i32).to_be_bytes());
     batch.extend_from_slice(&(-1i32).to_be_bytes());
     batch.push(2);
     batch.extend_from_slice(&0u32.to_be_bytes());
-    batch.extend_from_slice(&shape.codec.code().to_be_bytes());
-    batch.extend_from_slice(&(count as i32 - 1).to_be_bytes());
+    batch.extend_from_slice(&codec.code().to_be_bytes());
+    batch.extend_from_slice(&(count - 1).to_be_bytes());
     batch.extend_from_slice(&[0; 16]);
     batch.extend_from_slice(&(-1i64).to_be_bytes());
     batch.extend_from_slice(&(-1i16).to_be_bytes());
     batch.extend_from_slice(&(-1i32).to_be_bytes());
-    batch.extend_from_slice(&(count as i32).to_be_bytes());
+    batch.extend_from_slice(&count.to_be_bytes());
     batch.extend_from_slice(&payload);
-    (batch, count as i32)
+    batch
 }
 
 /// Text of some redundancy, as logs and events have it: words of a small vocabulary and numbers.
-fn text(size: usize, random: &mut fastrand::Rng) -> Vec<u8> {
+pub fn text(size: usize, random: &mut fastrand::Rng) -> Vec<u8> {
     const WORDS: &[&str] = &[
         "order",
         "customer",
@@ -89,7 +106,7 @@ fn text(size: usize, random: &mut fastrand::Rng) -> Vec<u8> {
     value
 }
 
-fn varint(value: i64, out: &mut Vec<u8>) {
+pub fn varint(value: i64, out: &mut Vec<u8>) {
     let mut rest = ((value << 1) ^ (value >> 63)) as u64;
     while rest >= 0x80 {
         out.push(rest as u8 | 0x80);

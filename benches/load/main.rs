@@ -17,6 +17,7 @@ mod batch;
 mod client;
 mod codec;
 mod fetch;
+mod keyed;
 mod process;
 mod produce;
 mod start;
@@ -34,6 +35,8 @@ struct Arguments {
 enum Command {
     /// Send record batches, as fast as answers come (closed loop) or at a rate (open loop).
     Produce(produce::Options),
+    /// Send records with keys, as a compacted topic gets them.
+    Keyed(keyed::Options),
     /// Read whole partitions from their start, one after the other on each connection.
     Fetch(fetch::Options),
     /// Create a topic and wait until it has leaders.
@@ -53,6 +56,7 @@ enum Command {
 fn main() {
     match Arguments::parse().command {
         Command::Produce(options) => produce::run(&options),
+        Command::Keyed(options) => keyed::run(&options),
         Command::Fetch(options) => fetch::run(&options),
         Command::CreateTopic(options) => client::create_topic(&options),
         Command::CreateTopics(options) => client::create_topics(&options),

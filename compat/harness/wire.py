@@ -13,6 +13,7 @@ from . import places
 
 PRODUCE, FETCH, LIST_OFFSETS, METADATA, API_VERSIONS = 0, 1, 2, 3, 18
 CREATE_TOPICS, DELETE_TOPICS, DELETE_RECORDS, INIT_PRODUCER_ID = 19, 20, 21, 22
+OFFSET_COMMIT, FIND_COORDINATOR, ADD_PARTITIONS_TO_TXN, END_TXN, ALTER_CONFIGS = 8, 10, 24, 26, 33
 CODECS = {"none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
 CODEC_NAMES = {number: name for name, number in CODECS.items()}
 
@@ -411,8 +412,8 @@ class Connection:
                 raise TimeoutError(f"{name} has no leaders: {error} {found}")
             time.sleep(0.02)
 
-    def produce_body(self, topic, partition_records, acks=-1, version=7, timeout_ms=30_000):
-        body = string(None) if version >= 3 else b""
+    def produce_body(self, topic, partition_records, acks=-1, version=7, timeout_ms=30_000, transactional_id=None):
+        body = string(transactional_id) if version >= 3 else b""
         body += struct.pack(">hii", acks, timeout_ms, 1) + string(topic) + struct.pack(">i", len(partition_records))
         for partition, records in partition_records:
             body += struct.pack(">ii", partition, len(records)) + records
@@ -432,9 +433,9 @@ class Connection:
                 out[partition] = (code, offset)
         return out
 
-    def produce(self, topic, records, partition=0, acks=-1, version=7):
+    def produce(self, topic, records, partition=0, acks=-1, version=7, transactional_id=None):
         """Sends one batch and returns its base offset (None with acks 0)."""
-        body = self.produce_body(topic, [(partition, records)], acks, version)
+        body = self.produce_body(topic, [(partition, records)], acks, version, transactional_id=transactional_id)
         if acks == 0:
             return self.send(PRODUCE, version, body) and None
         code, offset = self.produce_answer(self.call(PRODUCE, version, body), version)[partition]
@@ -475,16 +476,82 @@ class Connection:
             raise ErrorCode(code, f"delete records of {topic}-{partition}")
         return low_watermark
 
-    def init_producer_id(self, wait=20):
+    def init_producer_id(self, transactional_id=None, wait=20):
+        body = string(transactional_id) + struct.pack(">i", 60_000)
+
+        def answered():
+            reader = self.call(INIT_PRODUCER_ID, 1, body)
+            reader.i32()
+            return reader.i16(), (reader.i64(), reader.i16())
+
+        return self._patiently(answered, "InitProducerId", wait)
+
+    def find_coordinator(self, key, of_transactions=False, wait=30):
+        """Waits until there is one for the group or transactional id; it is the only broker anyway."""
+        body = string(key) + struct.pack(">b", of_transactions)
+
+        def answered():
+            reader = self.call(FIND_COORDINATOR, 1, body)
+            reader.i32()
+            return reader.i16(), None
+
+        self._patiently(answered, f"FindCoordinator of {key}", wait)
+
+    def add_partitions(self, transactional_id, producer, topic, partitions=(0,), wait=20):
+        """Makes partitions part of the transaction; `producer` is (id, epoch)."""
+        body = string(transactional_id) + struct.pack(">qhi", *producer, 1) + string(topic)
+        body += struct.pack(f">i{len(partitions)}i", len(partitions), *partitions)
+
+        def answered():
+            reader = self.call(ADD_PARTITIONS_TO_TXN, 0, body)
+            reader.i32(), reader.i32(), reader.string(), reader.i32(), reader.i32()
+            return reader.i16(), None
+
+        self._patiently(answered, f"AddPartitionsToTxn of {topic}", wait)
+
+    def end_transaction(self, transactional_id, producer, commit, wait=20):
+        body = string(transactional_id) + struct.pack(">qh?", *producer, commit)
+
+        def answered():
+            reader = self.call(END_TXN, 0, body)
+            reader.i32()
+            return reader.i16(), None
+
+        self._patiently(answered, f"EndTxn of {transactional_id}", wait)
+
+    def commit_offsets(self, group, offsets):
+        """Of no member: `offsets` are {(topic, partition): offset}."""
+        body = string(group) + struct.pack(">i", -1) + string("") + struct.pack(">qi", -1, len(offsets))
+        for (topic, partition), offset in offsets.items():
+            body += string(topic) + struct.pack(">iiq", 1, partition, offset) + string("")
+        reader = self.call(OFFSET_COMMIT, 2, body)
+        for _ in range(reader.i32()):
+            topic = reader.string()
+            for _ in range(reader.i32()):
+                partition, code = reader.i32(), reader.i16()
+                if code:
+                    raise ErrorCode(code, f"commit of {group} for {topic}-{partition}")
+
+    def set_topic_configs(self, topic, configs):
+        """The topic's configuration is this from now on, and nothing else."""
+        body = struct.pack(">ib", 1, 2) + string(topic) + struct.pack(">i", len(configs))
+        body += b"".join(string(key) + string(str(value)) for key, value in configs.items()) + b"\0"
+        reader = self.call(ALTER_CONFIGS, 0, body)
+        reader.i32(), reader.i32()
+        code = reader.i16()
+        if code:
+            raise ErrorCode(code, f"configuration of {topic}: {reader.string()}")
+
+    @staticmethod
+    def _patiently(answered, what, wait):
+        """Asks again while there is an error: a coordinator may be loading, or the last transaction not ended yet."""
         deadline = time.time() + wait
         while True:
-            reader = self.call(INIT_PRODUCER_ID, 1, string(None) + struct.pack(">i", 60_000))
-            reader.i32()
-            code, producer_id, epoch = reader.i16(), reader.i64(), reader.i16()
+            code, value = answered()
             if not code:
-                return producer_id, epoch
+                return value
             if time.time() > deadline:
-                raise ErrorCode(code, "InitProducerId")
+                raise ErrorCode(code, what)
             time.sleep(0.1)
 
     def read_all(self, topic, partition=0, isolation=0):

@@ -471,3 +471,15 @@ fn stored_dynamic_configs_never_stop_a_start() {
     assert_eq!(config.message_max_bytes, 77);
     assert_eq!(config.listeners(), plain.listeners());
 }
+
+#[test]
+fn the_cleaners_threads_change_by_a_factor_of_two_at_a_time() {
+    let before = config(&[("log.cleaner.threads", "4")]);
+    for (threads, may) in [("1", false), ("2", true), ("8", true), ("9", false), ("0", false)] {
+        let changed = before.with_dynamic(&map(&[("log.cleaner.threads", threads)]), &map(&[]));
+        assert_eq!(changed.is_ok(), may, "{threads}");
+    }
+    // Another start takes what is stored as it is.
+    let (started, errors) = before.with_stored_dynamic(&map(&[("log.cleaner.threads", "1")]), &map(&[]));
+    assert_eq!((started.log_cleaner_threads, errors.len()), (1, 0));
+}

@@ -53,8 +53,13 @@ settings! {
     group_max_session_timeout_ms: i32 = "group.max.session.timeout.ms";
     group_max_size: i32 = "group.max.size";
     group_min_session_timeout_ms: i32 = "group.min.session.timeout.ms";
+    log_cleaner_backoff_ms: i64 = "log.cleaner.backoff.ms";
     log_cleaner_dedupe_buffer_size: i64 = "log.cleaner.dedupe.buffer.size";
     log_cleaner_delete_retention_ms: i64 = "log.cleaner.delete.retention.ms";
+    log_cleaner_enable: bool = "log.cleaner.enable";
+    log_cleaner_io_buffer_load_factor: f64 = "log.cleaner.io.buffer.load.factor";
+    log_cleaner_io_buffer_size: i32 = "log.cleaner.io.buffer.size";
+    log_cleaner_io_max_bytes_per_second: f64 = "log.cleaner.io.max.bytes.per.second";
     log_cleaner_max_compaction_lag_ms: i64 = "log.cleaner.max.compaction.lag.ms";
     log_cleaner_min_cleanable_ratio: f64 = "log.cleaner.min.cleanable.ratio";
     log_cleaner_min_compaction_lag_ms: i64 = "log.cleaner.min.compaction.lag.ms";

@@ -148,6 +148,7 @@ impl Replicas {
                 replicas.empty_graveyard(directory, clock::now_ms());
             },
         );
+        self.start_cleaner(shutdown);
         for directory in self.directories() {
             self.watch_for_failure(shutdown, directory, &on_failure);
             let stall = interval_ms(config.log_dir_stall_ms);
@@ -238,7 +239,7 @@ impl Replicas {
         });
     }
 
-    fn checkpoint(
+    pub(super) fn checkpoint(
         &self,
         directory: &Arc<HostDirectory>,
         name: &'static str,

@@ -235,7 +235,7 @@ impl Replicas {
     /// one sync. Blocks.
     fn stop_all(&self, directory: &Arc<HostDirectory>, stopped: &[(Arc<Partition>, bool)]) -> ErrorCode {
         let mut result = Ok(());
-        let mut renamed = false;
+        let (mut renamed, mut was_cleaned) = (false, false);
         for (partition, delete) in stopped {
             partition.stop().dispatch();
             self.tell_resigned(partition.name(), None);
@@ -245,6 +245,7 @@ impl Replicas {
             match partition.bury(clock::now_ms()) {
                 Ok((path, due_ms)) => {
                     renamed = true;
+                    was_cleaned |= partition.was_cleaned();
                     self.bury(Buried::folder(Arc::clone(directory), path, due_ms));
                 }
                 Err(error) => result = Err(error),
@@ -252,6 +253,10 @@ impl Replicas {
         }
         if renamed && result.is_ok() {
             result = directory.sync();
+        }
+        if was_cleaned {
+            // A log that is made under the same name was not cleaned.
+            self.checkpoint_cleaned(directory);
         }
         match result {
             Ok(()) => ErrorCode::None,

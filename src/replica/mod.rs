@@ -5,6 +5,7 @@
 pub mod answers;
 mod append;
 pub mod background;
+pub mod cleaner;
 mod control;
 pub mod deletion;
 pub mod directories;
@@ -22,6 +23,8 @@ mod together;
 pub mod upkeep;
 pub mod waiting;
 
+#[cfg(test)]
+mod cleaner_test;
 #[cfg(test)]
 mod replicas_test;
 #[cfg(test)]

@@ -36,7 +36,7 @@ pub(super) struct State {
     pub(super) waiters: Waiters,
     appended_bytes: u64,
     /// Set when the replica was stopped: the log is somebody else's to delete.
-    stopped: bool,
+    pub(super) stopped: bool,
 }
 
 /// The lock, and the mark that a call into the directory is under way.

@@ -31,6 +31,7 @@ pub struct Replicas {
     /// Held while a control request is carried out.
     pub(super) control: tokio::sync::Mutex<super::control::Seen>,
     pub(super) graveyard: Mutex<Vec<super::background::Buried>>,
+    pub(super) cleaner: super::cleaner::CleanerState,
 }
 
 impl Replicas {
@@ -46,6 +47,7 @@ impl Replicas {
             listeners: Listeners::default(),
             control: tokio::sync::Mutex::default(),
             graveyard: Mutex::default(),
+            cleaner: super::cleaner::CleanerState::default(),
         })
     }
 
@@ -170,5 +172,6 @@ impl ConfigListener for Replicas {
         for partition in self.all() {
             partition.set_config(image.log_config(&partition.name().topic));
         }
+        self.cleaner.config_changed();
     }
 }

@@ -157,6 +157,16 @@ impl Partition {
         self.lock_blocking().log.config().compact
     }
 
+    /// True when the log stands in the cleaner's checkpoint.
+    pub(super) fn was_cleaned(&self) -> bool {
+        self.lock_blocking().log.cleaner_checkpoint().is_some()
+    }
+
+    /// True while the cleaner goes through the log.
+    pub(super) fn is_being_cleaned(&self) -> bool {
+        self.lock_blocking().log.is_being_cleaned()
+    }
+
     /// Takes old segments out of the log.
     pub(super) fn retain(&self, now_ms: i64) -> Result<(DeletedFiles, Option<FlushWork>), LogIoError> {
         let mut state = self.lock_blocking();

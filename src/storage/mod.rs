@@ -1,7 +1,9 @@
-//! L2, logs on disk in Kafka's format: segments, indexes, producer state, leader epochs, checkpoints, recovery, retention.
+//! L2, logs on disk in Kafka's format: segments, indexes, producer state, leader epochs, checkpoints, recovery, retention,
+//! compaction.
 
 pub mod checkpoint;
 pub mod clean_shutdown;
+pub mod cleaner;
 pub mod descriptors;
 pub mod directory;
 pub mod file_names;

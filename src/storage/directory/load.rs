@@ -11,8 +11,8 @@ use crate::base::task::Pool;
 use crate::config::LogConfig;
 use crate::storage::clean_shutdown;
 use crate::storage::file_names::{
-    FOREIGN_FOLDERS, FolderState, HIGH_WATERMARK_CHECKPOINT, LOG_START_OFFSET_CHECKPOINT, PartitionFolder,
-    RECOVERY_POINT_CHECKPOINT,
+    CLEANER_CHECKPOINT, FOREIGN_FOLDERS, FolderState, HIGH_WATERMARK_CHECKPOINT, LOG_START_OFFSET_CHECKPOINT,
+    PartitionFolder, RECOVERY_POINT_CHECKPOINT,
 };
 use crate::storage::log::{LoadOptions, LoadReport, Log, OpenError};
 
@@ -146,6 +146,7 @@ impl LogDirectory {
         let recovery_points = self.read_checkpoint(RECOVERY_POINT_CHECKPOINT)?;
         let log_starts = self.read_checkpoint(LOG_START_OFFSET_CHECKPOINT)?;
         let high_watermarks = self.read_checkpoint(HIGH_WATERMARK_CHECKPOINT)?;
+        let cleaner_checkpoints = self.read_checkpoint(CLEANER_CHECKPOINT)?;
         let count = folders.len();
         if count > 0 {
             tracing::info!(
@@ -169,6 +170,7 @@ impl LogDirectory {
                 recovery_point: entry(&recovery_points, &partition),
                 log_start_offset: entry(&log_starts, &partition),
                 high_watermark: entry(&high_watermarks, &partition),
+                cleaner_checkpoint: cleaner_checkpoints.get(&partition).copied(),
             };
             let volume = Arc::clone(&self.volume);
             let sender = sender.clone();

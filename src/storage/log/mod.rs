@@ -9,6 +9,7 @@
 
 mod append;
 mod batches;
+mod clean;
 mod creation;
 mod errors;
 mod flush;
@@ -44,6 +45,8 @@ use crate::base::ids::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, TopicId, 
 use crate::config::LogConfig;
 
 pub use append::AppendInfo;
+pub use clean::{Cleanable, CleaningToken};
+pub(in crate::storage) use clean::{LastBatchOf, Source};
 pub use creation::{Created, CreationWork};
 pub use errors::{AppendError, OpenError, ReadError};
 pub use flush::{FlushWork, Flushed};
@@ -53,6 +56,7 @@ pub use retain::{DeletedFiles, RetentionReport};
 pub use timestamps::{FoundOffset, TimestampError};
 pub use truncate::Truncated;
 
+use clean::CleaningState;
 use flush::Unsynced;
 
 /// The log of a partition.
@@ -80,6 +84,7 @@ pub struct Log {
     /// Counts truncations, so that a flush that was under way meanwhile does not count.
     truncations: u32,
     last_flush_ms: i64,
+    cleaning: CleaningState,
 }
 
 impl Log {

@@ -9,6 +9,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::clean::CleaningState;
 use super::flush::Unsynced;
 use super::listing::{self, Listing};
 use super::producers::newest_snapshot;
@@ -46,6 +47,8 @@ pub struct LoadOptions {
     pub log_start_offset: Offset,
     /// From `replication-offset-checkpoint`, 0 when it is not there.
     pub high_watermark: Offset,
+    /// From `cleaner-offset-checkpoint`, if it is there.
+    pub cleaner_checkpoint: Option<Offset>,
 }
 
 /// What opening a log did.
@@ -99,6 +102,7 @@ impl Log {
             unsynced: Unsynced::of_new_folder(),
             truncations: 0,
             last_flush_ms: now_ms,
+            cleaning: CleaningState::default(),
         };
         let jitter_ms = log.roll_jitter_ms();
         log.active.set_roll_jitter_ms(jitter_ms);
@@ -179,6 +183,7 @@ impl Log {
             unsynced: Unsynced::default(),
             truncations: 0,
             last_flush_ms: options.now_ms,
+            cleaning: CleaningState::new(options.cleaner_checkpoint),
         };
         if epochs_changed {
             log.unsynced.epochs_changed();

@@ -172,6 +172,7 @@ impl Log {
             partition = %self.partition,
             "{count} segments below offset {start} are deleted: {why}"
         );
+        self.abort_cleaning();
         // First the offset, so that nobody looks for what goes.
         self.raise_log_start_offset(start);
         let gone: Vec<Segment> = self.inactive.drain(..count.min(self.inactive.len())).collect();
@@ -191,11 +192,21 @@ impl Log {
         files: FileId,
         into: &mut DeletedFiles,
     ) -> Result<(), LogIoError> {
+        self.delete_segment_files(base, files, into)?;
+        self.delete_snapshot(base, into)
+    }
+
+    /// The same without the snapshot.
+    pub(super) fn delete_segment_files(
+        &mut self,
+        base: Offset,
+        files: FileId,
+        into: &mut DeletedFiles,
+    ) -> Result<(), LogIoError> {
         self.folder.forget(files);
         for kind in FileKind::SEGMENT {
             self.rename_deleted(base, kind, into)?;
         }
-        self.delete_snapshot(base, into)?;
         self.unsynced.folder_changed();
         Ok(())
     }

@@ -145,6 +145,7 @@ pub fn load_options(config: &LogConfig) -> LoadOptions {
         recovery_point: Offset(0),
         log_start_offset: Offset(0),
         high_watermark: Offset(i64::MAX),
+        cleaner_checkpoint: None,
     }
 }
 

@@ -61,6 +61,7 @@ impl Log {
             self.active.find(&self.folder, offset)?;
         }
         truncated.changed = true;
+        self.abort_cleaning();
         self.truncations = self.truncations.wrapping_add(1);
         self.recovery_point = self.recovery_point.min(offset);
         // The segment that is cut becomes the active one; those behind it go.
@@ -77,6 +78,8 @@ impl Log {
         self.active.truncate(&self.folder, offset, now_ms)?;
         self.complete_below = self.complete_below.min(self.active.base_offset());
         self.log_end_offset = offset;
+        // A segment that is written again was not cleaned as it will be.
+        self.cleaning.truncate(self.active.base_offset());
         if self.epochs.truncate_from_end(offset) {
             self.unsynced.epochs_changed();
         }
@@ -107,6 +110,8 @@ impl Log {
             files: self.nothing_deleted(now_ms),
             flush: None,
         };
+        self.abort_cleaning();
+        self.cleaning.truncate(offset);
         self.truncations = self.truncations.wrapping_add(1);
         self.recovery_point = self.recovery_point.min(offset);
         // The one in use goes last: whenever this is interrupted, a start finds a log without a gap.

@@ -1,14 +1,12 @@
 //! Writing a segment: batches and index entries behind its end, its closing, and the cutting of its end.
 
-use super::{Active, Newest, Place, Segment, SegmentError, TimestampOffset};
+use super::{Active, IndexBuilder, Newest, Place, Segment, SegmentError, TimestampOffset};
 use crate::base::ids::Offset;
 use crate::records::batch::BatchHeader;
 use crate::storage::descriptors::FileId;
 use crate::storage::file_names::FileKind;
 use crate::storage::folder::Folder;
 use crate::storage::index::{ActiveIndex, Entries, Entry};
-use crate::storage::offset_index::OffsetEntry;
-use crate::storage::time_index::TimeEntry;
 use crate::storage::transaction_index::{AbortedTransaction, TransactionIndex};
 use crate::storage::volume::LogIoError;
 
@@ -36,13 +34,7 @@ impl Segment {
             size: header.size_in_bytes,
         };
         let last_offset = header.last_offset();
-        let mut largest = self.largest.unwrap_or(self.no_timestamp());
-        if header.max_timestamp > largest.timestamp_ms {
-            largest = TimestampOffset {
-                timestamp_ms: header.max_timestamp,
-                offset: last_offset,
-            };
-        }
+        let largest = self.largest.unwrap_or(self.no_timestamp()).raised(header);
         self.largest = Some(largest);
         if self.size == 0 {
             self.first_timestamp_ms = Some(header.max_timestamp);
@@ -50,15 +42,9 @@ impl Segment {
         let base = self.base_offset;
         if let Some(active) = &mut self.active {
             active.changed = true;
-            if active.bytes_since_entry > index_interval_bytes {
-                active.offsets.push(OffsetEntry {
-                    relative_offset: relative(base, last_offset),
-                    position: place.position,
-                });
-                active.note_time(base, largest);
-                active.bytes_since_entry = 0;
-            }
-            active.bytes_since_entry = active.bytes_since_entry.saturating_add(place.size);
+            active
+                .index
+                .added(base, last_offset, place, largest, index_interval_bytes);
             active.newest = Some(Newest {
                 // A v0 or v1 set does not say where it begins.
                 base_offset: if header.magic < 2 {
@@ -77,18 +63,24 @@ impl Segment {
     pub fn wants_writing(&self) -> bool {
         self.active
             .as_ref()
-            .is_some_and(|active| active.offsets.wants_writing() || active.times.wants_writing())
+            .is_some_and(|active| active.index.offsets.wants_writing() || active.index.times.wants_writing())
     }
 
     /// Writes the index entries that lie in memory only.
     pub fn write_indexes(&mut self, folder: &Folder) -> Result<(), LogIoError> {
         let (files, base) = (self.files, self.base_offset);
         if let Some(active) = &mut self.active {
-            if active.offsets.is_unwritten() {
-                write_index(folder, &mut active.offsets, FileKind::OffsetIndex, files, base)?;
+            if active.index.offsets.is_unwritten() {
+                write_index(
+                    folder,
+                    &mut active.index.offsets,
+                    FileKind::OffsetIndex,
+                    files,
+                    base,
+                )?;
             }
-            if active.times.is_unwritten() {
-                write_index(folder, &mut active.times, FileKind::TimeIndex, files, base)?;
+            if active.index.times.is_unwritten() {
+                write_index(folder, &mut active.index.times, FileKind::TimeIndex, files, base)?;
             }
         }
         Ok(())
@@ -105,9 +97,15 @@ impl Segment {
         if !active.changed {
             return Ok(());
         }
-        active.note_time(base, largest);
-        write_index(folder, &mut active.offsets, FileKind::OffsetIndex, files, base)?;
-        write_index(folder, &mut active.times, FileKind::TimeIndex, files, base)?;
+        active.index.close(base, largest);
+        write_index(
+            folder,
+            &mut active.index.offsets,
+            FileKind::OffsetIndex,
+            files,
+            base,
+        )?;
+        write_index(folder, &mut active.index.times, FileKind::TimeIndex, files, base)?;
         active.changed = false;
         let file = folder.file(files, base, FileKind::Log)?;
         let length = file.length();
@@ -137,11 +135,9 @@ impl Segment {
         let times = self.with_times(folder, |entries| reopened(&entries))?;
         self.largest = Some(largest);
         self.active = Some(Box::new(Active {
-            offsets,
-            times,
+            index: IndexBuilder::reopened(offsets, times),
             changed: false,
             new: false,
-            bytes_since_entry: 0,
             created_ms: now_ms,
             roll_jitter_ms,
             newest: None,
@@ -214,7 +210,7 @@ impl Segment {
         if let Some(active) = &mut self.active {
             truncate_index(
                 folder,
-                &mut active.offsets,
+                &mut active.index.offsets,
                 keep_offsets,
                 FileKind::OffsetIndex,
                 files,
@@ -222,14 +218,14 @@ impl Segment {
             )?;
             truncate_index(
                 folder,
-                &mut active.times,
+                &mut active.index.times,
                 keep_times,
                 FileKind::TimeIndex,
                 files,
                 base,
             )?;
             active.newest = None;
-            active.bytes_since_entry = 0;
+            active.index.restart_counting();
             active.changed = true;
             // What was cut may be on disk already.
             active.new = false;
@@ -254,23 +250,6 @@ impl Segment {
         self.largest = Some(self.largest_timestamp_there(folder)?);
         Ok(())
     }
-}
-
-impl Active {
-    /// Adds an entry to the time index, unless the timestamp is no news or there is none.
-    fn note_time(&mut self, base: Offset, largest: TimestampOffset) {
-        let newest = self.times.last().map_or(-1, |last| last.timestamp_ms);
-        if largest.timestamp_ms > newest {
-            self.times.push(TimeEntry {
-                timestamp_ms: largest.timestamp_ms,
-                relative_offset: relative(base, largest.offset),
-            });
-        }
-    }
-}
-
-fn relative(base: Offset, offset: Offset) -> u32 {
-    u32::try_from(offset.since(base)).unwrap_or(u32::MAX)
 }
 
 fn reopened<E: Entry>(entries: &Entries<'_, E>) -> std::io::Result<ActiveIndex<E>> {

@@ -6,6 +6,7 @@
 //! [`Folder`] that each call names. Called by log/. Follows Kafka's `LogSegment` (3.9.2).
 
 mod append;
+mod index_builder;
 mod search;
 pub mod walk;
 
@@ -14,14 +15,15 @@ use std::io;
 use super::descriptors::FileId;
 use super::file_names::FileKind;
 use super::folder::{FILE_IDS, Folder};
-use super::index::{ActiveIndex, Entries, Entry};
+use super::index::{Entries, Entry};
 use super::offset_index::OffsetEntry;
 use super::time_index::TimeEntry;
 use super::transaction_index::{TransactionIndex, TransactionIndexError};
 use super::volume::LogIoError;
 use crate::base::ids::Offset;
-use crate::records::batch::{CorruptBatch, NO_TIMESTAMP};
+use crate::records::batch::{BatchHeader, CorruptBatch, NO_TIMESTAMP};
 
+pub use index_builder::IndexBuilder;
 pub use search::Place;
 use walk::{HeaderWalk, WalkError};
 
@@ -35,6 +37,29 @@ pub struct TimestampOffset {
     pub timestamp_ms: i64,
     /// The offset.
     pub offset: Offset,
+}
+
+impl TimestampOffset {
+    /// No timestamp, in the segment that begins at `base`.
+    pub const fn none(base: Offset) -> Self {
+        Self {
+            timestamp_ms: NO_TIMESTAMP,
+            offset: base,
+        }
+    }
+
+    /// This, or what the batch behind it has, where that is larger.
+    #[must_use]
+    pub const fn raised(self, header: &BatchHeader) -> Self {
+        if header.max_timestamp > self.timestamp_ms {
+            Self {
+                timestamp_ms: header.max_timestamp,
+                offset: header.last_offset(),
+            }
+        } else {
+            self
+        }
+    }
 }
 
 /// Why a segment could not be read.
@@ -76,13 +101,11 @@ impl From<LogIoError> for SegmentError {
 
 /// What only the active segment needs.
 struct Active {
-    offsets: ActiveIndex<OffsetEntry>,
-    times: ActiveIndex<TimeEntry>,
+    index: IndexBuilder,
     /// Something was written, or cut, that [`Segment::complete`] has not seen.
     changed: bool,
     /// This process created it, and has cut nothing of it.
     new: bool,
-    bytes_since_entry: u32,
     created_ms: i64,
     roll_jitter_ms: i64,
     /// The newest batch, so that reads at the log's end need no look-up.
@@ -167,11 +190,9 @@ impl Segment {
 
     fn activate_new(&mut self, now_ms: i64, roll_jitter_ms: i64, new: bool) {
         self.active = Some(Box::new(Active {
-            offsets: ActiveIndex::new(),
-            times: ActiveIndex::new(),
+            index: IndexBuilder::default(),
             changed: true,
             new,
-            bytes_since_entry: 0,
             created_ms: now_ms,
             roll_jitter_ms,
             newest: None,
@@ -179,10 +200,7 @@ impl Segment {
     }
 
     const fn no_timestamp(&self) -> TimestampOffset {
-        TimestampOffset {
-            timestamp_ms: NO_TIMESTAMP,
-            offset: self.base_offset,
-        }
+        TimestampOffset::none(self.base_offset)
     }
 
     /// The offset that its name tells; no batch lies below it.
@@ -300,7 +318,7 @@ impl Segment {
     }
 
     /// The first batch's largest timestamp, `None` for a segment without batches.
-    fn first_timestamp_ms(&mut self, folder: &Folder) -> Result<Option<i64>, SegmentError> {
+    pub fn first_timestamp_ms(&mut self, folder: &Folder) -> Result<Option<i64>, SegmentError> {
         if self.first_timestamp_ms.is_none() && self.size > 0 {
             let first = self.walk(folder, 0)?.next_batch();
             let first = first.map_err(|error| self.walk_error(folder, error))?;
@@ -320,8 +338,8 @@ impl Segment {
         let Some(active) = &self.active else {
             return Ok(true);
         };
-        let full = active.offsets.count() >= super::offset_index::capacity(rules.segment_index_bytes)
-            || active.times.count() + 1 >= super::time_index::capacity(rules.segment_index_bytes);
+        let full = active.index.offsets.count() >= super::offset_index::capacity(rules.segment_index_bytes)
+            || active.index.times.count() + 1 >= super::time_index::capacity(rules.segment_index_bytes);
         let (created_ms, jitter_ms) = (active.created_ms, active.roll_jitter_ms);
         if full
             || u64::from(self.size) + u64::from(incoming.bytes) > u64::from(rules.segment_bytes)
@@ -348,10 +366,10 @@ impl Segment {
     ) -> Result<T, LogIoError> {
         const KIND: FileKind = FileKind::OffsetIndex;
         let result = match &self.active {
-            Some(active) if active.offsets.written() == 0 => look(active.offsets.entries(None)),
+            Some(active) if active.index.offsets.written() == 0 => look(active.index.offsets.entries(None)),
             Some(active) => {
                 let file = folder.file(self.files, self.base_offset, KIND)?;
-                look(active.offsets.entries(Some(&file)))
+                look(active.index.offsets.entries(Some(&file)))
             }
             None => match folder.file_if_there(self.files, self.base_offset, KIND)? {
                 Some(file) => Entries::of_file(&file).and_then(look),
@@ -373,10 +391,10 @@ impl Segment {
     ) -> Result<T, LogIoError> {
         const KIND: FileKind = FileKind::TimeIndex;
         let result = match &self.active {
-            Some(active) if active.times.written() == 0 => look(active.times.entries(None)),
+            Some(active) if active.index.times.written() == 0 => look(active.index.times.entries(None)),
             Some(active) => {
                 let file = folder.file(self.files, self.base_offset, KIND)?;
-                look(active.times.entries(Some(&file)))
+                look(active.index.times.entries(Some(&file)))
             }
             None => match folder.file_if_there(self.files, self.base_offset, KIND)? {
                 Some(file) => Entries::of_file(&file).and_then(look),

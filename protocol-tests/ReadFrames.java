@@ -1,6 +1,6 @@
 // Reads lines "FetchRequest 3 HEX", has Kafka's own classes decode each body and encode it again, and prints
-// "FetchRequest 3 CRC32 name=value ..." with the numbers and texts that Kafka found under its names. Versions that
-// this Kafka does not have are left out. A body that does not come back as it was ends the run.
+// "FetchRequest 3 CRC32 name=value ..." with the numbers and texts that Kafka found under its names. Messages and
+// versions that this Kafka does not have are left out. A body that does not come back as it was ends the run.
 import com.fasterxml.jackson.databind.JsonNode;
 import java.io.BufferedReader;
 import java.io.InputStreamReader;
@@ -25,7 +25,12 @@ class ReadFrames {
             short version = Short.parseShort(words[1]);
             byte[] body = HexFormat.of().parseHex(words[2]);
             String name = "org.apache.kafka.common.message." + words[0] + "Data";
-            Class<?> type = Class.forName(name);
+            Class<?> type;
+            try {
+                type = Class.forName(name);
+            } catch (ClassNotFoundException unknown) {
+                continue;
+            }
             short lowest = type.getField("LOWEST_SUPPORTED_VERSION").getShort(null);
             short highest = type.getField("HIGHEST_SUPPORTED_VERSION").getShort(null);
             if (version < lowest || version > highest) {

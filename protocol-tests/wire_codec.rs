@@ -102,6 +102,15 @@ fn values(lines: Vec<String>) -> Vec<String> {
         if !left.is_empty() {
             name = left.trim_start_matches('_').to_owned();
         }
+        // A floating-point number, which both sides show as Rust does.
+        let is_digit = |c: char| c.is_ascii_digit();
+        if value.starts_with(is_digit)
+            && !value.chars().all(is_digit)
+            && value.parse::<f64>().is_ok_and(|number| number != 0.0)
+        {
+            all.push(format!("{name} = {value}"));
+            continue;
+        }
         // Only numbers and texts that the generator made are worth comparing: defaults may differ.
         let digits = value.trim_start_matches("\"text-").trim_end_matches('"');
         // The one field that only old versions have and whose default looks like a value.
@@ -206,6 +215,7 @@ fn compare_with_kafka<M: Message + Debug>(seen: &mut usize) {
             .iter()
             .map(|(name, value)| match value.strip_prefix("text-") {
                 Some(_) => format!("{name} = \"{value}\""),
+                None if value.contains('.') => format!("{name} = {:?}", value.parse::<f64>().unwrap()),
                 None => format!("{name} = {value}"),
             })
             .filter(|value| !value.contains("= -"))

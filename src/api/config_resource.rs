@@ -23,6 +23,15 @@ pub(super) enum Kind {
 }
 
 impl Kind {
+    pub(super) const fn id(self) -> i8 {
+        match self {
+            Self::Topic => TOPIC,
+            Self::Broker => BROKER,
+            Self::BrokerLogger => BROKER_LOGGER,
+            Self::ClientMetrics => CLIENT_METRICS,
+        }
+    }
+
     pub(super) fn from_id(id: i8) -> Option<Self> {
         match id {
             TOPIC => Some(Self::Topic),

@@ -61,7 +61,7 @@ fn response(results: Vec<DescribeConfigsResult>) -> DescribeConfigsResponse {
 fn failed(resource: &DescribeConfigsResource, failure: Failure) -> DescribeConfigsResult {
     DescribeConfigsResult {
         error_code: failure.code.code(),
-        error_message: failure.message.map(Text::from),
+        error_message: Some(failure.message.map(Text::from).unwrap_or_default()),
         resource_type: resource.resource_type,
         resource_name: resource.resource_name.clone(),
         configs: Vec::new(),
@@ -243,7 +243,7 @@ mod tests {
         );
         let codes: Vec<_> = response.results.iter().map(|result| result.error_code).collect();
         assert_eq!(codes, [3, 17, 42, 42, 42, 42]);
-        assert_eq!(response.results[0].error_message, None);
+        assert_eq!(response.results[0].error_message, Some(Text::EMPTY));
         let response = ask(&[(2, "t", None), (3, "x", None)], true);
         let codes: Vec<_> = response.results.iter().map(|result| result.error_code).collect();
         assert_eq!(codes, [42, 42]);

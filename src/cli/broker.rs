@@ -5,11 +5,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::api::{ListenerContext, Services};
+use crate::api::Services;
 use crate::base::clock;
 use crate::base::disk::Disk;
 use crate::base::ids::BrokerId;
-use crate::base::net::{self, SocketOptions, TcpListener};
+use crate::base::net::SocketOptions;
 use crate::base::random::Random;
 use crate::base::shutdown::Shutdown;
 use crate::base::task::{self, Pool};
@@ -27,7 +27,8 @@ use crate::net::admission::Admission;
 use crate::net::budget::Budget;
 use crate::net::connection::ConnectionBounds;
 use crate::net::limits::ConnectionLimits;
-use crate::net::listener::{self, Acceptor};
+use crate::net::listener::Acceptor;
+use crate::net::listeners::{self, Bound, Listeners};
 use crate::net::workers::Workers;
 use crate::replica::directories::HostDirectory;
 use crate::replica::fetch_session::FetchSessions;
@@ -37,7 +38,7 @@ use crate::storage::directory::LogDirectory;
 use crate::storage::meta_properties::MetaProperties;
 use crate::store::Store;
 use crate::store::embedded::{self, EmbeddedStore};
-use crate::store::znodes::{self, BrokerEndpoint};
+use crate::store::znodes;
 
 /// Threads for slow work on each log directory.
 const POOL_THREADS: usize = 4;
@@ -98,7 +99,7 @@ impl Broker {
             levels,
             open_files,
         } = surroundings;
-        let listeners = listen(&config).await?;
+        let listeners = listen(&config, Vec::new()).await?;
         let open_segment_files = usize::try_from(open_files / 2)
             .unwrap_or(usize::MAX)
             .min(OPEN_SEGMENT_FILES);
@@ -195,12 +196,10 @@ impl Broker {
 
         let directories = load(places, &hosts, &replicas, &cluster).await?;
 
+        let listeners = listen(&config, listeners).await?;
         let addresses = addresses(&listeners)?;
-        let node = znodes::Broker::new(
-            &advertised(&config, &addresses),
-            config.broker_rack.as_deref(),
-            clock::now_ms(),
-        );
+        let advertised = listeners::advertised(&config, &addresses);
+        let node = znodes::Broker::new(&advertised, config.broker_rack.as_deref(), clock::now_ms());
         let epoch = registration::register(&store, id, &node).await.map_err(because)?;
         replicas.registered(epoch).await;
         let shutdown = Shutdown::new();
@@ -238,7 +237,9 @@ impl Broker {
             fetch_sessions: FetchSessions::new(slots, random),
             levels,
         });
-        accept(&config, listeners, &services, workers, admission, &shutdown);
+        let acceptor = acceptor(&config, workers, admission, &shutdown);
+        let listeners = Listeners::open(listeners, advertised, services, acceptor);
+        drop(task::spawn(listeners.follow()));
         Ok(Self {
             addresses,
             id,
@@ -314,53 +315,26 @@ async fn load(
     Ok(directories)
 }
 
-async fn listen(config: &BrokerConfig) -> Result<Vec<(String, TcpListener)>, StartError> {
-    let options = socket_options(config);
-    let mut listeners = Vec::new();
+/// Listens where `config` says. Of what is `bound` already, that is kept, and the rest let go.
+async fn listen(config: &BrokerConfig, bound: Vec<Bound>) -> Result<Vec<Bound>, StartError> {
+    let mut kept: Vec<Bound> = bound
+        .into_iter()
+        .filter(|(endpoint, _)| config.listeners().contains(endpoint))
+        .collect();
     for endpoint in config.listeners() {
-        let host = match endpoint.host.as_str() {
-            "" => "::",
-            host => host,
-        };
-        let addresses = net::resolve(host, endpoint.port)
-            .await
-            .map_err(|error| StartError(format!("listeners={endpoint}: {error}")))?;
-        let listener = net::listen(addresses, options)
-            .await
-            .map_err(|error| StartError(format!("listeners={endpoint}: {error}")))?;
-        listeners.push((endpoint.name.clone(), listener));
+        if !kept.iter().any(|(known, _)| known == endpoint) {
+            let options = socket_options(config);
+            kept.push(listeners::bind(endpoint, options).await.map_err(StartError)?);
+        }
     }
-    Ok(listeners)
+    Ok(kept)
 }
 
-fn addresses(listeners: &[(String, TcpListener)]) -> Result<Vec<(String, SocketAddr)>, StartError> {
+fn addresses(listeners: &[Bound]) -> Result<Vec<(String, SocketAddr)>, StartError> {
     listeners
         .iter()
-        .map(|(name, listener)| Ok((name.clone(), listener.local_addr().map_err(because)?)))
+        .map(|(endpoint, listener)| Ok((endpoint.name.clone(), listener.local_addr().map_err(because)?)))
         .collect()
-}
-
-fn advertised(config: &BrokerConfig, addresses: &[(String, SocketAddr)]) -> Vec<BrokerEndpoint> {
-    let port = |name: &str| {
-        addresses
-            .iter()
-            .find(|(listener, _)| listener == name)
-            .map_or(0, |(_, at)| at.port())
-    };
-    let endpoints = config.advertised_listeners().iter().map(|endpoint| {
-        let port = if endpoint.port == 0 {
-            port(&endpoint.name)
-        } else {
-            endpoint.port
-        };
-        (
-            Arc::from(endpoint.name.as_str()),
-            Arc::from("PLAINTEXT"),
-            Arc::from(endpoint.host.as_str()),
-            port.into(),
-        )
-    });
-    endpoints.collect()
 }
 
 fn socket_options(config: &BrokerConfig) -> SocketOptions {
@@ -409,15 +383,8 @@ fn on_stall(workers: &Workers, stall: Duration) -> crate::replica::background::O
     })
 }
 
-fn accept(
-    config: &BrokerConfig,
-    listeners: Vec<(String, TcpListener)>,
-    services: &Arc<Services>,
-    workers: Workers,
-    admission: Admission,
-    shutdown: &Shutdown,
-) {
-    let acceptor = Arc::new(Acceptor {
+fn acceptor(config: &BrokerConfig, workers: Workers, admission: Admission, shutdown: &Shutdown) -> Acceptor {
+    Acceptor {
         workers,
         admission,
         bounds: ConnectionBounds {
@@ -428,17 +395,5 @@ fn accept(
         },
         options: socket_options(config),
         shutdown: shutdown.clone(),
-    });
-    for (name, listener) in listeners {
-        let listening = Arc::new(ListenerContext {
-            name: Arc::from(name.as_str()),
-            security_protocol: Arc::from("PLAINTEXT"),
-        });
-        drop(task::spawn(listener::accept(
-            listener,
-            listening,
-            Arc::clone(services),
-            Arc::clone(&acceptor),
-        )));
     }
 }

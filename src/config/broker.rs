@@ -211,6 +211,11 @@ impl BrokerConfig {
         }
     }
 
+    /// What has been set dynamically since `before` and has no effect: a line each.
+    pub fn warnings_since(&self, before: &Self) -> Vec<Warning> {
+        checks::dynamic_warnings(before, self)
+    }
+
     fn assemble(
         fixed: Fixed,
         cluster_wide: BTreeMap<String, String>,

@@ -134,6 +134,33 @@ pub(super) fn warnings(fixed: &Fixed, listeners: &Listeners) -> Vec<Warning> {
     warnings
 }
 
+/// What was set dynamically between `before` and `after` and has no effect.
+pub(super) fn dynamic_warnings(before: &BrokerConfig, after: &BrokerConfig) -> Vec<Warning> {
+    let layers = [
+        (before.cluster_wide(), after.cluster_wide()),
+        (before.per_broker(), after.per_broker()),
+    ];
+    let set = layers.into_iter().flat_map(|(before, after)| {
+        after
+            .iter()
+            .filter(|(name, text)| before.get(*name) != Some(*text))
+    });
+    let warning = |(name, text): (&String, &String)| {
+        let reason = match (table::broker_key(name), listener_key(name)) {
+            (Some(key), _) => (key.support == Support::Warned && !is_default(key, text, true))
+                .then(|| format!("does not work yet ({})", key.doc)),
+            (None, Some(key)) => (!OF_LISTENERS.contains(&key.name))
+                .then(|| format!("a listener of its own value does not work yet ({})", key.doc)),
+            (None, None) => Some("unknown key".to_owned()),
+        };
+        reason.map(|reason| Warning {
+            key: name.clone(),
+            reason,
+        })
+    };
+    set.filter_map(warning).collect()
+}
+
 /// Checks the names of dynamic configs; `one_broker`: they are for one broker, not for all. Unknown names are let in,
 /// as Kafka does.
 pub(super) fn dynamic(configs: &BTreeMap<String, String>, one_broker: bool) -> Result<(), ConfigError> {
@@ -172,6 +199,7 @@ pub(super) fn dynamic(configs: &BTreeMap<String, String>, one_broker: bool) -> R
 pub(super) fn reconfigured(before: &BrokerConfig, after: &BrokerConfig) -> Result<(), ConfigError> {
     threads(before, after)?;
     bounds_of_listeners(before, after)?;
+    // In properties they are warned about, as many files have them; who asks for one now waits for an answer.
     let reporters = |config: &BrokerConfig| {
         let key = table::broker_key("metric.reporters")?;
         config.value(key).shown()

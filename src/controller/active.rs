@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::context::{Context, Partition, Topic, Written};
+use super::election::Preferred;
 use super::reign::{Group, Lost, Reign};
 use super::{Parts, election};
 use crate::base::error_code::ErrorCode;
@@ -15,6 +16,19 @@ use crate::store::{CreateKind, Operation, StoreError};
 
 /// How often a state that somebody else changed is read and decided anew.
 const ROUNDS: usize = 10;
+
+/// Why leaders are elected.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Reason {
+    /// Brokers came or went; `unclean.leader.election.enable` says whether data may be lost for a leader.
+    Changed,
+    /// The first replica is to lead.
+    Preferred,
+    /// Somebody wants a leader even if data is lost.
+    Unclean,
+    /// The replicas are other ones; the leader stays.
+    Reassigned,
+}
 
 /// A controller that reigns.
 pub(super) struct Active {
@@ -44,8 +58,9 @@ impl Active {
             .into_iter()
             .filter(|partition| !active.context.deleting.contains(&partition.topic))
             .collect();
-        active.elect(&partitions).await?;
+        active.elect(&partitions, Reason::Changed).await?;
         active.tell(&partitions, &new).await?;
+        active.resume_reassignments().await?;
         active.complete_deletions().await?;
         tracing::info!(
             "this broker is the controller, with epoch {}; topics: {}, partitions: {}",
@@ -100,6 +115,13 @@ impl Active {
                 Err(error) => tracing::error!("{path} cannot be read, the broker is left out: {error}"),
             }
         }
+        Ok(())
+    }
+
+    /// Brokers have registered anew: everybody is told where they are.
+    pub(super) async fn brokers_changed(&mut self) -> Result<(), Lost> {
+        self.load_brokers().await?;
+        self.update_metadata(&[]).await;
         Ok(())
     }
 
@@ -190,35 +212,46 @@ impl Active {
     }
 
     /// The state that a partition must get, if it is not in it.
-    fn wanted(&self, name: &TopicPartition, partition: &Partition, unclean: bool) -> Option<PartitionState> {
-        let seen = self.context.seen(name);
-        match &partition.state {
-            None => election::first(&partition.replicas, &seen, self.reign.epoch),
-            Some(written) => election::again(
-                &partition.replicas,
-                &written.state,
-                written.mzxid,
-                &seen,
-                unclean,
-                self.reign.epoch,
-            ),
-        }
+    fn wanted(&self, name: &TopicPartition, partition: &Partition, reason: Reason) -> Option<PartitionState> {
+        let (seen, epoch) = (self.context.seen(name), self.reign.epoch);
+        let replicas = &partition.replicas;
+        let Some(written) = &partition.state else {
+            return election::first(replicas, &seen, epoch);
+        };
+        let state = &written.state;
+        let unclean = match reason {
+            Reason::Preferred => {
+                return match election::preferred(replicas, state, &seen, epoch) {
+                    Preferred::Elected(state) => Some(state),
+                    Preferred::Leads | Preferred::NotAvailable => None,
+                };
+            }
+            Reason::Reassigned => return election::renewed(state, epoch),
+            Reason::Unclean => true,
+            Reason::Changed => {
+                let image = self.parts.cluster.get();
+                image.log_config(&name.topic).unclean_leader_election_enable
+            }
+        };
+        election::again(replicas, state, written.mzxid, &seen, unclean, epoch)
     }
 
     /// Elects leaders of those partitions that need one, and writes that down. Yields those that changed.
-    pub(super) async fn elect(&mut self, partitions: &[TopicPartition]) -> Result<Vec<TopicPartition>, Lost> {
+    pub(super) async fn elect(
+        &mut self,
+        partitions: &[TopicPartition],
+        reason: Reason,
+    ) -> Result<Vec<TopicPartition>, Lost> {
         let mut changed = Vec::new();
         let mut rest = partitions.to_vec();
         for _ in 0..ROUNDS {
-            let image = self.parts.cluster.get();
             let mut states = Vec::new();
             let mut groups = Vec::new();
             for name in std::mem::take(&mut rest) {
                 let Some(partition) = self.context.partition(&name) else {
                     continue;
                 };
-                let unclean = image.log_config(&name.topic).unclean_leader_election_enable;
-                let Some(state) = self.wanted(&name, partition, unclean) else {
+                let Some(state) = self.wanted(&name, partition, reason) else {
                     continue;
                 };
                 let before = partition.state.as_ref().map(|written| written.partition_epoch);
@@ -325,7 +358,7 @@ impl Active {
         }
         self.forget_new(new, &refused);
         if !failed.is_empty() {
-            self.elect(&failed).await?;
+            self.elect(&failed, Reason::Changed).await?;
         }
         self.update_metadata(partitions).await;
         Ok(())
@@ -371,7 +404,7 @@ impl Active {
             .entry(me)
             .or_default()
             .extend(known.iter().cloned());
-        self.elect(&known).await?;
+        self.elect(&known, Reason::Changed).await?;
         self.update_metadata(&known).await;
         Ok(())
     }

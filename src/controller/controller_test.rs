@@ -18,26 +18,26 @@ use crate::store::memory::{Lost, MemoryServer, MemoryStore};
 use crate::store::znodes::{Broker, EntityConfig, PartitionState, ProducerIdBlock, Topic, paths};
 use crate::store::{CreateKind, Operation, StoreError};
 
-const ME: BrokerId = BrokerId(1);
+pub(super) const ME: BrokerId = BrokerId(1);
 
 /// A broker that does what it is told, and remembers it.
 #[derive(Default)]
-struct Told {
-    leaders: Vec<LeaderAndIsr>,
+pub(super) struct Told {
+    pub(super) leaders: Vec<LeaderAndIsr>,
     stopped: Vec<StopReplica>,
-    folders: BTreeSet<TopicPartition>,
-    broken: BTreeSet<TopicPartition>,
+    pub(super) folders: BTreeSet<TopicPartition>,
+    pub(super) broken: BTreeSet<TopicPartition>,
     config_changes: Vec<String>,
 }
 
 #[derive(Clone)]
-struct FakeBroker {
+pub(super) struct FakeBroker {
     told: Arc<Mutex<Told>>,
     cluster: Option<Cluster>,
 }
 
 impl FakeBroker {
-    fn told(&self) -> MutexGuard<'_, Told> {
+    pub(super) fn told(&self) -> MutexGuard<'_, Told> {
         self.told.lock().unwrap()
     }
 }
@@ -106,16 +106,21 @@ impl ConfigListener for FakeBroker {
 }
 
 /// A broker with its controller.
-struct Started {
-    controller: Controller,
-    cluster: Cluster,
-    broker: FakeBroker,
-    store: Arc<dyn Store>,
-    epoch: BrokerEpoch,
-    shutdown: Shutdown,
+pub(super) struct Started {
+    pub(super) controller: Controller,
+    pub(super) cluster: Cluster,
+    pub(super) broker: FakeBroker,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) epoch: BrokerEpoch,
+    pub(super) shutdown: Shutdown,
 }
 
-async fn start(store: Arc<dyn Store>, broker: FakeBroker, id: BrokerId, config: &[(&str, &str)]) -> Started {
+pub(super) async fn start(
+    store: Arc<dyn Store>,
+    broker: FakeBroker,
+    id: BrokerId,
+    config: &[(&str, &str)],
+) -> Started {
     let random = Random::from_seed(3);
     let cluster_id = registration::prepare(&store, None, &random).await.unwrap();
     let listener = [(
@@ -155,18 +160,18 @@ async fn start(store: Arc<dyn Store>, broker: FakeBroker, id: BrokerId, config: 
     }
 }
 
-fn fresh_broker() -> FakeBroker {
+pub(super) fn fresh_broker() -> FakeBroker {
     FakeBroker {
         told: Arc::default(),
         cluster: None,
     }
 }
 
-async fn alone() -> Started {
+pub(super) async fn alone() -> Started {
     start(Arc::new(MemoryServer::new().connect()), fresh_broker(), ME, &[]).await
 }
 
-fn topic(name: &str, partitions: i32) -> NewTopic {
+pub(super) fn topic(name: &str, partitions: i32) -> NewTopic {
     NewTopic {
         name: name.to_owned(),
         partitions,
@@ -175,14 +180,14 @@ fn topic(name: &str, partitions: i32) -> NewTopic {
     }
 }
 
-fn code<T>(answer: &Result<T, AdminError>) -> ErrorCode {
+pub(super) fn code<T>(answer: &Result<T, AdminError>) -> ErrorCode {
     answer
         .as_ref()
         .map_or_else(|error| error.code, |_| ErrorCode::None)
 }
 
 impl Started {
-    async fn create(&self, topics: Vec<NewTopic>) -> Vec<ErrorCode> {
+    pub(super) async fn create(&self, topics: Vec<NewTopic>) -> Vec<ErrorCode> {
         self.controller
             .create_topics(topics, false)
             .await
@@ -191,7 +196,7 @@ impl Started {
             .collect()
     }
 
-    async fn delete(&self, names: &[&str]) -> Vec<ErrorCode> {
+    pub(super) async fn delete(&self, names: &[&str]) -> Vec<ErrorCode> {
         let names = names.iter().map(|name| TopicName::from(*name)).collect();
         self.controller
             .delete_topics(names)
@@ -201,18 +206,18 @@ impl Started {
             .collect()
     }
 
-    async fn state(&self, topic: &str, partition: i32) -> (PartitionState, i32) {
+    pub(super) async fn state(&self, topic: &str, partition: i32) -> (PartitionState, i32) {
         let path = paths::partition_state(topic, partition);
         let node = self.store.get(&path).await.unwrap().unwrap();
         let state = PartitionState::decode(&node.data.unwrap()).unwrap();
         (state, node.stat.version)
     }
 
-    async fn names(&self, path: &str) -> Vec<String> {
+    pub(super) async fn names(&self, path: &str) -> Vec<String> {
         self.store.children(path).await.unwrap().unwrap()
     }
 
-    async fn stop(self) -> FakeBroker {
+    pub(super) async fn stop(self) -> FakeBroker {
         self.shutdown.begin();
         FakeBroker {
             cluster: None,

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::active::Active;
+use super::active::{Active, Reason};
 use super::assignment::{self, Assignments, Candidate, Start};
 use super::context::{Context, Partition, Topic, Written};
 use super::reign::{Group, Lost};
@@ -194,7 +194,7 @@ impl Plan {
 }
 
 /// Creates a node, or sets it when it is there.
-async fn put(active: &Active, path: String, data: bytes::Bytes) -> Result<Operation, StoreError> {
+pub(super) async fn put(active: &Active, path: String, data: bytes::Bytes) -> Result<Operation, StoreError> {
     Ok(match active.reign.store.get(&path).await? {
         Some(_) => Operation::set(path, Some(data), None),
         None => Operation::create(path, Some(data), CreateKind::Persistent),
@@ -350,7 +350,7 @@ impl Active {
             })
             .cloned()
             .collect();
-        self.elect(&stateless).await?;
+        self.elect(&stateless, Reason::Changed).await?;
         let new: BTreeSet<TopicPartition> = partitions.iter().cloned().collect();
         self.tell(&partitions, &new).await
     }

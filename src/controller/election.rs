@@ -70,6 +70,45 @@ pub fn again(
     next(state, None, state.isr.clone(), state.recovering, controller_epoch)
 }
 
+/// What became of the wish that the first replica leads.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Preferred {
+    /// It leads already.
+    Leads,
+    /// It can lead: the state to be written.
+    Elected(PartitionState),
+    /// It is not in sync, or does not live.
+    NotAvailable,
+}
+
+/// Makes the first replica the leader, if it is online and in sync (`preferredReplicaPartitionLeaderElection`).
+pub fn preferred(
+    replicas: &[BrokerId],
+    state: &PartitionState,
+    brokers: &impl Replicas,
+    controller_epoch: ControllerEpoch,
+) -> Preferred {
+    let Some(first) = replicas.first().copied() else {
+        return Preferred::NotAvailable;
+    };
+    if state.leader == Some(first) {
+        return Preferred::Leads;
+    }
+    if !brokers.online(first) || !state.isr.contains(&first) {
+        return Preferred::NotAvailable;
+    }
+    let isr = state.isr.clone();
+    next(state, Some(first), isr, state.recovering, controller_epoch)
+        .map_or(Preferred::NotAvailable, Preferred::Elected)
+}
+
+/// The same leader, with a new epoch: what else changed about the partition is told under it, for brokers do not look
+/// at an epoch that they know.
+pub fn renewed(state: &PartitionState, controller_epoch: ControllerEpoch) -> Option<PartitionState> {
+    let isr = state.isr.clone();
+    next(state, state.leader, isr, state.recovering, controller_epoch)
+}
+
 fn next(
     state: &PartitionState,
     leader: Option<BrokerId>,
@@ -199,6 +238,25 @@ mod tests {
         assert_eq!((made.leader, made.leader_epoch.get()), (Some(BrokerId(3)), 0));
         assert_eq!(made.isr, ids(&[3, 2]));
         assert_eq!(first(&ids(&[1]), &brokers, EPOCH), None);
+    }
+
+    #[test]
+    fn the_preferred_replica_is_elected_when_it_is_online_and_in_sync() {
+        let brokers = |live: &[i32]| Brokers(live.iter().map(|id| (*id, 10)).collect());
+        let prefer =
+            |before: &PartitionState, live: &[i32]| preferred(&ids(&[1, 2]), before, &brokers(live), EPOCH);
+        assert_eq!(prefer(&state(1, 5, &[1, 2]), &[1, 2]), Preferred::Leads);
+        assert_eq!(prefer(&state(2, 5, &[2]), &[1, 2]), Preferred::NotAvailable);
+        assert_eq!(prefer(&state(2, 5, &[1, 2]), &[2]), Preferred::NotAvailable);
+        let Preferred::Elected(after) = prefer(&state(2, 5, &[1, 2]), &[1, 2]) else {
+            panic!("not elected");
+        };
+        assert_eq!((after.leader, after.leader_epoch.get()), (Some(BrokerId(1)), 6));
+        assert_eq!(after.isr, ids(&[1, 2]));
+        assert_eq!(
+            preferred(&[], &state(-1, 5, &[1]), &brokers(&[1]), EPOCH),
+            Preferred::NotAvailable
+        );
     }
 
     proptest! {

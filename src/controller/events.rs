@@ -9,7 +9,10 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::active::Active;
 use super::reign::{Election, Lost, elect};
-use super::request::{AdminError, Answers, CreatedTopic, MorePartitions, NewTopic};
+use super::request::{
+    AdminError, Answers, CreatedTopic, ElectionType, MorePartitions, NewTopic, OngoingReassignment,
+    Reassignment,
+};
 use super::{Parts, none};
 use crate::base::clock;
 use crate::base::ids::{BrokerEpoch, BrokerId, TopicName, TopicPartition};
@@ -46,6 +49,20 @@ pub(super) enum Event {
     ReplicasOffline {
         partitions: Vec<TopicPartition>,
     },
+    BrokersChanged,
+    ElectLeaders {
+        partitions: Vec<TopicPartition>,
+        election: ElectionType,
+        reply: oneshot::Sender<Answers<()>>,
+    },
+    AlterReassignments {
+        reassignments: Vec<Reassignment>,
+        reply: oneshot::Sender<Result<Answers<()>, AdminError>>,
+    },
+    ListReassignments {
+        partitions: Option<Vec<TopicPartition>>,
+        reply: oneshot::Sender<Result<Vec<OngoingReassignment>, AdminError>>,
+    },
     Settled {
         reply: oneshot::Sender<bool>,
     },
@@ -59,7 +76,12 @@ impl Event {
             Self::DeleteTopics { topics, reply } => drop(reply.send(none(topics.len()))),
             Self::CreatePartitions { topics, reply, .. } => drop(reply.send(none(topics.len()))),
             Self::AllocateProducerIds { reply, .. } => drop(reply.send(Err(AdminError::not_controller()))),
-            Self::ReplicasOffline { .. } => {}
+            Self::ReplicasOffline { .. } | Self::BrokersChanged => {}
+            Self::ElectLeaders {
+                partitions, reply, ..
+            } => drop(reply.send(none(partitions.len()))),
+            Self::AlterReassignments { reply, .. } => drop(reply.send(Err(AdminError::not_controller()))),
+            Self::ListReassignments { reply, .. } => drop(reply.send(Err(AdminError::not_controller()))),
             Self::Settled { reply } => drop(reply.send(false)),
         }
     }
@@ -222,6 +244,20 @@ async fn handle(controller: &mut Active, event: Event, queue: &mut Queue) -> Res
             let _ = reply.send(controller.allocate_producer_ids(broker, epoch).await?);
         }
         Event::ReplicasOffline { partitions } => controller.replicas_offline(partitions).await?,
+        Event::BrokersChanged => controller.brokers_changed().await?,
+        Event::ElectLeaders {
+            partitions,
+            election,
+            reply,
+        } => {
+            let _ = reply.send(controller.elect_leaders(&partitions, election).await?);
+        }
+        Event::AlterReassignments { reassignments, reply } => {
+            let _ = reply.send(Ok(controller.alter_reassignments(&reassignments).await?));
+        }
+        Event::ListReassignments { partitions, reply } => {
+            let _ = reply.send(Ok(controller.reassignments(partitions.as_deref())));
+        }
         Event::Settled { reply } => {
             let _ = reply.send(true);
         }

@@ -12,10 +12,12 @@ pub mod comparison;
 mod context;
 mod create;
 mod delete;
+mod elect_leaders;
 pub mod election;
 mod events;
 pub mod producer_id_source;
 mod producer_ids;
+mod reassignment;
 pub mod registration;
 mod reign;
 pub mod request;
@@ -23,6 +25,8 @@ pub mod topic_name;
 
 #[cfg(test)]
 mod controller_test;
+#[cfg(test)]
+mod leadership_test;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -32,7 +36,7 @@ use tokio::sync::{mpsc, oneshot};
 pub use create::MAX_PARTITIONS_PER_REQUEST;
 pub use request::{
     AdminError, AlterConfigs, Answers, ConfigChanges, ConfigOperation, ConfigResource, CreatedTopic,
-    MorePartitions, NewTopic,
+    ElectionType, MorePartitions, NewTopic, OngoingReassignment, Reassignment,
 };
 
 use crate::base::error_code::ErrorCode;
@@ -43,9 +47,10 @@ use crate::base::task;
 use crate::metadata::Cluster;
 use crate::metadata::configs::StoredConfigs;
 use crate::metadata::control::{ControlAnswer, LeaderAndIsr, StopReplica, UpdateMetadata};
-use crate::store::znodes::ProducerIdBlock;
+use crate::store::znodes::{Broker, ProducerIdBlock};
 use crate::store::{BoxFuture, Store};
 use events::Event;
+use registration::RegisterError;
 
 /// How many events may wait. Who brings one waits while the queue is full.
 const QUEUE: usize = 1024;
@@ -177,6 +182,60 @@ impl Controller {
     pub async fn replicas_offline(&self, partitions: Vec<TopicPartition>) {
         // Without a receiver the broker is about to end.
         let _ = self.events.send(Event::ReplicasOffline { partitions }).await;
+    }
+
+    /// Registers this broker anew, because it is to be reached elsewhere, and has the brokers told of it.
+    ///
+    /// # Errors
+    /// The registration could not be written, or another broker has an address.
+    pub async fn register_again(&self, node: &Broker) -> Result<(), RegisterError> {
+        registration::update(&self.parts.store, self.parts.broker, node).await?;
+        // Without a receiver the broker is about to end.
+        let _ = self.events.send(Event::BrokersChanged).await;
+        Ok(())
+    }
+
+    /// Elects leaders. An answer per partition, in the order given; ELECTION_NOT_NEEDED where the leader is right.
+    pub async fn elect_leaders(
+        &self,
+        partitions: Vec<TopicPartition>,
+        election: ElectionType,
+    ) -> Answers<()> {
+        let count = partitions.len();
+        self.ask(|reply| Event::ElectLeaders {
+            partitions,
+            election,
+            reply,
+        })
+        .await
+        .unwrap_or_else(|| none(count))
+    }
+
+    /// Moves partitions to other brokers, or ends their moves. An answer per partition, in the order given: the move
+    /// has begun.
+    ///
+    /// # Errors
+    /// This broker is not the controller.
+    pub async fn alter_reassignments(
+        &self,
+        reassignments: Vec<Reassignment>,
+    ) -> Result<Answers<()>, AdminError> {
+        self.ask(|reply| Event::AlterReassignments { reassignments, reply })
+            .await
+            .unwrap_or_else(|| Err(AdminError::not_controller()))
+    }
+
+    /// The moves that are under way, of these partitions or of all, by topic and partition.
+    ///
+    /// # Errors
+    /// This broker is not the controller.
+    pub async fn reassignments(
+        &self,
+        partitions: Option<Vec<TopicPartition>>,
+    ) -> Result<Vec<OngoingReassignment>, AdminError> {
+        self.ask(|reply| Event::ListReassignments { partitions, reply })
+            .await
+            .unwrap_or_else(|| Err(AdminError::not_controller()))
     }
 
     /// Changes configs, through whichever broker this is. An answer per resource.

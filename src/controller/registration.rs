@@ -100,28 +100,7 @@ pub async fn register(
     id: BrokerId,
     broker: &Broker,
 ) -> Result<BrokerEpoch, RegisterError> {
-    let mine = addresses(broker).map_err(|error| RegisterError::BadNode(paths::broker(id), error))?;
-    for name in store.children(paths::BROKER_IDS).await?.unwrap_or_default() {
-        let Ok(other) = name.parse().map(BrokerId) else {
-            let path = format!("{}/{name}", paths::BROKER_IDS);
-            return Err(RegisterError::BadNode(
-                path,
-                BadNode("its name is no broker id".to_owned()),
-            ));
-        };
-        if other == id {
-            continue;
-        }
-        let Some(node) = store.get(&paths::broker(other)).await? else {
-            continue;
-        };
-        let theirs = Broker::decode(node.data.as_deref().unwrap_or_default())
-            .and_then(|broker| addresses(&broker))
-            .map_err(|error| RegisterError::BadNode(paths::broker(other), error))?;
-        if let Some(address) = theirs.into_iter().find(|address| mine.contains(address)) {
-            return Err(RegisterError::AddressTaken(other, address));
-        }
-    }
+    check_addresses(store, id, broker).await?;
     let path = paths::broker(id);
     let operations = vec![
         Operation::create(&path, None, CreateKind::Ephemeral),
@@ -146,6 +125,40 @@ pub async fn register(
         }
         Err(failed) => Err(failed.error.into()),
     }
+}
+
+/// Writes what a registered broker has become; its epoch stays (Kafka: `KafkaZkClient.updateBrokerInfo`).
+pub async fn update(store: &Arc<dyn Store>, id: BrokerId, broker: &Broker) -> Result<(), RegisterError> {
+    check_addresses(store, id, broker).await?;
+    store.set(&paths::broker(id), Some(broker.encode()), None).await?;
+    Ok(())
+}
+
+/// No two brokers may have one address.
+async fn check_addresses(store: &Arc<dyn Store>, id: BrokerId, broker: &Broker) -> Result<(), RegisterError> {
+    let mine = addresses(broker).map_err(|error| RegisterError::BadNode(paths::broker(id), error))?;
+    for name in store.children(paths::BROKER_IDS).await?.unwrap_or_default() {
+        let Ok(other) = name.parse().map(BrokerId) else {
+            let path = format!("{}/{name}", paths::BROKER_IDS);
+            return Err(RegisterError::BadNode(
+                path,
+                BadNode("its name is no broker id".to_owned()),
+            ));
+        };
+        if other == id {
+            continue;
+        }
+        let Some(node) = store.get(&paths::broker(other)).await? else {
+            continue;
+        };
+        let theirs = Broker::decode(node.data.as_deref().unwrap_or_default())
+            .and_then(|broker| addresses(&broker))
+            .map_err(|error| RegisterError::BadNode(paths::broker(other), error))?;
+        if let Some(address) = theirs.into_iter().find(|address| mine.contains(address)) {
+            return Err(RegisterError::AddressTaken(other, address));
+        }
+    }
+    Ok(())
 }
 
 fn addresses(broker: &Broker) -> Result<Vec<String>, BadNode> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::base::error_code::ErrorCode;
-use crate::base::ids::{BrokerId, TopicId, TopicName};
+use crate::base::ids::{BrokerId, TopicId, TopicName, TopicPartition};
 pub use crate::config::alter::{Changes as ConfigChanges, Operation as ConfigOperation};
 
 /// Why something was not done: the code a client gets, and a message.
@@ -84,6 +84,39 @@ pub struct MorePartitions {
     pub count: i32,
     /// Where each new one is to be; `None`: where the controller puts it.
     pub assignments: Option<Vec<Vec<BrokerId>>>,
+}
+
+/// What kind of election a client wants (ElectLeaders; `ElectionType`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ElectionType {
+    /// The first replica is to lead.
+    Preferred,
+    /// Any replica that lives may lead, where none does.
+    Unclean,
+}
+
+/// Where a partition is to be (AlterPartitionReassignments).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Reassignment {
+    /// The partition.
+    pub partition: TopicPartition,
+    /// On which brokers; `None`: where it was before the move that is under way.
+    pub replicas: Option<Vec<BrokerId>>,
+    /// Whether these may be more or fewer than now.
+    pub any_number: bool,
+}
+
+/// A move that is under way (ListPartitionReassignments).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct OngoingReassignment {
+    /// The partition.
+    pub partition: TopicPartition,
+    /// Where it is or is going to be.
+    pub replicas: Vec<BrokerId>,
+    /// Those of them that are new.
+    pub adding: Vec<BrokerId>,
+    /// Those of them that are going to be no more.
+    pub removing: Vec<BrokerId>,
 }
 
 /// Whose configs are to change.

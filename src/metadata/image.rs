@@ -217,6 +217,9 @@ impl ClusterImage {
             for error in errors {
                 tracing::error!("a dynamic config of this broker cannot be used and is left out: {error}");
             }
+            for warning in config.warnings_since(&self.broker_config) {
+                tracing::warn!("a dynamic config of this broker has no effect: {warning}");
+            }
             self.default_log_config = Arc::new(config.log_defaults().clone());
             self.broker_config = config;
             let topics = std::mem::take(&mut self.topic_configs);

@@ -27,10 +27,11 @@ pub struct Acceptor {
     pub shutdown: Shutdown,
 }
 
-/// Accepts on `listener` until the broker stops.
-pub async fn accept(
+/// Accepts on `listener` until the broker stops, or `closing` says that the listener is to be no more.
+pub(super) async fn accept(
     listener: TcpListener,
     listening: Arc<ListenerContext>,
+    closing: Shutdown,
     services: Arc<Services>,
     acceptor: Arc<Acceptor>,
 ) {
@@ -38,6 +39,7 @@ pub async fn accept(
         let accepted = tokio::select! {
             biased;
             () = acceptor.shutdown.wait() => return,
+            () = closing.wait() => return,
             accepted = listener.accept() => accepted,
         };
         let (stream, peer) = match accepted {
@@ -52,13 +54,14 @@ pub async fn accept(
         let admitted = tokio::select! {
             biased;
             () = acceptor.shutdown.wait() => return,
+            () = closing.wait() => return,
             admitted = acceptor.admission.admit(&listening.name, peer.ip()) => admitted,
         };
         match admitted {
             Ok(place) => {
                 // It fails when the client has gone already.
                 if let Ok(passed) = Passed::new(stream, acceptor.options) {
-                    hand_over(passed, peer, place, &listening, &services, &acceptor);
+                    hand_over(passed, peer, place, &listening, &closing, &services, &acceptor);
                 }
             }
             Err(AddressFull { most }) => tracing::warn!(
@@ -76,6 +79,7 @@ fn hand_over(
     peer: SocketAddr,
     place: Place,
     listening: &Arc<ListenerContext>,
+    closing: &Shutdown,
     services: &Arc<Services>,
     acceptor: &Acceptor,
 ) {
@@ -83,13 +87,14 @@ fn hand_over(
     let context = Arc::new(ConnectionContext::new(Arc::clone(listening), peer, number));
     let services = Arc::clone(services);
     let bounds = acceptor.bounds.clone();
-    let shutdown = acceptor.shutdown.clone();
+    let (shutdown, closing) = (acceptor.shutdown.clone(), closing.clone());
     acceptor.workers.serve(number, async move |served| {
         let place = place;
         let Ok(stream) = passed.adopt() else { return };
         tokio::select! {
             biased;
             () = shutdown.wait() => {}
+            () = closing.wait() => {}
             () = connection::serve(stream, context, services, bounds, &place.activity, served) => {}
         }
     });

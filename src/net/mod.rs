@@ -10,6 +10,7 @@ pub mod connection;
 pub mod frames;
 pub mod limits;
 pub mod listener;
+pub mod listeners;
 mod queue;
 pub mod rate;
 pub mod workers;

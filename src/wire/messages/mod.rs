@@ -2,7 +2,11 @@
 
 #![allow(missing_docs)]
 
+pub mod alter_client_quotas;
 pub mod alter_configs;
+pub mod alter_partition_reassignments;
+pub mod alter_replica_log_dirs;
+pub mod alter_user_scram_credentials;
 pub mod api_versions;
 pub mod create_acls;
 pub mod create_delegation_token;
@@ -13,6 +17,7 @@ pub mod delete_groups;
 pub mod delete_records;
 pub mod delete_topics;
 pub mod describe_acls;
+pub mod describe_client_quotas;
 pub mod describe_cluster;
 pub mod describe_configs;
 pub mod describe_delegation_token;
@@ -20,6 +25,8 @@ pub mod describe_groups;
 pub mod describe_log_dirs;
 pub mod describe_producers;
 pub mod describe_topic_partitions;
+pub mod describe_user_scram_credentials;
+pub mod elect_leaders;
 pub mod expire_delegation_token;
 pub mod fetch;
 pub mod find_coordinator;
@@ -28,8 +35,10 @@ pub mod incremental_alter_configs;
 pub mod init_producer_id;
 pub mod join_group;
 pub mod leave_group;
+pub mod list_config_resources;
 pub mod list_groups;
 pub mod list_offsets;
+pub mod list_partition_reassignments;
 pub mod metadata;
 pub mod offset_commit;
 pub mod offset_delete;
@@ -39,6 +48,7 @@ pub mod produce;
 pub mod renew_delegation_token;
 pub mod sasl_handshake;
 pub mod sync_group;
+pub mod update_features;
 
 /// Calls a macro with `Key, module, Request, Response` of each API that has messages.
 #[macro_export]
@@ -165,6 +175,12 @@ macro_rules! for_each_api {
             AlterConfigsResponse
         );
         $call!(
+            AlterReplicaLogDirs,
+            alter_replica_log_dirs,
+            AlterReplicaLogDirsRequest,
+            AlterReplicaLogDirsResponse
+        );
+        $call!(
             DescribeLogDirs,
             describe_log_dirs,
             DescribeLogDirsRequest,
@@ -207,16 +223,64 @@ macro_rules! for_each_api {
             DeleteGroupsResponse
         );
         $call!(
+            ElectLeaders,
+            elect_leaders,
+            ElectLeadersRequest,
+            ElectLeadersResponse
+        );
+        $call!(
             IncrementalAlterConfigs,
             incremental_alter_configs,
             IncrementalAlterConfigsRequest,
             IncrementalAlterConfigsResponse
         );
         $call!(
+            AlterPartitionReassignments,
+            alter_partition_reassignments,
+            AlterPartitionReassignmentsRequest,
+            AlterPartitionReassignmentsResponse
+        );
+        $call!(
+            ListPartitionReassignments,
+            list_partition_reassignments,
+            ListPartitionReassignmentsRequest,
+            ListPartitionReassignmentsResponse
+        );
+        $call!(
             OffsetDelete,
             offset_delete,
             OffsetDeleteRequest,
             OffsetDeleteResponse
+        );
+        $call!(
+            DescribeClientQuotas,
+            describe_client_quotas,
+            DescribeClientQuotasRequest,
+            DescribeClientQuotasResponse
+        );
+        $call!(
+            AlterClientQuotas,
+            alter_client_quotas,
+            AlterClientQuotasRequest,
+            AlterClientQuotasResponse
+        );
+        $call!(
+            DescribeUserScramCredentials,
+            describe_user_scram_credentials,
+            DescribeUserScramCredentialsRequest,
+            DescribeUserScramCredentialsResponse
+        );
+        $call!(
+            AlterUserScramCredentials,
+            alter_user_scram_credentials,
+            AlterUserScramCredentialsRequest,
+            AlterUserScramCredentialsResponse
+        );
+        $call!(
+            UpdateFeatures,
+            update_features,
+            UpdateFeaturesRequest,
+            UpdateFeaturesResponse
         );
         $call!(
             DescribeCluster,
@@ -229,6 +293,12 @@ macro_rules! for_each_api {
             describe_producers,
             DescribeProducersRequest,
             DescribeProducersResponse
+        );
+        $call!(
+            ListConfigResources,
+            list_config_resources,
+            ListConfigResourcesRequest,
+            ListConfigResourcesResponse
         );
         $call!(
             DescribeTopicPartitions,

@@ -745,6 +745,29 @@ static ALTER_CONFIGS_RESPONSE_ALTER_CONFIGS_RESOURCE_RESPONSE: Struct = Struct {
     Field::new(Kind::Fixed(1), 0, 2),
     Field::new(Kind::Text, 0, 2),
 ] };
+static ALTER_REPLICA_LOG_DIRS_REQUEST: Struct = Struct { size: size_of::<alter_replica_log_dirs::AlterReplicaLogDirsRequest>(), fields: &[
+    Field::new(Kind::Array(&Kind::Struct(&ALTER_REPLICA_LOG_DIRS_REQUEST_ALTER_REPLICA_LOG_DIR)), 0, 2),
+] };
+static ALTER_REPLICA_LOG_DIRS_REQUEST_ALTER_REPLICA_LOG_DIR: Struct = Struct { size: size_of::<alter_replica_log_dirs::AlterReplicaLogDir>(), fields: &[
+    Field::new(Kind::Text, 0, 2),
+    Field::new(Kind::Array(&Kind::Struct(&ALTER_REPLICA_LOG_DIRS_REQUEST_ALTER_REPLICA_LOG_DIR_TOPIC)), 0, 2),
+] };
+static ALTER_REPLICA_LOG_DIRS_REQUEST_ALTER_REPLICA_LOG_DIR_TOPIC: Struct = Struct { size: size_of::<alter_replica_log_dirs::AlterReplicaLogDirTopic>(), fields: &[
+    Field::new(Kind::Text, 0, 2),
+    Field::new(Kind::Array(&Kind::Fixed(4)), 0, 2),
+] };
+static ALTER_REPLICA_LOG_DIRS_RESPONSE: Struct = Struct { size: size_of::<alter_replica_log_dirs::AlterReplicaLogDirsResponse>(), fields: &[
+    Field::new(Kind::Fixed(4), 0, 2),
+    Field::new(Kind::Array(&Kind::Struct(&ALTER_REPLICA_LOG_DIRS_RESPONSE_ALTER_REPLICA_LOG_DIR_TOPIC_RESULT)), 0, 2),
+] };
+static ALTER_REPLICA_LOG_DIRS_RESPONSE_ALTER_REPLICA_LOG_DIR_TOPIC_RESULT: Struct = Struct { size: size_of::<alter_replica_log_dirs::AlterReplicaLogDirTopicResult>(), fields: &[
+    Field::new(Kind::Text, 0, 2),
+    Field::new(Kind::Array(&Kind::Struct(&ALTER_REPLICA_LOG_DIRS_RESPONSE_ALTER_REPLICA_LOG_DIR_PARTITION_RESULT)), 0, 2),
+] };
+static ALTER_REPLICA_LOG_DIRS_RESPONSE_ALTER_REPLICA_LOG_DIR_PARTITION_RESULT: Struct = Struct { size: size_of::<alter_replica_log_dirs::AlterReplicaLogDirPartitionResult>(), fields: &[
+    Field::new(Kind::Fixed(4), 0, 2),
+    Field::new(Kind::Fixed(2), 0, 2),
+] };
 static DESCRIBE_LOG_DIRS_REQUEST: Struct = Struct { size: size_of::<describe_log_dirs::DescribeLogDirsRequest>(), fields: &[
     Field::new(Kind::Array(&Kind::Struct(&DESCRIBE_LOG_DIRS_REQUEST_DESCRIBABLE_LOG_DIR_TOPIC)), 0, 4).nullable(0, 4),
 ] };
@@ -876,6 +899,29 @@ static DELETE_GROUPS_RESPONSE_DELETABLE_GROUP_RESULT: Struct = Struct { size: si
     Field::new(Kind::Text, 0, 2),
     Field::new(Kind::Fixed(2), 0, 2),
 ] };
+static ELECT_LEADERS_REQUEST: Struct = Struct { size: size_of::<elect_leaders::ElectLeadersRequest>(), fields: &[
+    Field::new(Kind::Fixed(1), 1, 2),
+    Field::new(Kind::Array(&Kind::Struct(&ELECT_LEADERS_REQUEST_TOPIC_PARTITIONS)), 0, 2).nullable(0, 2),
+    Field::new(Kind::Fixed(4), 0, 2),
+] };
+static ELECT_LEADERS_REQUEST_TOPIC_PARTITIONS: Struct = Struct { size: size_of::<elect_leaders::TopicPartitions>(), fields: &[
+    Field::new(Kind::Text, 0, 2),
+    Field::new(Kind::Array(&Kind::Fixed(4)), 0, 2),
+] };
+static ELECT_LEADERS_RESPONSE: Struct = Struct { size: size_of::<elect_leaders::ElectLeadersResponse>(), fields: &[
+    Field::new(Kind::Fixed(4), 0, 2),
+    Field::new(Kind::Fixed(2), 1, 2),
+    Field::new(Kind::Array(&Kind::Struct(&ELECT_LEADERS_RESPONSE_REPLICA_ELECTION_RESULT)), 0, 2),
+] };
+static ELECT_LEADERS_RESPONSE_REPLICA_ELECTION_RESULT: Struct = Struct { size: size_of::<elect_leaders::ReplicaElectionResult>(), fields: &[
+    Field::new(Kind::Text, 0, 2),
+    Field::new(Kind::Array(&Kind::Struct(&ELECT_LEADERS_RESPONSE_PARTITION_RESULT)), 0, 2),
+] };
+static ELECT_LEADERS_RESPONSE_PARTITION_RESULT: Struct = Struct { size: size_of::<elect_leaders::PartitionResult>(), fields: &[
+    Field::new(Kind::Fixed(4), 0, 2),
+    Field::new(Kind::Fixed(2), 0, 2),
+    Field::new(Kind::Text, 0, 2).nullable(0, 2),
+] };
 static INCREMENTAL_ALTER_CONFIGS_REQUEST: Struct = Struct { size: size_of::<incremental_alter_configs::IncrementalAlterConfigsRequest>(), fields: &[
     Field::new(Kind::Array(&Kind::Struct(&INCREMENTAL_ALTER_CONFIGS_REQUEST_ALTER_CONFIGS_RESOURCE)), 0, 1),
     Field::new(Kind::Bool, 0, 1),
@@ -900,6 +946,59 @@ static INCREMENTAL_ALTER_CONFIGS_RESPONSE_ALTER_CONFIGS_RESOURCE_RESPONSE: Struc
     Field::new(Kind::Fixed(1), 0, 1),
     Field::new(Kind::Text, 0, 1),
 ] };
+static ALTER_PARTITION_REASSIGNMENTS_REQUEST: Struct = Struct { size: size_of::<alter_partition_reassignments::AlterPartitionReassignmentsRequest>(), fields: &[
+    Field::new(Kind::Fixed(4), 0, 1),
+    Field::new(Kind::Bool, 1, 1),
+    Field::new(Kind::Array(&Kind::Struct(&ALTER_PARTITION_REASSIGNMENTS_REQUEST_REASSIGNABLE_TOPIC)), 0, 1),
+] };
+static ALTER_PARTITION_REASSIGNMENTS_REQUEST_REASSIGNABLE_TOPIC: Struct = Struct { size: size_of::<alter_partition_reassignments::ReassignableTopic>(), fields: &[
+    Field::new(Kind::Text, 0, 1),
+    Field::new(Kind::Array(&Kind::Struct(&ALTER_PARTITION_REASSIGNMENTS_REQUEST_REASSIGNABLE_PARTITION)), 0, 1),
+] };
+static ALTER_PARTITION_REASSIGNMENTS_REQUEST_REASSIGNABLE_PARTITION: Struct = Struct { size: size_of::<alter_partition_reassignments::ReassignablePartition>(), fields: &[
+    Field::new(Kind::Fixed(4), 0, 1),
+    Field::new(Kind::Array(&Kind::Fixed(4)), 0, 1).nullable(0, 1),
+] };
+static ALTER_PARTITION_REASSIGNMENTS_RESPONSE: Struct = Struct { size: size_of::<alter_partition_reassignments::AlterPartitionReassignmentsResponse>(), fields: &[
+    Field::new(Kind::Fixed(4), 0, 1),
+    Field::new(Kind::Bool, 1, 1),
+    Field::new(Kind::Fixed(2), 0, 1),
+    Field::new(Kind::Text, 0, 1).nullable(0, 1),
+    Field::new(Kind::Array(&Kind::Struct(&ALTER_PARTITION_REASSIGNMENTS_RESPONSE_REASSIGNABLE_TOPIC_RESPONSE)), 0, 1),
+] };
+static ALTER_PARTITION_REASSIGNMENTS_RESPONSE_REASSIGNABLE_TOPIC_RESPONSE: Struct = Struct { size: size_of::<alter_partition_reassignments::ReassignableTopicResponse>(), fields: &[
+    Field::new(Kind::Text, 0, 1),
+    Field::new(Kind::Array(&Kind::Struct(&ALTER_PARTITION_REASSIGNMENTS_RESPONSE_REASSIGNABLE_PARTITION_RESPONSE)), 0, 1),
+] };
+static ALTER_PARTITION_REASSIGNMENTS_RESPONSE_REASSIGNABLE_PARTITION_RESPONSE: Struct = Struct { size: size_of::<alter_partition_reassignments::ReassignablePartitionResponse>(), fields: &[
+    Field::new(Kind::Fixed(4), 0, 1),
+    Field::new(Kind::Fixed(2), 0, 1),
+    Field::new(Kind::Text, 0, 1).nullable(0, 1),
+] };
+static LIST_PARTITION_REASSIGNMENTS_REQUEST: Struct = Struct { size: size_of::<list_partition_reassignments::ListPartitionReassignmentsRequest>(), fields: &[
+    Field::new(Kind::Fixed(4), 0, 0),
+    Field::new(Kind::Array(&Kind::Struct(&LIST_PARTITION_REASSIGNMENTS_REQUEST_LIST_PARTITION_REASSIGNMENTS_TOPICS)), 0, 0).nullable(0, 0),
+] };
+static LIST_PARTITION_REASSIGNMENTS_REQUEST_LIST_PARTITION_REASSIGNMENTS_TOPICS: Struct = Struct { size: size_of::<list_partition_reassignments::ListPartitionReassignmentsTopics>(), fields: &[
+    Field::new(Kind::Text, 0, 0),
+    Field::new(Kind::Array(&Kind::Fixed(4)), 0, 0),
+] };
+static LIST_PARTITION_REASSIGNMENTS_RESPONSE: Struct = Struct { size: size_of::<list_partition_reassignments::ListPartitionReassignmentsResponse>(), fields: &[
+    Field::new(Kind::Fixed(4), 0, 0),
+    Field::new(Kind::Fixed(2), 0, 0),
+    Field::new(Kind::Text, 0, 0).nullable(0, 0),
+    Field::new(Kind::Array(&Kind::Struct(&LIST_PARTITION_REASSIGNMENTS_RESPONSE_ONGOING_TOPIC_REASSIGNMENT)), 0, 0),
+] };
+static LIST_PARTITION_REASSIGNMENTS_RESPONSE_ONGOING_TOPIC_REASSIGNMENT: Struct = Struct { size: size_of::<list_partition_reassignments::OngoingTopicReassignment>(), fields: &[
+    Field::new(Kind::Text, 0, 0),
+    Field::new(Kind::Array(&Kind::Struct(&LIST_PARTITION_REASSIGNMENTS_RESPONSE_ONGOING_PARTITION_REASSIGNMENT)), 0, 0),
+] };
+static LIST_PARTITION_REASSIGNMENTS_RESPONSE_ONGOING_PARTITION_REASSIGNMENT: Struct = Struct { size: size_of::<list_partition_reassignments::OngoingPartitionReassignment>(), fields: &[
+    Field::new(Kind::Fixed(4), 0, 0),
+    Field::new(Kind::Array(&Kind::Fixed(4)), 0, 0),
+    Field::new(Kind::Array(&Kind::Fixed(4)), 0, 0),
+    Field::new(Kind::Array(&Kind::Fixed(4)), 0, 0),
+] };
 static OFFSET_DELETE_REQUEST: Struct = Struct { size: size_of::<offset_delete::OffsetDeleteRequest>(), fields: &[
     Field::new(Kind::Text, 0, 0),
     Field::new(Kind::Array(&Kind::Struct(&OFFSET_DELETE_REQUEST_OFFSET_DELETE_REQUEST_TOPIC)), 0, 0),
@@ -923,6 +1022,131 @@ static OFFSET_DELETE_RESPONSE_OFFSET_DELETE_RESPONSE_TOPIC: Struct = Struct { si
 static OFFSET_DELETE_RESPONSE_OFFSET_DELETE_RESPONSE_PARTITION: Struct = Struct { size: size_of::<offset_delete::OffsetDeleteResponsePartition>(), fields: &[
     Field::new(Kind::Fixed(4), 0, 0),
     Field::new(Kind::Fixed(2), 0, 0),
+] };
+static DESCRIBE_CLIENT_QUOTAS_REQUEST: Struct = Struct { size: size_of::<describe_client_quotas::DescribeClientQuotasRequest>(), fields: &[
+    Field::new(Kind::Array(&Kind::Struct(&DESCRIBE_CLIENT_QUOTAS_REQUEST_COMPONENT_DATA)), 0, 1),
+    Field::new(Kind::Bool, 0, 1),
+] };
+static DESCRIBE_CLIENT_QUOTAS_REQUEST_COMPONENT_DATA: Struct = Struct { size: size_of::<describe_client_quotas::ComponentData>(), fields: &[
+    Field::new(Kind::Text, 0, 1),
+    Field::new(Kind::Fixed(1), 0, 1),
+    Field::new(Kind::Text, 0, 1).nullable(0, 1),
+] };
+static DESCRIBE_CLIENT_QUOTAS_RESPONSE: Struct = Struct { size: size_of::<describe_client_quotas::DescribeClientQuotasResponse>(), fields: &[
+    Field::new(Kind::Fixed(4), 0, 1),
+    Field::new(Kind::Fixed(2), 0, 1),
+    Field::new(Kind::Text, 0, 1).nullable(0, 1),
+    Field::new(Kind::Array(&Kind::Struct(&DESCRIBE_CLIENT_QUOTAS_RESPONSE_ENTRY_DATA)), 0, 1).nullable(0, 1),
+] };
+static DESCRIBE_CLIENT_QUOTAS_RESPONSE_ENTRY_DATA: Struct = Struct { size: size_of::<describe_client_quotas::EntryData>(), fields: &[
+    Field::new(Kind::Array(&Kind::Struct(&DESCRIBE_CLIENT_QUOTAS_RESPONSE_ENTITY_DATA)), 0, 1),
+    Field::new(Kind::Array(&Kind::Struct(&DESCRIBE_CLIENT_QUOTAS_RESPONSE_VALUE_DATA)), 0, 1),
+] };
+static DESCRIBE_CLIENT_QUOTAS_RESPONSE_ENTITY_DATA: Struct = Struct { size: size_of::<describe_client_quotas::EntityData>(), fields: &[
+    Field::new(Kind::Text, 0, 1),
+    Field::new(Kind::Text, 0, 1).nullable(0, 1),
+] };
+static DESCRIBE_CLIENT_QUOTAS_RESPONSE_VALUE_DATA: Struct = Struct { size: size_of::<describe_client_quotas::ValueData>(), fields: &[
+    Field::new(Kind::Text, 0, 1),
+    Field::new(Kind::Fixed(8), 0, 1),
+] };
+static ALTER_CLIENT_QUOTAS_REQUEST: Struct = Struct { size: size_of::<alter_client_quotas::AlterClientQuotasRequest>(), fields: &[
+    Field::new(Kind::Array(&Kind::Struct(&ALTER_CLIENT_QUOTAS_REQUEST_ENTRY_DATA)), 0, 1),
+    Field::new(Kind::Bool, 0, 1),
+] };
+static ALTER_CLIENT_QUOTAS_REQUEST_ENTRY_DATA: Struct = Struct { size: size_of::<alter_client_quotas::AlterClientQuotasRequestEntryData>(), fields: &[
+    Field::new(Kind::Array(&Kind::Struct(&ALTER_CLIENT_QUOTAS_REQUEST_ENTITY_DATA)), 0, 1),
+    Field::new(Kind::Array(&Kind::Struct(&ALTER_CLIENT_QUOTAS_REQUEST_OP_DATA)), 0, 1),
+] };
+static ALTER_CLIENT_QUOTAS_REQUEST_ENTITY_DATA: Struct = Struct { size: size_of::<alter_client_quotas::AlterClientQuotasRequestEntityData>(), fields: &[
+    Field::new(Kind::Text, 0, 1),
+    Field::new(Kind::Text, 0, 1).nullable(0, 1),
+] };
+static ALTER_CLIENT_QUOTAS_REQUEST_OP_DATA: Struct = Struct { size: size_of::<alter_client_quotas::OpData>(), fields: &[
+    Field::new(Kind::Text, 0, 1),
+    Field::new(Kind::Fixed(8), 0, 1),
+    Field::new(Kind::Bool, 0, 1),
+] };
+static ALTER_CLIENT_QUOTAS_RESPONSE: Struct = Struct { size: size_of::<alter_client_quotas::AlterClientQuotasResponse>(), fields: &[
+    Field::new(Kind::Fixed(4), 0, 1),
+    Field::new(Kind::Array(&Kind::Struct(&ALTER_CLIENT_QUOTAS_RESPONSE_ENTRY_DATA)), 0, 1),
+] };
+static ALTER_CLIENT_QUOTAS_RESPONSE_ENTRY_DATA: Struct = Struct { size: size_of::<alter_client_quotas::AlterClientQuotasResponseEntryData>(), fields: &[
+    Field::new(Kind::Fixed(2), 0, 1),
+    Field::new(Kind::Text, 0, 1).nullable(0, 1),
+    Field::new(Kind::Array(&Kind::Struct(&ALTER_CLIENT_QUOTAS_RESPONSE_ENTITY_DATA)), 0, 1),
+] };
+static ALTER_CLIENT_QUOTAS_RESPONSE_ENTITY_DATA: Struct = Struct { size: size_of::<alter_client_quotas::AlterClientQuotasResponseEntityData>(), fields: &[
+    Field::new(Kind::Text, 0, 1),
+    Field::new(Kind::Text, 0, 1).nullable(0, 1),
+] };
+static DESCRIBE_USER_SCRAM_CREDENTIALS_REQUEST: Struct = Struct { size: size_of::<describe_user_scram_credentials::DescribeUserScramCredentialsRequest>(), fields: &[
+    Field::new(Kind::Array(&Kind::Struct(&DESCRIBE_USER_SCRAM_CREDENTIALS_REQUEST_USER_NAME)), 0, 0).nullable(0, 0),
+] };
+static DESCRIBE_USER_SCRAM_CREDENTIALS_REQUEST_USER_NAME: Struct = Struct { size: size_of::<describe_user_scram_credentials::UserName>(), fields: &[
+    Field::new(Kind::Text, 0, 0),
+] };
+static DESCRIBE_USER_SCRAM_CREDENTIALS_RESPONSE: Struct = Struct { size: size_of::<describe_user_scram_credentials::DescribeUserScramCredentialsResponse>(), fields: &[
+    Field::new(Kind::Fixed(4), 0, 0),
+    Field::new(Kind::Fixed(2), 0, 0),
+    Field::new(Kind::Text, 0, 0).nullable(0, 0),
+    Field::new(Kind::Array(&Kind::Struct(&DESCRIBE_USER_SCRAM_CREDENTIALS_RESPONSE_DESCRIBE_USER_SCRAM_CREDENTIALS_RESULT)), 0, 0),
+] };
+static DESCRIBE_USER_SCRAM_CREDENTIALS_RESPONSE_DESCRIBE_USER_SCRAM_CREDENTIALS_RESULT: Struct = Struct { size: size_of::<describe_user_scram_credentials::DescribeUserScramCredentialsResult>(), fields: &[
+    Field::new(Kind::Text, 0, 0),
+    Field::new(Kind::Fixed(2), 0, 0),
+    Field::new(Kind::Text, 0, 0).nullable(0, 0),
+    Field::new(Kind::Array(&Kind::Struct(&DESCRIBE_USER_SCRAM_CREDENTIALS_RESPONSE_CREDENTIAL_INFO)), 0, 0),
+] };
+static DESCRIBE_USER_SCRAM_CREDENTIALS_RESPONSE_CREDENTIAL_INFO: Struct = Struct { size: size_of::<describe_user_scram_credentials::CredentialInfo>(), fields: &[
+    Field::new(Kind::Fixed(1), 0, 0),
+    Field::new(Kind::Fixed(4), 0, 0),
+] };
+static ALTER_USER_SCRAM_CREDENTIALS_REQUEST: Struct = Struct { size: size_of::<alter_user_scram_credentials::AlterUserScramCredentialsRequest>(), fields: &[
+    Field::new(Kind::Array(&Kind::Struct(&ALTER_USER_SCRAM_CREDENTIALS_REQUEST_SCRAM_CREDENTIAL_DELETION)), 0, 0),
+    Field::new(Kind::Array(&Kind::Struct(&ALTER_USER_SCRAM_CREDENTIALS_REQUEST_SCRAM_CREDENTIAL_UPSERTION)), 0, 0),
+] };
+static ALTER_USER_SCRAM_CREDENTIALS_REQUEST_SCRAM_CREDENTIAL_DELETION: Struct = Struct { size: size_of::<alter_user_scram_credentials::ScramCredentialDeletion>(), fields: &[
+    Field::new(Kind::Text, 0, 0),
+    Field::new(Kind::Fixed(1), 0, 0),
+] };
+static ALTER_USER_SCRAM_CREDENTIALS_REQUEST_SCRAM_CREDENTIAL_UPSERTION: Struct = Struct { size: size_of::<alter_user_scram_credentials::ScramCredentialUpsertion>(), fields: &[
+    Field::new(Kind::Text, 0, 0),
+    Field::new(Kind::Fixed(1), 0, 0),
+    Field::new(Kind::Fixed(4), 0, 0),
+    Field::new(Kind::Bytes, 0, 0),
+    Field::new(Kind::Bytes, 0, 0),
+] };
+static ALTER_USER_SCRAM_CREDENTIALS_RESPONSE: Struct = Struct { size: size_of::<alter_user_scram_credentials::AlterUserScramCredentialsResponse>(), fields: &[
+    Field::new(Kind::Fixed(4), 0, 0),
+    Field::new(Kind::Array(&Kind::Struct(&ALTER_USER_SCRAM_CREDENTIALS_RESPONSE_ALTER_USER_SCRAM_CREDENTIALS_RESULT)), 0, 0),
+] };
+static ALTER_USER_SCRAM_CREDENTIALS_RESPONSE_ALTER_USER_SCRAM_CREDENTIALS_RESULT: Struct = Struct { size: size_of::<alter_user_scram_credentials::AlterUserScramCredentialsResult>(), fields: &[
+    Field::new(Kind::Text, 0, 0),
+    Field::new(Kind::Fixed(2), 0, 0),
+    Field::new(Kind::Text, 0, 0).nullable(0, 0),
+] };
+static UPDATE_FEATURES_REQUEST: Struct = Struct { size: size_of::<update_features::UpdateFeaturesRequest>(), fields: &[
+    Field::new(Kind::Fixed(4), 0, 2),
+    Field::new(Kind::Array(&Kind::Struct(&UPDATE_FEATURES_REQUEST_FEATURE_UPDATE_KEY)), 0, 2),
+    Field::new(Kind::Bool, 1, 2),
+] };
+static UPDATE_FEATURES_REQUEST_FEATURE_UPDATE_KEY: Struct = Struct { size: size_of::<update_features::FeatureUpdateKey>(), fields: &[
+    Field::new(Kind::Text, 0, 2),
+    Field::new(Kind::Fixed(2), 0, 2),
+    Field::new(Kind::Bool, 0, 0),
+    Field::new(Kind::Fixed(1), 1, 2),
+] };
+static UPDATE_FEATURES_RESPONSE: Struct = Struct { size: size_of::<update_features::UpdateFeaturesResponse>(), fields: &[
+    Field::new(Kind::Fixed(4), 0, 2),
+    Field::new(Kind::Fixed(2), 0, 2),
+    Field::new(Kind::Text, 0, 2).nullable(0, 2),
+    Field::new(Kind::Array(&Kind::Struct(&UPDATE_FEATURES_RESPONSE_UPDATABLE_FEATURE_RESULT)), 0, 1),
+] };
+static UPDATE_FEATURES_RESPONSE_UPDATABLE_FEATURE_RESULT: Struct = Struct { size: size_of::<update_features::UpdatableFeatureResult>(), fields: &[
+    Field::new(Kind::Text, 0, 1),
+    Field::new(Kind::Fixed(2), 0, 1),
+    Field::new(Kind::Text, 0, 1).nullable(0, 1),
 ] };
 static DESCRIBE_CLUSTER_REQUEST: Struct = Struct { size: size_of::<describe_cluster::DescribeClusterRequest>(), fields: &[
     Field::new(Kind::Bool, 0, 2),
@@ -974,6 +1198,18 @@ static DESCRIBE_PRODUCERS_RESPONSE_PRODUCER_STATE: Struct = Struct { size: size_
     Field::new(Kind::Fixed(8), 0, 0),
     Field::new(Kind::Fixed(4), 0, 0),
     Field::new(Kind::Fixed(8), 0, 0),
+] };
+static LIST_CONFIG_RESOURCES_REQUEST: Struct = Struct { size: size_of::<list_config_resources::ListConfigResourcesRequest>(), fields: &[
+    Field::new(Kind::Array(&Kind::Fixed(1)), 1, 1),
+] };
+static LIST_CONFIG_RESOURCES_RESPONSE: Struct = Struct { size: size_of::<list_config_resources::ListConfigResourcesResponse>(), fields: &[
+    Field::new(Kind::Fixed(4), 0, 1),
+    Field::new(Kind::Fixed(2), 0, 1),
+    Field::new(Kind::Array(&Kind::Struct(&LIST_CONFIG_RESOURCES_RESPONSE_CONFIG_RESOURCE)), 0, 1),
+] };
+static LIST_CONFIG_RESOURCES_RESPONSE_CONFIG_RESOURCE: Struct = Struct { size: size_of::<list_config_resources::ConfigResource>(), fields: &[
+    Field::new(Kind::Text, 0, 1),
+    Field::new(Kind::Fixed(1), 1, 1),
 ] };
 static DESCRIBE_TOPIC_PARTITIONS_REQUEST: Struct = Struct { size: size_of::<describe_topic_partitions::DescribeTopicPartitionsRequest>(), fields: &[
     Field::new(Kind::Array(&Kind::Struct(&DESCRIBE_TOPIC_PARTITIONS_REQUEST_TOPIC_REQUEST)), 0, 0),
@@ -1069,6 +1305,8 @@ pub(super) fn shape(key: ApiKey, is_request: bool) -> Option<&'static Struct> {
         (ApiKey::DescribeConfigs, false) => Some(&DESCRIBE_CONFIGS_RESPONSE),
         (ApiKey::AlterConfigs, true) => Some(&ALTER_CONFIGS_REQUEST),
         (ApiKey::AlterConfigs, false) => Some(&ALTER_CONFIGS_RESPONSE),
+        (ApiKey::AlterReplicaLogDirs, true) => Some(&ALTER_REPLICA_LOG_DIRS_REQUEST),
+        (ApiKey::AlterReplicaLogDirs, false) => Some(&ALTER_REPLICA_LOG_DIRS_RESPONSE),
         (ApiKey::DescribeLogDirs, true) => Some(&DESCRIBE_LOG_DIRS_REQUEST),
         (ApiKey::DescribeLogDirs, false) => Some(&DESCRIBE_LOG_DIRS_RESPONSE),
         (ApiKey::CreatePartitions, true) => Some(&CREATE_PARTITIONS_REQUEST),
@@ -1083,14 +1321,32 @@ pub(super) fn shape(key: ApiKey, is_request: bool) -> Option<&'static Struct> {
         (ApiKey::DescribeDelegationToken, false) => Some(&DESCRIBE_DELEGATION_TOKEN_RESPONSE),
         (ApiKey::DeleteGroups, true) => Some(&DELETE_GROUPS_REQUEST),
         (ApiKey::DeleteGroups, false) => Some(&DELETE_GROUPS_RESPONSE),
+        (ApiKey::ElectLeaders, true) => Some(&ELECT_LEADERS_REQUEST),
+        (ApiKey::ElectLeaders, false) => Some(&ELECT_LEADERS_RESPONSE),
         (ApiKey::IncrementalAlterConfigs, true) => Some(&INCREMENTAL_ALTER_CONFIGS_REQUEST),
         (ApiKey::IncrementalAlterConfigs, false) => Some(&INCREMENTAL_ALTER_CONFIGS_RESPONSE),
+        (ApiKey::AlterPartitionReassignments, true) => Some(&ALTER_PARTITION_REASSIGNMENTS_REQUEST),
+        (ApiKey::AlterPartitionReassignments, false) => Some(&ALTER_PARTITION_REASSIGNMENTS_RESPONSE),
+        (ApiKey::ListPartitionReassignments, true) => Some(&LIST_PARTITION_REASSIGNMENTS_REQUEST),
+        (ApiKey::ListPartitionReassignments, false) => Some(&LIST_PARTITION_REASSIGNMENTS_RESPONSE),
         (ApiKey::OffsetDelete, true) => Some(&OFFSET_DELETE_REQUEST),
         (ApiKey::OffsetDelete, false) => Some(&OFFSET_DELETE_RESPONSE),
+        (ApiKey::DescribeClientQuotas, true) => Some(&DESCRIBE_CLIENT_QUOTAS_REQUEST),
+        (ApiKey::DescribeClientQuotas, false) => Some(&DESCRIBE_CLIENT_QUOTAS_RESPONSE),
+        (ApiKey::AlterClientQuotas, true) => Some(&ALTER_CLIENT_QUOTAS_REQUEST),
+        (ApiKey::AlterClientQuotas, false) => Some(&ALTER_CLIENT_QUOTAS_RESPONSE),
+        (ApiKey::DescribeUserScramCredentials, true) => Some(&DESCRIBE_USER_SCRAM_CREDENTIALS_REQUEST),
+        (ApiKey::DescribeUserScramCredentials, false) => Some(&DESCRIBE_USER_SCRAM_CREDENTIALS_RESPONSE),
+        (ApiKey::AlterUserScramCredentials, true) => Some(&ALTER_USER_SCRAM_CREDENTIALS_REQUEST),
+        (ApiKey::AlterUserScramCredentials, false) => Some(&ALTER_USER_SCRAM_CREDENTIALS_RESPONSE),
+        (ApiKey::UpdateFeatures, true) => Some(&UPDATE_FEATURES_REQUEST),
+        (ApiKey::UpdateFeatures, false) => Some(&UPDATE_FEATURES_RESPONSE),
         (ApiKey::DescribeCluster, true) => Some(&DESCRIBE_CLUSTER_REQUEST),
         (ApiKey::DescribeCluster, false) => Some(&DESCRIBE_CLUSTER_RESPONSE),
         (ApiKey::DescribeProducers, true) => Some(&DESCRIBE_PRODUCERS_REQUEST),
         (ApiKey::DescribeProducers, false) => Some(&DESCRIBE_PRODUCERS_RESPONSE),
+        (ApiKey::ListConfigResources, true) => Some(&LIST_CONFIG_RESOURCES_REQUEST),
+        (ApiKey::ListConfigResources, false) => Some(&LIST_CONFIG_RESOURCES_RESPONSE),
         (ApiKey::DescribeTopicPartitions, true) => Some(&DESCRIBE_TOPIC_PARTITIONS_REQUEST),
         (ApiKey::DescribeTopicPartitions, false) => Some(&DESCRIBE_TOPIC_PARTITIONS_RESPONSE),
         _ => None,

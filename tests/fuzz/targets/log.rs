@@ -183,6 +183,7 @@ fn options(clean: bool) -> LoadOptions {
         recovery_point: Offset(0),
         log_start_offset: Offset(0),
         high_watermark: Offset(i64::MAX),
+        cleaner_checkpoint: None,
     }
 }
 

@@ -53,7 +53,7 @@ def restart(v, version):
         yield dump_log(f"--files {{part:{name}}}/{FIRST}.index,{{part:{name}}}/{FIRST}.timeindex")
         yield dump_log(f"--files {{part:{name}}}/{FIRST}.index --index-sanity-check")
     yield dump_log(f"--files {{part:{t}-0}}/leader-epoch-checkpoint")
-    yield Do("start", start)
+    yield Do("start", start, starts=True)
     yield Step("kafka-consumer-groups", "--list --state")
     for how in ["", "--state", "--members"]:
         yield Step("kafka-consumer-groups", f"--describe --all-groups {how}")

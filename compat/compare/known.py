@@ -66,6 +66,7 @@ def one_of_ours(text):
     return re.sub(r"^ (?!root=)[\w.$-]+=[A-Z]+ sensitive=.*\n", "", text, flags=re.M)
 
 
+EPOCHS = masked((r"(partitionLeaderEpoch: |\"leaderEpoch\":)\d+", r"\1<n>"))
 BY_HASH = "order of the answers to OffsetCommit, OffsetFetch"
 
 
@@ -101,6 +102,7 @@ KNOWN = [
     without("`zookeeper.connect` missing", r"zookeeper\.(?:connect|session\.timeout\.ms)"),
     Known("DescribeTopicPartitions ", r"kafka-topics.*--describe", masked((r"Elr: N/A LastKnownElr: N/A", "Elr: LastKnownElr:"))),
     Known("texts of errors and of", r"", TEXTS),
+    Known("leader epoch of partitions whose only broker", r"kafka-dump-log|MessageFormatter", EPOCHS),
     Known(BY_HASH, r"kafka-consumer-groups|kafka-streams-app|kafka-groups", sorted_lines),
     Known(BY_HASH, r"--offsets-decoder|OffsetsMessageFormatter", sorted_records),
 ]

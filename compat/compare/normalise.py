@@ -19,6 +19,7 @@ MASKS = [
     (re.compile(r"\b\d+(?:\.\d+)? (ms|milliseconds|records/sec)"), r"<n> \1"),
     (re.compile(r"\(kafka\.tools\.|\(org\.apache\.kafka\.tools\."), "("),
     (re.compile(r"rack: null isFenced: false|rack: null"), "rack: null"),
+    (re.compile(r"(avg_throughput\":)[0-9.]+"), r"\1<n>"),
     (re.compile(r"timeMs=\d+|timestamp\":\d+|tries=\d+|nextAllowedTryMs=-?\d+|deadlineMs=\d+"), "<n>"),
 ]
 # A client that waits in vain is told so in one of two ways, by chance.

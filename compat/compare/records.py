@@ -1,8 +1,23 @@
 """Steps that read and write records, or ask where they are."""
 
 import json
+import time
+
+from harness import wire
 
 from .steps import BASE, Do, Step, data
+
+
+def empty(side, group, seconds=20):
+    """Waits until a group has no members; not longer than this."""
+    deadline = time.time() + seconds
+    while time.time() < deadline:
+        with side.broker.connect() as client:
+            reader = client.call(15, 0, b"\0\0\0\1" + wire.string(group))
+        reader.i32(), reader.i16(), reader.string()
+        if reader.string() == "Empty":
+            return
+        time.sleep(0.2)
 
 
 def records(v, version):
@@ -47,7 +62,7 @@ def records(v, version):
     yield Step("kafka-topics", f"--describe --topic {t}-auto")
     yield Step(
         "kafka-console-producer",
-        f"--topic {t}-b --request-required-acks 1 --compression-codec zstd",
+        f"--topic {t}-b --request-required-acks 1 --request-timeout-ms 30000 --compression-codec zstd",
         input=b"".join(b"line %d\n" % n for n in range(50)),
     )
     yield Step("kafka-console-producer", f"--topic {t}-b", input=b"x" * 1_100_000 + b"\n")
@@ -71,7 +86,8 @@ def records(v, version):
     yield Step("kafka-verifiable-producer", f"--topic {t}-v --max-messages 20 --acks 1 --value-prefix 7 --message-create-time {BASE}")
     yield Step("kafka-verifiable-producer", ["--topic", "bad name", "--max-messages", "2"])
     yield Step("kafka-verifiable-consumer", f"--topic {t}-v --group-id verified{v} --max-messages 40 --reset-policy earliest")
-    yield Step("kafka-verifiable-consumer", f"--topic {t}-v --group-id verified{v}i --group-instance-id i --max-messages 40 --reset-policy earliest --enable-autocommit")
+    yield Step("kafka-verifiable-consumer", f"--topic {t}-v --group-id verified{v}i --group-instance-id i --max-messages 40 --reset-policy earliest --enable-autocommit --session-timeout 6000")
+    yield Do("let the static member, which does not leave, be missed", lambda side: empty(side, f"verified{v}i"))
     yield Step("kafka-consumer-groups", f"--describe --group verified{v}")
     yield Step(
         "kafka-producer-perf-test",

@@ -157,10 +157,11 @@ class Step:
 
 
 class Do:
-    """Something done to each side by other means than a tool."""
+    """Something done to each side by other means than a tool; to both at once, unless processes are started (which live
+    as long as the thread that started them)."""
 
-    def __init__(self, title, function, slow=False, only=None):
-        self.what, self.function, self.slow, self.only = title, function, slow, only
+    def __init__(self, title, function, slow=False, only=None, starts=False):
+        self.what, self.function, self.slow, self.only, self.starts = title, function, slow, only, starts
 
     def title(self):
         return self.what
@@ -170,12 +171,12 @@ def java_hash(text):
     value = 0
     for unit in struct.unpack(f"<{len(text.encode('utf-16-le')) // 2}H", text.encode("utf-16-le")):
         value = (31 * value + unit) & 0xFFFFFFFF
-    return value
+    return value - (1 << 32) if value >> 31 else value
 
 
 def offsets_partition(group, partitions=50):
     """The partition of __consumer_offsets that a group is kept in."""
-    return (java_hash(group) & 0x7FFFFFFF) % partitions
+    return abs(java_hash(group)) % partitions
 
 
 def data(side, topic):

@@ -27,8 +27,9 @@ def topics(v, version):
     yield run(f"--create --topic {t}-c --replication-factor 0")
     yield run(f"--create --topic {t}-c --replication-factor 3")
     yield run(f"--create --topic {t}-c --replication-factor 40000")
-    # Nothing can be created without a leader, but the topic is there: what the filters are for.
-    yield run(f"--create --topic {t}-offline --replica-assignment 7,0:7", slow=True)
+    # A replica on a broker that is not there; and, created in vain but there, a partition without a leader.
+    yield run(f"--create --topic u{v}-under --replica-assignment 0:7,7:0")
+    yield run(f"--create --topic u{v}-offline --replica-assignment 7", slow=True)
     yield run(f"--create --topic {t}-c --replica-assignment 0:0")
     yield run(f"--create --topic {t}-c --replica-assignment 0:1,0")
     yield run(f"--create --topic {t}-c --replica-assignment 0,0 --partitions 2")

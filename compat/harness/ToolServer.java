@@ -10,6 +10,7 @@ import java.io.IOException;
 import java.io.InputStream;
 import java.io.OutputStream;
 import java.io.PrintStream;
+import java.lang.reflect.Field;
 import java.lang.reflect.InvocationTargetException;
 import java.lang.reflect.Method;
 import java.net.MalformedURLException;
@@ -38,6 +39,7 @@ public final class ToolServer {
     private static final Map<Integer, Run> RUNS = new ConcurrentHashMap<>();
     private static final DataOutputStream ANSWERS =
         new DataOutputStream(new FileOutputStream(FileDescriptor.out));
+    private static final Map<Thread, Thread> JAVA_HOOKS = javaHooks();
     private static final URL[] CLASS_PATH = classPath();
     /** The exit code of a run that took too long. */
     private static final int TOO_LONG = -1000;
@@ -170,6 +172,21 @@ public final class ToolServer {
             ends.add(code);
         }
 
+        /** Some register their hooks with Java itself: those of this run's threads are started now. */
+        private List<Thread> ownHooks() {
+            List<Thread> own = new ArrayList<>();
+            synchronized (JAVA_HOOKS) {
+                for (Thread hook : JAVA_HOOKS.keySet()) {
+                    if (hook.getThreadGroup() == group) {
+                        own.add(hook);
+                    }
+                }
+                own.forEach(JAVA_HOOKS::remove);
+            }
+            own.forEach(Thread::start);
+            return own;
+        }
+
         private void runHooks() throws InterruptedException {
             List<Thread> started = new ArrayList<>();
             List<Runnable> all;
@@ -186,6 +203,7 @@ public final class ToolServer {
                 thread.start();
                 started.add(thread);
             }
+            started.addAll(ownHooks());
             for (Thread thread : started) {
                 thread.join(10_000);
             }
@@ -235,6 +253,18 @@ public final class ToolServer {
             } catch (IOException | InterruptedException gone) {
                 Runtime.getRuntime().halt(1);
             }
+        }
+    }
+
+    /** Java's own table of shutdown hooks, which nothing but reflection gives out. */
+    @SuppressWarnings("unchecked")
+    private static Map<Thread, Thread> javaHooks() {
+        try {
+            Field hooks = Class.forName("java.lang.ApplicationShutdownHooks").getDeclaredField("hooks");
+            hooks.setAccessible(true);
+            return (Map<Thread, Thread>) hooks.get(null);
+        } catch (ReflectiveOperationException other) {
+            throw new IllegalStateException(other);
         }
     }
 

@@ -98,6 +98,8 @@ class ToolServer:
             loggers = [name for name in sorted(os.listdir(older)) if "reload4j" in name]
             classes += "".join(":" + os.path.join(older, name) for name in loggers)
         command = [places.java(), "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
+        # For its table of shutdown hooks.
+        command += ["--add-opens", "java.base/java.lang=ALL-UNNAMED"]
         command += [f"-Dlog4j.configuration=file:{settings}", "-cp", classes, "ToolServer"]
         with open(self.log, "ab") as errors:
             self.process = subprocess.Popen(

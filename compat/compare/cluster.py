@@ -54,7 +54,6 @@ def transactions(v, version):
         return Step("kafka-transactions", arguments, **more)
 
     yield Step("kafka-topics", f"--create --topic {t} --partitions 2 --config retention.ms=-1")
-    yield Step("kafka-verifiable-producer", f"--topic {t} --max-messages 5 --value-prefix 1")
     yield Do(f"an idempotent producer writes to {t}", lambda side: idempotent(side, t))
     yield run(f"describe-producers --topic {t} --partition 0")
     yield run(f"describe-producers --topic {t} --partition 1")

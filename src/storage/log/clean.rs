@@ -1,5 +1,5 @@
-//! The log's part of compaction: what could be cleaned, who is cleaning, and how cleaned segments take the place of
-//! others (Kafka: `LogCleanerManager`, `LocalLog.replaceSegments`).
+//! The log's part of compaction: what could be cleaned, and who is cleaning (Kafka: `LogCleanerManager`). How cleaned
+//! segments take the place of others is in `replace.rs`.
 //!
 //! Invariant: at most one cleaning of a log at a time. It holds no lock while it reads and writes; whatever it does to
 //! the log it does under the partition's lock, with its [`CleaningToken`], and is refused there once the log was
@@ -8,12 +8,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::{DeletedFiles, FlushWork, Log};
+use super::{FlushWork, Log};
 use crate::base::disk::File;
 use crate::base::ids::{Offset, ProducerEpoch, ProducerId};
-use crate::storage::cleaner::writer::{CleanedSegment, CleanedWriter, path_in};
 use crate::storage::descriptors::FileId;
-use crate::storage::file_names::{FileKind, FileState};
+use crate::storage::file_names::FileKind;
 use crate::storage::segment::{Segment, SegmentError};
 use crate::storage::volume::LogIoError;
 
@@ -106,7 +105,7 @@ pub(in crate::storage) struct Source {
     /// Where the next segment begins.
     pub end: Offset,
     pub size: u32,
-    files: FileId,
+    pub(super) files: FileId,
 }
 
 /// The last batch of a producer, as the cleaner has to keep it.
@@ -119,6 +118,11 @@ pub(in crate::storage) struct LastBatchOf {
 }
 
 impl Log {
+    /// True while this cleaning is the one that may change the log.
+    pub(super) fn is_cleaned_by(&self, token: &CleaningToken) -> bool {
+        self.cleaning.owner(token)
+    }
+
     /// The first offset that was not cleaned yet, if the log was ever cleaned: its line in `cleaner-offset-checkpoint`.
     pub fn cleaner_checkpoint(&self) -> Option<Offset> {
         self.cleaning.checkpoint
@@ -175,7 +179,7 @@ impl Log {
         }))
     }
 
-    fn first_at_or_above(&self, offset: Offset) -> usize {
+    pub(super) fn first_at_or_above(&self, offset: Offset) -> usize {
         self.inactive
             .partition_point(|segment| segment.base_offset() < offset)
     }
@@ -225,7 +229,7 @@ impl Log {
     /// Ends a cleaning. With `cleaned_below` it has gone through all that lies below, unless it was aborted; answers
     /// whether that counts.
     pub fn end_cleaning(&mut self, token: &CleaningToken, cleaned_below: Option<Offset>) -> bool {
-        let counts = self.cleaning.owner(token);
+        let counts = self.is_cleaned_by(token);
         if self
             .cleaning
             .running
@@ -285,7 +289,7 @@ impl Log {
             size: segment.size(),
             files: segment.files(),
         });
-        self.cleaning.owner(token).then(|| all.collect())
+        self.is_cleaned_by(token).then(|| all.collect())
     }
 
     /// The `.log` of a segment. `None` once the cleaning was aborted.
@@ -295,7 +299,7 @@ impl Log {
         source: &Source,
     ) -> Result<Option<Arc<File>>, LogIoError> {
         self.check_online()?;
-        if !self.cleaning.owner(token) {
+        if !self.is_cleaned_by(token) {
             return Ok(None);
         }
         self.folder
@@ -312,129 +316,5 @@ impl Log {
                 epoch: entry.epoch(),
                 last_data_offset: entry.last_batch().map(|batch| batch.last_offset),
             })
-    }
-
-    /// Makes the files of a cleaned segment at `base`. `None` once the cleaning was aborted.
-    pub(in crate::storage) fn create_cleaned(
-        &self,
-        token: &CleaningToken,
-        base: Offset,
-        buffer_bytes: usize,
-    ) -> Result<Option<CleanedWriter>, LogIoError> {
-        self.check_online()?;
-        if !self.cleaning.owner(token) {
-            return Ok(None);
-        }
-        CleanedWriter::create(&self.folder, base, self.config.index_interval_bytes, buffer_bytes).map(Some)
-    }
-
-    /// Removes what an aborted cleaning has written. Not to be called when the folder is no more the log's.
-    pub(in crate::storage) fn discard_cleaned(&self, base: Offset) {
-        for kind in FileKind::SEGMENT {
-            let path = path_in(&self.folder, base, kind, FileState::Cleaned);
-            match self.folder.disk().remove_file(&path) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    // The next start removes it.
-                    tracing::warn!("{} stays: {error}", path.display());
-                }
-                _ => {}
-            }
-        }
-    }
-
-    /// Puts a cleaned segment, whose files are complete and durable, in the place of `sources`. `None`, with nothing
-    /// changed, once the cleaning was aborted. The folder is to be synced before the deleted files are removed.
-    ///
-    /// The order of the renames is Kafka's, so that a start finds out how far they got: the new files become `.swap`;
-    /// the old ones become `.deleted`, the oldest first, so that records never come back without the marker or
-    /// tombstone behind them; the new files get their names. Renames in one folder reach the disk in their order.
-    pub(in crate::storage) fn replace_segments(
-        &mut self,
-        token: &CleaningToken,
-        sources: &[Source],
-        cleaned: CleanedSegment,
-        now_ms: i64,
-    ) -> Result<Option<DeletedFiles>, LogIoError> {
-        self.check_online()?;
-        let Some(numbers) = self.numbers_of(token, sources) else {
-            return Ok(None);
-        };
-        let base = cleaned.base;
-        let mut deleted = self.nothing_deleted(now_ms);
-        let mut kinds = FileKind::SEGMENT.to_vec();
-        if cleaned.transactions.is_empty() && !cleaned.has_markers {
-            kinds.retain(|kind| *kind != FileKind::TransactionIndex);
-            let path = path_in(&self.folder, base, FileKind::TransactionIndex, FileState::Cleaned);
-            self.folder.remove(&path)?;
-        }
-        self.rename_all(base, &kinds, FileState::Cleaned, FileState::Swap)?;
-        for source in sources {
-            if source.base == base {
-                // The producers before its first offset are the same.
-                self.delete_segment_files(base, source.files, &mut deleted)?;
-            } else {
-                self.delete_files(source.base, source.files, &mut deleted)?;
-            }
-        }
-        self.rename_all(base, &kinds, FileState::Swap, FileState::Live)?;
-        let segment = Segment::on_disk(&self.folder, base, cleaned.size, cleaned.transactions);
-        drop(self.inactive.splice(numbers, [segment]));
-        self.unsynced.folder_changed();
-        Ok(Some(deleted))
-    }
-
-    /// The numbers of `sources`, if they are all still there, in order.
-    fn numbers_of(&self, token: &CleaningToken, sources: &[Source]) -> Option<std::ops::Range<usize>> {
-        if !self.cleaning.owner(token) {
-            return None;
-        }
-        let first = self.first_at_or_above(sources.first()?.base);
-        let numbers = first..first + sources.len();
-        let there = self.inactive.get(numbers.clone())?.iter().zip(sources);
-        let mut same = there.map(|(segment, source)| segment.files() == source.files);
-        same.all(|same| same).then_some(numbers)
-    }
-
-    fn rename_all(
-        &self,
-        base: Offset,
-        kinds: &[FileKind],
-        from: FileState,
-        to: FileState,
-    ) -> Result<(), LogIoError> {
-        for kind in kinds {
-            let path = path_in(&self.folder, base, *kind, from);
-            let target = path_in(&self.folder, base, *kind, to);
-            let renamed = self.folder.disk().rename(&path, &target);
-            renamed.map_err(|error| self.volume().failed("rename", &path, &error))?;
-        }
-        Ok(())
-    }
-
-    /// Makes what was renamed durable. Not under the partition's lock.
-    pub(in crate::storage) fn folder_sync(&self) -> FolderSync {
-        FolderSync {
-            volume: Arc::clone(self.volume()),
-            path: self.path().to_owned(),
-        }
-    }
-}
-
-/// The sync of a partition's folder.
-pub(in crate::storage) struct FolderSync {
-    volume: Arc<crate::storage::volume::Volume>,
-    path: std::path::PathBuf,
-}
-
-impl FolderSync {
-    /// Syncs. A folder that is gone was deleted with its topic.
-    pub(in crate::storage) fn run(self) -> Result<(), LogIoError> {
-        self.volume.check()?;
-        match self.volume.disk().sync_directory(&self.path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(self.volume.failed("sync", &self.path, &error))
-            }
-            _ => Ok(()),
-        }
     }
 }

@@ -18,6 +18,7 @@ mod open;
 mod producers;
 mod read;
 mod recover;
+mod replace;
 mod retain;
 mod roll;
 mod timestamps;

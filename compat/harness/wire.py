@@ -13,7 +13,7 @@ from . import places
 
 PRODUCE, FETCH, LIST_OFFSETS, METADATA, API_VERSIONS = 0, 1, 2, 3, 18
 CREATE_TOPICS, DELETE_TOPICS, DELETE_RECORDS, INIT_PRODUCER_ID = 19, 20, 21, 22
-OFFSET_COMMIT, FIND_COORDINATOR, ADD_PARTITIONS_TO_TXN, END_TXN, ALTER_CONFIGS = 8, 10, 24, 26, 33
+OFFSET_COMMIT, OFFSET_FETCH, FIND_COORDINATOR, ADD_PARTITIONS_TO_TXN, END_TXN, ALTER_CONFIGS = 8, 9, 10, 24, 26, 33
 CODECS = {"none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
 CODEC_NAMES = {number: name for name, number in CODECS.items()}
 
@@ -531,6 +531,20 @@ class Connection:
                 partition, code = reader.i32(), reader.i16()
                 if code:
                     raise ErrorCode(code, f"commit of {group} for {topic}-{partition}")
+
+    def committed(self, group, topic, partitions):
+        """{partition: offset} as OffsetFetch says, -1 where there is none; None while the group is being loaded."""
+        body = string(group) + struct.pack(">i", 1) + string(topic)
+        reader = self.call(OFFSET_FETCH, 1, body + struct.pack(f">i{partitions}i", partitions, *range(partitions)))
+        reader.i32(), reader.string()
+        found = {}
+        for _ in range(reader.i32()):
+            partition, offset = reader.i32(), reader.i64()
+            reader.string()
+            if reader.i16():
+                return None
+            found[partition] = offset
+        return found
 
     def set_topic_configs(self, topic, configs):
         """The topic's configuration is this from now on, and nothing else."""

@@ -23,7 +23,9 @@ def _once(name, fetch):
 def _fetch(what, *commands, folder=None):
     """The first of the commands that goes well."""
     for command in commands:
-        run = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
+        run = subprocess.run(
+            command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+        )
         if run.returncode == 0:
             return
     # npm says last where its log is.
@@ -36,7 +38,11 @@ def archive(group, name, version, classifier):
     maven = places.program("mvn", "maven")
 
     def fetch(folder):
-        goal = ["dependency:copy", f"-Dartifact={group}:{name}:{version}:tar.gz:{classifier}", f"-DoutputDirectory={folder}"]
+        goal = [
+            "dependency:copy",
+            f"-Dartifact={group}:{name}:{version}:tar.gz:{classifier}",
+            f"-DoutputDirectory={folder}",
+        ]
         _fetch(f"{name} {version}", [maven, "-q", "-B", *goal], [maven, "-q", "-B", "-o", *goal], folder=folder)
         for packed in os.listdir(folder):
             shutil.unpack_archive(os.path.join(folder, packed), folder)

@@ -1,9 +1,11 @@
 """Programs that are no part of Kafka, from Maven Central, PyPI and npm: each fetched once, by its name and version, into a
 folder of its own in the ignored cache."""
 
+import importlib.util
 import os
 import shutil
 import subprocess
+import sys
 
 from . import places
 
@@ -53,8 +55,10 @@ def archive(group, name, version, classifier):
 
 def python(name, *requirements):
     """The folder of what PyPI has of these, for PYTHONPATH."""
-    pip = places.program("pip3", "python3-pip")
-    command = [pip, "install", "-q", "--disable-pip-version-check", "--no-compile", "--target"]
+    # That of the Python which runs this: what is compiled among the packages is for its version.
+    if importlib.util.find_spec("pip") is None:
+        places.program("pip3", "python3-pip")
+    command = [sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-compile", "--target"]
     return _once(name, lambda folder: _fetch(name, [*command, folder, *requirements]))
 
 

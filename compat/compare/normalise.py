@@ -10,7 +10,7 @@ MASKS = [
     (re.compile(r"(Cluster ID: )\S+"), r"\1<cluster>"),
     (re.compile(r"\b[A-Za-z0-9_-]{22}\b(?= does not exist|')"), "<id>"),
     (re.compile(r"^\[?\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d[,.]?\d*\]?", re.M), "<time>"),
-    (re.compile(r"\b1[5-9]\d{11}\b"), "<time>"),
+    (re.compile(r"(?<![.\d])1[5-9]\d{11}\b"), "<time>"),
     (re.compile(r"(?<=PRODUCER_ID_)\d+|(?<=\(id: )\d+(?= rack)"), "<n>"),
     (re.compile(r"(__consumer_offsets:\d+:)\d+"), r"\1<n>"),
     (re.compile(r"(correlation ?[iI]d[ :=])\d+"), r"\1<n>"),

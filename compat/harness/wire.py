@@ -14,7 +14,7 @@ from . import places
 PRODUCE, FETCH, LIST_OFFSETS, METADATA, API_VERSIONS = 0, 1, 2, 3, 18
 CREATE_TOPICS, DELETE_TOPICS, DELETE_RECORDS, INIT_PRODUCER_ID = 19, 20, 21, 22
 OFFSET_COMMIT, OFFSET_FETCH, FIND_COORDINATOR = 8, 9, 10
-ADD_PARTITIONS_TO_TXN, END_TXN, ALTER_CONFIGS = 24, 26, 33
+ADD_PARTITIONS_TO_TXN, END_TXN, ALTER_CONFIGS, ALTER_REPLICA_LOG_DIRS = 24, 26, 33, 34
 CODECS = {"none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
 CODEC_NAMES = {number: name for name, number in CODECS.items()}
 
@@ -402,6 +402,14 @@ class Connection:
         code = reader.i16()
         if code:
             raise ErrorCode(code, f"delete {name}")
+
+    def alter_replica_log_dirs(self, path, topic, partitions):
+        """{partition: error}."""
+        body = struct.pack(">i", 1) + string(path) + struct.pack(">i", 1) + string(topic)
+        body += struct.pack(f">i{len(partitions)}i", len(partitions), *partitions)
+        reader = self.call(ALTER_REPLICA_LOG_DIRS, 1, body)
+        reader.i32(), reader.i32(), reader.string()
+        return {reader.i32(): reader.i16() for _ in range(reader.i32())}
 
     def await_leaders(self, name, partitions=1, wait=30):
         deadline = time.time() + wait

@@ -66,7 +66,7 @@ fn result(directory: DirectoryDescription, is_wanted: impl Fn(&str, i32) -> bool
             partition_index: log.partition.partition,
             partition_size: i64::try_from(log.size_bytes).unwrap_or(i64::MAX),
             offset_lag: log.offset_lag,
-            is_future_key: false,
+            is_future_key: log.is_future,
         };
         match topics
             .last_mut()

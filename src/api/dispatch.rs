@@ -156,6 +156,7 @@ served! {
     DescribeTopicPartitions => super::describe_topic_partitions::handle,
     DeleteRecords => super::delete_records::handle,
     OffsetForLeaderEpoch => super::offset_for_leader_epoch::handle,
+    AlterReplicaLogDirs => super::alter_replica_log_dirs::handle,
     DescribeLogDirs => super::describe_log_dirs::handle,
     DescribeProducers => super::describe_producers::handle,
     ApiVersions => super::api_versions::handle,

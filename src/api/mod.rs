@@ -5,6 +5,7 @@
 
 mod acls;
 pub mod alter_configs;
+mod alter_replica_log_dirs;
 mod api_versions;
 mod authorized_operations;
 mod client_quotas;

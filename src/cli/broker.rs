@@ -20,7 +20,7 @@ use crate::group::old_offsets::OldOffsets;
 use crate::group::service::Groups;
 use crate::lifecycle::directories::{self, Place};
 use crate::lifecycle::local_broker::Local;
-use crate::lifecycle::logs;
+use crate::lifecycle::{logs, moves};
 use crate::metadata::Cluster;
 use crate::metadata::configs::{ConfigListener, StoredConfigs};
 use crate::net::admission::Admission;
@@ -106,6 +106,7 @@ impl Broker {
         let descriptors = Descriptors::new(open_segment_files);
         let mut places = directories::open(&config, &disk, &descriptors, &random).map_err(because)?;
         let owner = directories::owner(&config, &places).map_err(because)?;
+        moves::settle(&disk, &places).map_err(because)?;
         let found = directories::found(&disk, &places).map_err(because)?;
 
         let working = places.iter().filter(|place| place.volume.failure().is_none());
@@ -300,18 +301,22 @@ async fn load(
             let pool = host.pool().clone();
             pool.run(move || {
                 let loaded = logs::load(&replicas, &cluster, &host, &directory);
-                (directory, loaded)
+                (host, directory, loaded)
             })
             .await
         }));
     }
     let mut directories = Vec::new();
+    let mut futures = Vec::new();
     for loading in loading {
         let loaded = loading.await.map_err(because)?;
-        let (directory, loaded) = loaded.map_err(|_| StartError("opening the logs failed".to_owned()))?;
-        loaded.map_err(because)?;
+        let (host, directory, loaded) =
+            loaded.map_err(|_| StartError("opening the logs failed".to_owned()))?;
+        let copies = loaded.map_err(because)?.into_iter();
+        futures.extend(copies.map(|copy| (Arc::clone(&host), copy)));
         directories.push(directory);
     }
+    replicas.resume_moves(futures);
     Ok(directories)
 }
 

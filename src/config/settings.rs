@@ -102,6 +102,7 @@ settings! {
     max_request_partition_size_limit: i32 = "max.request.partition.size.limit";
     message_max_bytes: i32 = "message.max.bytes";
     min_insync_replicas: i32 = "min.insync.replicas";
+    num_replica_alter_log_dirs_threads: Option<i32> = "num.replica.alter.log.dirs.threads";
     num_network_threads: i32 = "num.network.threads";
     num_partitions: i32 = "num.partitions";
     num_recovery_threads_per_data_dir: i32 = "num.recovery.threads.per.data.dir";
@@ -121,6 +122,7 @@ settings! {
     queued_max_requests: i32 = "queued.max.requests";
     quota_window_num: i32 = "quota.window.num";
     quota_window_size_seconds: i32 = "quota.window.size.seconds";
+    replica_alter_log_dirs_io_max_bytes_per_second: i64 = "replica.alter.log.dirs.io.max.bytes.per.second";
     replica_high_watermark_checkpoint_interval_ms: i64 = "replica.high.watermark.checkpoint.interval.ms";
     socket_listen_backlog_size: i32 = "socket.listen.backlog.size";
     socket_receive_buffer_bytes: i32 = "socket.receive.buffer.bytes";

@@ -7,8 +7,10 @@ use crate::metadata::Cluster;
 use crate::replica::directories::HostDirectory;
 use crate::replica::replicas::Replicas;
 use crate::storage::directory::{DirectoryError, LoadSettings, LogDirectory};
+use crate::storage::log::Log;
 
-/// Opens the logs of one directory. A disk that fails takes the directory offline. Blocks.
+/// Opens the logs of one directory. A disk that fails takes the directory offline. Yields the copies of logs that were on
+/// their way into it. Blocks.
 ///
 /// # Errors
 /// A log that nobody should go on with.
@@ -17,7 +19,7 @@ pub fn load(
     cluster: &Cluster,
     host: &Arc<HostDirectory>,
     directory: &LogDirectory,
-) -> Result<(), DirectoryError> {
+) -> Result<Vec<Log>, DirectoryError> {
     let image = cluster.get();
     let config = image.broker_config.clone();
     let settings = LoadSettings {
@@ -28,7 +30,7 @@ pub fn load(
     };
     let loaded = match directory.load(&settings) {
         Ok(loaded) => loaded,
-        Err(DirectoryError::Io(_)) => return Ok(()),
+        Err(DirectoryError::Io(_)) => return Ok(Vec::new()),
         Err(error) => return Err(error),
     };
     for (log, report) in loaded.logs.iter().zip(&loaded.reports) {
@@ -50,5 +52,5 @@ pub fn load(
     for log in loaded.logs {
         replicas.host(host, log);
     }
-    Ok(())
+    Ok(loaded.futures)
 }

@@ -16,11 +16,12 @@ use crate::storage::checkpoint::Offsets;
 use crate::storage::file_names::{
     HIGH_WATERMARK_CHECKPOINT, LOG_START_OFFSET_CHECKPOINT, RECOVERY_POINT_CHECKPOINT,
 };
-use crate::storage::log::DeletedFiles;
+use crate::storage::log::{DeletedFiles, Log};
 use crate::storage::volume::LogIoError;
 
 use super::directories::HostDirectory;
-use super::partition::{Partition, State};
+use super::moving::Seen;
+use super::partition::Partition;
 use super::replicas::Replicas;
 use super::together;
 
@@ -149,6 +150,7 @@ impl Replicas {
             },
         );
         self.start_cleaner(shutdown);
+        self.start_movers(shutdown);
         for directory in self.directories() {
             self.watch_for_failure(shutdown, directory, &on_failure);
             let stall = interval_ms(config.log_dir_stall_ms);
@@ -219,35 +221,51 @@ impl Replicas {
 
     /// Writes how far the partitions are replicated. Blocks.
     pub fn checkpoint_high_watermarks(&self, directory: &Arc<HostDirectory>) {
-        self.checkpoint(directory, HIGH_WATERMARK_CHECKPOINT, |state| {
-            Some(state.log.high_watermark())
-        });
+        self.checkpoint(
+            directory,
+            HIGH_WATERMARK_CHECKPOINT,
+            |log| Some(log.high_watermark()),
+            |seen| Some(seen.log_end),
+        );
     }
 
     /// Writes up to where the logs are durable. Blocks.
     pub fn checkpoint_recovery_points(&self, directory: &Arc<HostDirectory>) {
-        self.checkpoint(directory, RECOVERY_POINT_CHECKPOINT, |state| {
-            Some(state.log.recovery_point())
-        });
+        self.checkpoint(
+            directory,
+            RECOVERY_POINT_CHECKPOINT,
+            |log| Some(log.recovery_point()),
+            |seen| Some(seen.recovery_point),
+        );
     }
 
     /// Writes the log start offsets that the segments do not tell. Blocks.
     pub fn checkpoint_log_starts(&self, directory: &Arc<HostDirectory>) {
-        self.checkpoint(directory, LOG_START_OFFSET_CHECKPOINT, |state| {
-            let start = state.log.log_start_offset();
-            (start > state.log.first_base_offset()).then_some(start)
-        });
+        let told = |start, first_base| (start > first_base).then_some(start);
+        self.checkpoint(
+            directory,
+            LOG_START_OFFSET_CHECKPOINT,
+            |log| told(log.log_start_offset(), log.first_base_offset()),
+            |seen| told(seen.log_start, seen.first_base),
+        );
     }
 
+    /// Writes a checkpoint of the logs in a directory, and of the copies on their way into it. Blocks.
     pub(super) fn checkpoint(
         &self,
         directory: &Arc<HostDirectory>,
         name: &'static str,
-        offset_of: impl Fn(&State) -> Option<Offset>,
+        offset_of: impl Fn(&Log) -> Option<Offset>,
+        offset_of_copy: impl Fn(&Seen) -> Option<Offset>,
     ) {
         let mut offsets = Offsets::new();
+        for copy in self.moves.bound_for(directory) {
+            if let Some(offset) = offset_of_copy(&copy.seen()) {
+                offsets.insert(TopicPartition::clone(copy.partition().name()), offset);
+            }
+        }
         for partition in self.all_in(directory) {
-            if let Some(offset) = offset_of(&partition.lock_blocking()) {
+            if let Some(offset) = offset_of(&partition.lock_blocking().log) {
                 offsets.insert(TopicPartition::clone(partition.name()), offset);
             }
         }
@@ -330,6 +348,9 @@ impl Replicas {
         }
         for (partition, flushed) in together::sync_works(directory, works)? {
             partition.closed(flushed, clock::now_ms());
+        }
+        for copy in self.moves.bound_for(directory) {
+            copy.close(clock::now_ms())?;
         }
         self.checkpoint_recovery_points(directory);
         self.checkpoint_log_starts(directory);

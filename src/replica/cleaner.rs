@@ -23,9 +23,7 @@ use super::background::Buried;
 use super::directories::HostDirectory;
 use super::partition::Partition;
 use super::replicas::Replicas;
-
-/// How much unused time a throttled cleaner may make up for (Kafka's throttle looks at stretches of this length).
-const CREDIT: Duration = Duration::from_millis(300);
+use super::throttle::Throttle;
 
 /// The least that is read at once, whatever `log.cleaner.io.buffer.size` and the number of threads say.
 const LEAST_IO_BUFFER_BYTES: usize = 16 << 10;
@@ -36,7 +34,7 @@ pub struct CleanerState {
     /// The configuration changed: tasks come and go, and look at it anew.
     changed: Notify,
     running: Mutex<Running>,
-    throttle: Mutex<Option<Instant>>,
+    throttle: Throttle,
 }
 
 /// What is under way.
@@ -61,7 +59,7 @@ impl CleanerState {
     /// The configuration changed.
     pub(super) fn config_changed(&self) {
         // Who waits as another limit wanted it waits no longer.
-        *self.throttle.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.throttle.forget();
         self.changed.notify_waiters();
     }
 
@@ -73,21 +71,6 @@ impl CleanerState {
 
     fn running(&self) -> std::sync::MutexGuard<'_, Running> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Notes that `bytes` were read and written from `begun` on; answers until when everybody waits then.
-    pub(super) fn note_io(&self, bytes: u64, begun: Instant, bytes_per_second: f64) -> Instant {
-        let mut next = self.throttle.lock().unwrap_or_else(PoisonError::into_inner);
-        let seconds = bytes as f64 / bytes_per_second.max(1.0);
-        let pause = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::ZERO);
-        // What was not used long ago is lost.
-        let from = match *next {
-            Some(next) if next.after(CREDIT) >= begun => next,
-            _ => begun,
-        };
-        let until = from.after(pause);
-        *next = Some(until);
-        until
     }
 }
 
@@ -253,7 +236,7 @@ impl Replicas {
             .get()
             .broker_config
             .log_cleaner_io_max_bytes_per_second;
-        Some(self.cleaner.note_io(step.io_bytes, begun, limit))
+        Some(self.cleaner.throttle.note(step.io_bytes, begun, limit))
     }
 
     /// Begins to clean the log that is dirtiest among those that are due at `now_ms`. Blocks.
@@ -294,9 +277,7 @@ impl Replicas {
 
     /// Writes up to where logs are clean. Blocks.
     pub fn checkpoint_cleaned(&self, directory: &Arc<HostDirectory>) {
-        self.checkpoint(directory, CLEANER_CHECKPOINT, |state| {
-            state.log.cleaner_checkpoint()
-        });
+        self.checkpoint(directory, CLEANER_CHECKPOINT, Log::cleaner_checkpoint, |_| None);
     }
 
     /// Deletes segments of compacted logs that are no longer kept, unless that was done within `interval`.

@@ -3,10 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::cleaner::CleanerState;
 use super::replicas::Replicas;
 use super::testing::{NOW_MS, TestBroker, batch, sender};
-use crate::base::clock::{self, Instant};
+use crate::base::clock;
 use crate::base::ids::TopicPartition;
 use crate::base::shutdown::Shutdown;
 use crate::metadata::configs::ConfigListener;
@@ -15,7 +14,7 @@ use crate::storage::cleaner::CleaningError;
 use crate::storage::producer_state::Origin;
 
 /// Each batch of one record fills a segment of these.
-const COMPACTED: &[(&str, &str)] = &[
+pub(super) const COMPACTED: &[(&str, &str)] = &[
     ("cleanup.policy", "compact"),
     ("segment.bytes", "100"),
     ("min.cleanable.dirty.ratio", "0.5"),
@@ -26,7 +25,7 @@ async fn lead(broker: &TestBroker, topic: &str, id: u8, configs: &[(&str, &str)]
     broker.lead(topic, id, 1, 0, &[1]).await;
 }
 
-async fn append(broker: &TestBroker, topic: &str, count: usize) {
+pub(super) async fn append(broker: &TestBroker, topic: &str, count: usize) {
     for _ in 0..count {
         let records = batch(1, 10);
         let answer = broker
@@ -38,7 +37,7 @@ async fn append(broker: &TestBroker, topic: &str, count: usize) {
 }
 
 /// Cleans the dirtiest log; its name, and whether that ended well.
-fn clean(replicas: &Arc<Replicas>, now_ms: i64) -> Option<(String, Result<(), CleaningError>)> {
+pub(super) fn clean(replicas: &Arc<Replicas>, now_ms: i64) -> Option<(String, Result<(), CleaningError>)> {
     let mut cleaning = replicas.begin_dirtiest(now_ms)?;
     let name = cleaning.place().name().to_string();
     loop {
@@ -258,22 +257,4 @@ async fn without_the_cleaner_compacted_logs_are_kept_whole() {
     crate::base::task::spawn(async {}).await.unwrap();
     assert_eq!(broker.replicas.cleaner.tasks(), 0);
     shutdown.begin();
-}
-
-#[tokio::test]
-async fn the_throttle_spreads_bytes_over_time_and_forgives_a_short_delay() {
-    let cleaner = CleanerState::default();
-    let begun = Instant::now();
-    let ms = |ms| begun.after(Duration::from_millis(ms));
-    assert_eq!(cleaner.note_io(1000, begun, f64::MAX), begun);
-    assert_eq!(cleaner.note_io(1000, begun, 10_000.0), ms(100));
-    // Another task counts as well.
-    assert_eq!(cleaner.note_io(2000, ms(50), 10_000.0), ms(300));
-    // A step that was late by 200 ms is made up for; one that was late by a second is not.
-    assert_eq!(cleaner.note_io(1000, ms(500), 10_000.0), ms(400));
-    assert_eq!(cleaner.note_io(1000, ms(1400), 10_000.0), ms(1500));
-    // What an old limit wanted holds nobody back under another one.
-    assert_eq!(cleaner.note_io(1000, ms(1500), 1.0), ms(1_001_500));
-    cleaner.config_changed();
-    assert_eq!(cleaner.note_io(1000, ms(1600), 10_000.0), ms(1700));
 }

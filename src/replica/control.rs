@@ -98,7 +98,9 @@ impl Replicas {
             let choice = if any_offline && !partition.is_new {
                 None
             } else {
-                self.emptiest(&planned)
+                self.moves
+                    .take_preference(&topic, partition.partition)
+                    .or_else(|| self.emptiest(&planned))
             };
             let place = choice.and_then(|at| Some((planned.get_mut(at)?, batches.get_mut(at)?)));
             let Some((count, batch)) = place else {
@@ -233,20 +235,31 @@ impl Replicas {
 
     /// Stops partitions of one directory; the folders of those that are to be deleted get their new names, durably with
     /// one sync. Blocks.
-    fn stop_all(&self, directory: &Arc<HostDirectory>, stopped: &[(Arc<Partition>, bool)]) -> ErrorCode {
+    fn stop_all(
+        self: &Arc<Self>,
+        directory: &Arc<HostDirectory>,
+        stopped: &[(Arc<Partition>, bool)],
+    ) -> ErrorCode {
         let mut result = Ok(());
         let (mut renamed, mut was_cleaned) = (false, false);
         for (partition, delete) in stopped {
             partition.stop().dispatch();
             self.tell_resigned(partition.name(), None);
+            self.end_move(partition.name(), clock::now_ms());
             if !delete {
                 continue;
             }
+            // It stays there from now on; on its way to this pool it may have been moved.
+            let lies_in = partition.directory();
             match partition.bury(clock::now_ms()) {
                 Ok((path, due_ms)) => {
-                    renamed = true;
                     was_cleaned |= partition.was_cleaned();
-                    self.bury(Buried::folder(Arc::clone(directory), path, due_ms));
+                    self.bury(Buried::folder(Arc::clone(lies_in), path, due_ms));
+                    if Arc::ptr_eq(lies_in, directory) {
+                        renamed = true;
+                    } else if let Err(error) = lies_in.sync() {
+                        result = Err(error);
+                    }
                 }
                 Err(error) => result = Err(error),
             }

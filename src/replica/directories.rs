@@ -147,8 +147,11 @@ pub struct LogDescription {
     pub partition: TopicPartition,
     /// Bytes of its segments.
     pub size_bytes: u64,
-    /// How far its log end is behind its high watermark; −1 when that is not known.
+    /// How far its log end is behind its high watermark, or a copy's behind the log that it is one of; −1 when that is
+    /// not known.
     pub offset_lag: i64,
+    /// It is a copy on its way into the directory.
+    pub is_future: bool,
 }
 
 /// What DescribeLogDirs tells of a directory.
@@ -186,10 +189,14 @@ impl Replicas {
                 .filter(|partition| Arc::ptr_eq(partition.directory(), directory))
                 .map(Arc::clone)
                 .collect();
+            let copies = self.moves.bound_for(directory);
             let volume = Arc::clone(directory.volume());
             let look = move || {
                 let space = volume.disk().space(volume.path()).ok();
-                let logs = here.iter().filter_map(|partition| partition.describe()).collect();
+                let logs = here.iter().filter_map(|partition| partition.describe());
+                let copies = copies.iter().map(|copy| copy.describe());
+                let mut logs: Vec<LogDescription> = logs.chain(copies).collect();
+                logs.sort_by(|one, other| one.partition.cmp(&other.partition));
                 (space, logs)
             };
             described.push(match directory.pool().run(look).await {

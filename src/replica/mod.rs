@@ -13,18 +13,22 @@ pub mod fenced;
 pub mod fetch;
 pub mod fetch_session;
 pub mod leadership;
+pub mod moving;
 pub mod offsets;
 pub mod partition;
 mod read;
 pub mod replicas;
 pub mod signals;
 pub mod stall;
+mod throttle;
 mod together;
 pub mod upkeep;
 pub mod waiting;
 
 #[cfg(test)]
 mod cleaner_test;
+#[cfg(test)]
+mod moving_test;
 #[cfg(test)]
 mod replicas_test;
 #[cfg(test)]

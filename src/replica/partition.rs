@@ -4,6 +4,7 @@
 //! the log end and those who wait never disagree. Under the lock nothing else is called: what is to be done after a
 //! change, such as waking, syncing, deleting, is returned. Made and found through `Replicas`.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -25,7 +26,11 @@ use super::waiting::{Parked, Progress, Waiters, Wakes, Wants};
 /// A partition that this broker has a replica of.
 pub struct Partition {
     name: TopicPartition,
-    directory: Arc<HostDirectory>,
+    /// All of this broker's, of which it lies in the one with the number `at`.
+    directories: Arc<[Arc<HostDirectory>]>,
+    at: AtomicUsize,
+    /// The one it lay in at first.
+    first: Arc<HostDirectory>,
     state: Mutex<State>,
 }
 
@@ -74,10 +79,18 @@ impl State {
 
 impl Partition {
     /// A partition around its log; nothing is decided about its leadership yet.
-    pub(super) fn new(me: BrokerId, directory: Arc<HostDirectory>, log: Log) -> Self {
+    pub(super) fn new(
+        me: BrokerId,
+        directories: &Arc<[Arc<HostDirectory>]>,
+        directory: &Arc<HostDirectory>,
+        log: Log,
+    ) -> Self {
+        let at = directories.iter().position(|one| Arc::ptr_eq(one, directory));
         Self {
             name: log.partition().clone(),
-            directory,
+            directories: Arc::clone(directories),
+            at: AtomicUsize::new(at.unwrap_or(usize::MAX)),
+            first: Arc::clone(directory),
             state: Mutex::new(State {
                 leadership: Leadership::new(me),
                 log,
@@ -93,14 +106,20 @@ impl Partition {
         &self.name
     }
 
-    /// The log directory it lies in.
+    /// The log directory it lies in. It may be moved to another one at any time, unless its lock is held.
     pub fn directory(&self) -> &Arc<HostDirectory> {
-        &self.directory
+        let at = self.at.load(Ordering::Acquire);
+        self.directories.get(at).unwrap_or(&self.first)
+    }
+
+    /// Says that its log lies in the directory with the number `at` from now on; under its lock.
+    pub(super) fn moved_to(&self, at: usize) {
+        self.at.store(at, Ordering::Release);
     }
 
     /// Where work on its files that may take long is done.
     pub fn pool(&self) -> &Pool {
-        self.directory.pool()
+        self.directory().pool()
     }
 
     /// Takes the lock for a request, on a thread that serves connections: not while the directory is offline or its
@@ -109,7 +128,7 @@ impl Partition {
     /// # Errors
     /// KAFKA_STORAGE_ERROR; UNKNOWN_TOPIC_OR_PARTITION when the replica was stopped meanwhile.
     pub(super) fn lock(&self) -> Result<Locked<'_>, ErrorCode> {
-        match self.directory.lock(&self.state) {
+        match self.directory().lock(&self.state) {
             Some(state) => self.locked(state),
             None => Err(ErrorCode::KafkaStorageError),
         }
@@ -118,7 +137,7 @@ impl Partition {
     /// Takes the lock for a request, on a thread of the directory's pool: waits as long as it takes.
     pub(super) fn lock_on_pool(&self) -> Result<Locked<'_>, ErrorCode> {
         let state = self.lock_blocking();
-        if self.directory.is_offline() {
+        if self.directory().is_offline() {
             return Err(ErrorCode::KafkaStorageError);
         }
         self.locked(state)
@@ -130,7 +149,7 @@ impl Partition {
         }
         Ok(Locked {
             state,
-            _call: self.directory.watch().begin(),
+            _call: self.directory().watch().begin(),
         })
     }
 
@@ -220,7 +239,7 @@ impl Partition {
     ) -> Option<(AppendAnswer, Wakes)> {
         match self.lock() {
             Ok(locked) => Some(self.append_locked(locked, records, acks, origin, now_ms)),
-            Err(_) if self.directory.watch().is_stalled() && !self.directory.is_offline() => None,
+            Err(_) if self.directory().watch().is_stalled() && !self.directory().is_offline() => None,
             Err(error) => Some((AppendAnswer::failed(error), Wakes::default())),
         }
     }

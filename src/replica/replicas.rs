@@ -1,7 +1,7 @@
 //! All partitions of this broker: found by name, made, started and stopped (Kafka's `ReplicaManager`).
 //!
 //! Invariant: at most one partition of a name; it lies in one log directory. The map's lock is never held while a
-//! partition's is taken or a disk is asked. Control requests are taken one at a time.
+//! partition's is taken (but it may be taken while a partition's is held) or a disk is asked. Control requests are taken one at a time.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -24,7 +24,7 @@ type Topics = BTreeMap<TopicName, BTreeMap<i32, Arc<Partition>>>;
 pub struct Replicas {
     me: BrokerId,
     cluster: Cluster,
-    directories: Vec<Arc<HostDirectory>>,
+    directories: Arc<[Arc<HostDirectory>]>,
     topics: RwLock<Topics>,
     parking: Arc<ParkingLot>,
     pub(super) listeners: Listeners,
@@ -32,6 +32,7 @@ pub struct Replicas {
     pub(super) control: tokio::sync::Mutex<super::control::Seen>,
     pub(super) graveyard: Mutex<Vec<super::background::Buried>>,
     pub(super) cleaner: super::cleaner::CleanerState,
+    pub(super) moves: super::moving::Moves,
 }
 
 impl Replicas {
@@ -41,20 +42,21 @@ impl Replicas {
         Arc::new(Self {
             me,
             cluster,
-            directories,
+            directories: directories.into(),
             topics: RwLock::default(),
             parking: Arc::default(),
             listeners: Listeners::default(),
             control: tokio::sync::Mutex::default(),
             graveyard: Mutex::default(),
             cleaner: super::cleaner::CleanerState::default(),
+            moves: super::moving::Moves::default(),
         })
     }
 
     /// Takes over a log that was found in a directory at the start. Clients are served once the controller decided about
     /// it.
     pub fn host(&self, directory: &Arc<HostDirectory>, log: Log) -> Arc<Partition> {
-        let partition = Arc::new(Partition::new(self.me, Arc::clone(directory), log));
+        let partition = Arc::new(Partition::new(self.me, &self.directories, directory, log));
         let name = partition.name();
         directory.partition_came();
         let mut topics = self.topics.write().unwrap_or_else(PoisonError::into_inner);
@@ -62,10 +64,10 @@ impl Replicas {
             .entry(TopicName::clone(&name.topic))
             .or_default()
             .insert(name.partition, Arc::clone(&partition));
-        drop(topics);
         if let Some(earlier) = earlier {
             earlier.directory().partition_went();
         }
+        drop(topics);
         partition
     }
 
@@ -77,11 +79,27 @@ impl Replicas {
         if partitions.is_empty() {
             topics.remove(topic);
         }
-        drop(topics);
+        // Before the map's lock is let go: the partition may be on its way to another directory.
         if let Some(gone) = &gone {
             gone.directory().partition_went();
         }
+        drop(topics);
         gone
+    }
+
+    /// Says that a partition, whose lock is held, lies in the directory with the number `at` from now on.
+    pub(super) fn moved(&self, partition: &Arc<Partition>, at: usize) {
+        let topics = self.topics.write().unwrap_or_else(PoisonError::into_inner);
+        let name = partition.name();
+        let here = topics.get(&name.topic).and_then(|all| all.get(&name.partition));
+        let counts = here.is_some_and(|here| Arc::ptr_eq(here, partition));
+        if counts {
+            partition.directory().partition_went();
+        }
+        partition.moved_to(at);
+        if counts {
+            partition.directory().partition_came();
+        }
     }
 
     /// This broker.
@@ -173,5 +191,6 @@ impl ConfigListener for Replicas {
             partition.set_config(image.log_config(&partition.name().topic));
         }
         self.cleaner.config_changed();
+        self.moves.config_changed();
     }
 }

@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use crate::base::error_code::ErrorCode;
 use crate::base::ids::{LeaderEpoch, TopicId};
-use crate::storage::file_names::{FolderState, marked_folder};
 use crate::storage::log::{DeletedFiles, FlushWork, Flushed};
 use crate::storage::volume::LogIoError;
 
@@ -149,6 +148,7 @@ impl Partition {
             partition: self.name().clone(),
             size_bytes: log.size_in_bytes(),
             offset_lag: log.high_watermark().since(log.log_end_offset()).max(0),
+            is_future: false,
         })
     }
 
@@ -216,18 +216,11 @@ impl Partition {
     /// The new name is durable once the log directory is synced.
     pub(super) fn bury(&self, now_ms: i64) -> Result<(PathBuf, i64), LogIoError> {
         let state = self.lock_blocking();
-        let delay_ms = state.log.config().file_delete_delay_ms;
-        let volume = state.log.volume();
-        volume.check()?;
-        let unique = volume.random().uuid();
-        let path = volume
-            .path()
-            .join(marked_folder(self.name(), unique, FolderState::Deleted));
-        volume
-            .disk()
-            .rename(state.log.path(), &path)
-            .map_err(|error| volume.failed("rename", state.log.path(), &error))?;
-        Ok((path, now_ms.saturating_add(delay_ms)))
+        let path = state.log.mark_deleted()?;
+        Ok((
+            path,
+            now_ms.saturating_add(state.log.config().file_delete_delay_ms),
+        ))
     }
 
     /// Wakes everybody who waits, now or when the partition's lock can be had.

@@ -1,7 +1,7 @@
 //! Opening all logs of a directory, several at a time (Kafka: `LogManager.loadLogs`).
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 
@@ -43,15 +43,25 @@ pub struct LoadedDirectory {
     pub reports: Vec<LoadReport>,
     /// Folders of deleted partitions; they may be removed `file.delete.delay.ms` from now on.
     pub deleted: Vec<PathBuf>,
-    /// Folders that are set aside (`-stray`) or half moved (`-future`): not served, not touched.
+    /// Half moved logs (`-future`), which are not served; one that cannot be opened is set aside.
+    pub futures: Vec<Log>,
+    /// Folders that are set aside (`-stray`): not served, not touched.
     pub set_aside: Vec<PathBuf>,
     /// The last stop was a clean one.
     pub clean: bool,
 }
 
 struct Opened {
+    path: PathBuf,
     partition: TopicPartition,
     result: Result<(Log, LoadReport), OpenError>,
+}
+
+fn warn_set_aside(path: &Path, why: &str) {
+    tracing::warn!(
+        "{} is set aside: it is neither served nor touched{why}",
+        path.display()
+    );
 }
 
 impl LogDirectory {
@@ -61,16 +71,15 @@ impl LogDirectory {
         self.volume.check()?;
         let mut current = Vec::new();
         let mut deleted = Vec::new();
+        let mut future = Vec::new();
         let mut set_aside = Vec::new();
         for (path, folder) in self.folders()? {
             match folder.state {
                 FolderState::Current => current.push((path, folder.partition)),
                 FolderState::Deleted => deleted.push(path),
-                FolderState::Future | FolderState::Stray => {
-                    tracing::warn!(
-                        "{} is set aside: it is neither served nor touched",
-                        path.display()
-                    );
+                FolderState::Future => future.push((path, folder.partition)),
+                FolderState::Stray => {
+                    warn_set_aside(&path, "");
                     set_aside.push(path);
                 }
             }
@@ -79,6 +88,7 @@ impl LogDirectory {
             .map_err(|error| self.volume.failed("take the marker from", self.path(), &error))?;
         self.make_checkpoints()?;
         let opened = self.open_logs(current, clean, settings)?;
+        let futures = self.open_futures(future, clean, settings, &mut set_aside)?;
         let mut logs = Vec::with_capacity(opened.len());
         let mut reports = Vec::with_capacity(opened.len());
         let mut errors = Vec::new();
@@ -99,9 +109,35 @@ impl LogDirectory {
             logs,
             reports,
             deleted,
+            futures,
             set_aside,
             clean,
         })
+    }
+
+    /// Opens half moved logs. That one cannot be opened loses nothing: the partition is served from where it was.
+    fn open_futures(
+        &self,
+        folders: Vec<(PathBuf, TopicPartition)>,
+        clean: bool,
+        settings: &LoadSettings,
+        set_aside: &mut Vec<PathBuf>,
+    ) -> Result<Vec<Log>, DirectoryError> {
+        if folders.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut futures = Vec::with_capacity(folders.len());
+        for one in self.open_logs(folders, clean, settings)? {
+            match one.result {
+                Ok((log, _)) => futures.push(log),
+                Err(OpenError::Io(error)) => return Err(error.into()),
+                Err(error) => {
+                    warn_set_aside(&one.path, &format!(": {error}"));
+                    set_aside.push(one.path);
+                }
+            }
+        }
+        Ok(futures)
     }
 
     /// The partitions in use and their folders, by name. Reads only.
@@ -176,13 +212,17 @@ impl LogDirectory {
             let sender = sender.clone();
             let done = Arc::clone(&done);
             pool.start_work(move || {
-                let result = Log::load(&volume, path, partition.clone(), &options);
+                let result = Log::load(&volume, path.clone(), partition.clone(), &options);
                 let number = done.fetch_add(1, Ordering::Relaxed) + 1;
                 if number.is_multiple_of(LOGS_BETWEEN_MESSAGES) {
                     tracing::info!(directory = %volume.path().display(), "{number} of {count} logs are open");
                 }
                 // The receiver lives until all senders are gone.
-                let _ = sender.send(Opened { partition, result });
+                let _ = sender.send(Opened {
+                    path,
+                    partition,
+                    result,
+                });
             });
         }
         drop(sender);

@@ -72,8 +72,21 @@ impl Log {
         config: Arc<LogConfig>,
         now_ms: i64,
     ) -> Result<Self, LogIoError> {
+        let name = partition_folder(&partition);
+        Self::create_in(volume, &name, partition, topic_id, config, now_ms)
+    }
+
+    /// The same in the folder `name` of the volume.
+    pub(super) fn create_in(
+        volume: &Arc<Volume>,
+        name: &str,
+        partition: TopicPartition,
+        topic_id: Option<TopicId>,
+        config: Arc<LogConfig>,
+        now_ms: i64,
+    ) -> Result<Self, LogIoError> {
         volume.check()?;
-        let path = volume.path().join(partition_folder(&partition));
+        let path = volume.path().join(name);
         // A log directory that was taken away while the broker runs is not made anew: it is offline.
         match volume.disk().create_directory_in(&path) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {

@@ -37,7 +37,7 @@ impl Log {
 
     /// Rolls to a new segment at `lowest`, or the log's end where that is above it. An empty segment there already is
     /// kept: there is nothing to roll (KAFKA-6388).
-    fn roll_at(&mut self, lowest: Offset, now_ms: i64) -> Result<(), LogIoError> {
+    pub(super) fn roll_at(&mut self, lowest: Offset, now_ms: i64) -> Result<(), LogIoError> {
         let base_offset = lowest.max(self.log_end_offset);
         if self.active.size() == 0 && self.active.base_offset() == base_offset {
             let jitter_ms = self.roll_jitter_ms();

@@ -5,6 +5,7 @@
 pub mod alter_client_quotas;
 pub mod alter_configs;
 pub mod alter_partition_reassignments;
+pub mod alter_replica_log_dirs;
 pub mod alter_user_scram_credentials;
 pub mod api_versions;
 pub mod create_acls;
@@ -172,6 +173,12 @@ macro_rules! for_each_api {
             alter_configs,
             AlterConfigsRequest,
             AlterConfigsResponse
+        );
+        $call!(
+            AlterReplicaLogDirs,
+            alter_replica_log_dirs,
+            AlterReplicaLogDirsRequest,
+            AlterReplicaLogDirsResponse
         );
         $call!(
             DescribeLogDirs,

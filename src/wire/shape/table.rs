@@ -745,6 +745,29 @@ static ALTER_CONFIGS_RESPONSE_ALTER_CONFIGS_RESOURCE_RESPONSE: Struct = Struct {
     Field::new(Kind::Fixed(1), 0, 2),
     Field::new(Kind::Text, 0, 2),
 ] };
+static ALTER_REPLICA_LOG_DIRS_REQUEST: Struct = Struct { size: size_of::<alter_replica_log_dirs::AlterReplicaLogDirsRequest>(), fields: &[
+    Field::new(Kind::Array(&Kind::Struct(&ALTER_REPLICA_LOG_DIRS_REQUEST_ALTER_REPLICA_LOG_DIR)), 0, 2),
+] };
+static ALTER_REPLICA_LOG_DIRS_REQUEST_ALTER_REPLICA_LOG_DIR: Struct = Struct { size: size_of::<alter_replica_log_dirs::AlterReplicaLogDir>(), fields: &[
+    Field::new(Kind::Text, 0, 2),
+    Field::new(Kind::Array(&Kind::Struct(&ALTER_REPLICA_LOG_DIRS_REQUEST_ALTER_REPLICA_LOG_DIR_TOPIC)), 0, 2),
+] };
+static ALTER_REPLICA_LOG_DIRS_REQUEST_ALTER_REPLICA_LOG_DIR_TOPIC: Struct = Struct { size: size_of::<alter_replica_log_dirs::AlterReplicaLogDirTopic>(), fields: &[
+    Field::new(Kind::Text, 0, 2),
+    Field::new(Kind::Array(&Kind::Fixed(4)), 0, 2),
+] };
+static ALTER_REPLICA_LOG_DIRS_RESPONSE: Struct = Struct { size: size_of::<alter_replica_log_dirs::AlterReplicaLogDirsResponse>(), fields: &[
+    Field::new(Kind::Fixed(4), 0, 2),
+    Field::new(Kind::Array(&Kind::Struct(&ALTER_REPLICA_LOG_DIRS_RESPONSE_ALTER_REPLICA_LOG_DIR_TOPIC_RESULT)), 0, 2),
+] };
+static ALTER_REPLICA_LOG_DIRS_RESPONSE_ALTER_REPLICA_LOG_DIR_TOPIC_RESULT: Struct = Struct { size: size_of::<alter_replica_log_dirs::AlterReplicaLogDirTopicResult>(), fields: &[
+    Field::new(Kind::Text, 0, 2),
+    Field::new(Kind::Array(&Kind::Struct(&ALTER_REPLICA_LOG_DIRS_RESPONSE_ALTER_REPLICA_LOG_DIR_PARTITION_RESULT)), 0, 2),
+] };
+static ALTER_REPLICA_LOG_DIRS_RESPONSE_ALTER_REPLICA_LOG_DIR_PARTITION_RESULT: Struct = Struct { size: size_of::<alter_replica_log_dirs::AlterReplicaLogDirPartitionResult>(), fields: &[
+    Field::new(Kind::Fixed(4), 0, 2),
+    Field::new(Kind::Fixed(2), 0, 2),
+] };
 static DESCRIBE_LOG_DIRS_REQUEST: Struct = Struct { size: size_of::<describe_log_dirs::DescribeLogDirsRequest>(), fields: &[
     Field::new(Kind::Array(&Kind::Struct(&DESCRIBE_LOG_DIRS_REQUEST_DESCRIBABLE_LOG_DIR_TOPIC)), 0, 4).nullable(0, 4),
 ] };
@@ -1282,6 +1305,8 @@ pub(super) fn shape(key: ApiKey, is_request: bool) -> Option<&'static Struct> {
         (ApiKey::DescribeConfigs, false) => Some(&DESCRIBE_CONFIGS_RESPONSE),
         (ApiKey::AlterConfigs, true) => Some(&ALTER_CONFIGS_REQUEST),
         (ApiKey::AlterConfigs, false) => Some(&ALTER_CONFIGS_RESPONSE),
+        (ApiKey::AlterReplicaLogDirs, true) => Some(&ALTER_REPLICA_LOG_DIRS_REQUEST),
+        (ApiKey::AlterReplicaLogDirs, false) => Some(&ALTER_REPLICA_LOG_DIRS_RESPONSE),
         (ApiKey::DescribeLogDirs, true) => Some(&DESCRIBE_LOG_DIRS_REQUEST),
         (ApiKey::DescribeLogDirs, false) => Some(&DESCRIBE_LOG_DIRS_RESPONSE),
         (ApiKey::CreatePartitions, true) => Some(&CREATE_PARTITIONS_REQUEST),

@@ -279,8 +279,9 @@ fn listeners_come_and_go_while_the_broker_runs_and_are_there_after_a_restart() {
     let mut other = connect(more);
     assert!(is_served(&mut other) && is_served(&mut client));
 
+    // Also who asks over the listener that goes is told that it is done.
     assert_eq!(
-        client.alter_broker("1", &[("listeners", "PLAINTEXT://127.0.0.1:0")]),
+        other.alter_broker("1", &[("listeners", "PLAINTEXT://127.0.0.1:0")]),
         0
     );
     other.assert_closed("its listener is gone");

@@ -15,11 +15,13 @@ use super::writer::write_answers;
 use crate::api::{self, Answer, ConnectionContext, Rejected, Services};
 use crate::base::clock;
 use crate::base::net::{self, ReadHalf, TcpStream};
+use crate::base::shutdown::Shutdown;
 
 /// Requests of one connection whose answers may be owed at a time, at most. Kafka has one; the clients' default is five.
 pub const REQUESTS_IN_FLIGHT: usize = 64;
 
-/// How long the answers that are owed may take to be sent when a request, or the client's leaving, ends the connection.
+/// How long the answers that are owed may take to be sent when a request, the client's leaving or the end of its listener
+/// ends the connection.
 const DRAIN: Duration = Duration::from_secs(5);
 
 /// What bounds a connection.
@@ -43,10 +45,12 @@ enum Ended {
     Write(std::io::Error),
     Idle,
     Excess,
+    ListenerClosed,
 }
 
 /// Serves `stream` until either side ends it. `served` is where its worker keeps what it serves, `activity` what decides
-/// whether the connection is to go.
+/// whether the connection is to go. When its listener is `closing`, what was asked is still answered: who changes the
+/// listeners over one of them hears that it is done.
 pub async fn serve(
     stream: TcpStream,
     context: Arc<ConnectionContext>,
@@ -54,6 +58,7 @@ pub async fn serve(
     bounds: ConnectionBounds,
     activity: &Activity,
     served: Served,
+    closing: &Shutdown,
 ) {
     let (mut read_half, mut write_half) = net::split(stream);
     let _served = served.enter(write_half.severance());
@@ -68,6 +73,7 @@ pub async fn serve(
         },
         () = activity.idle(bounds.idle) => Ended::Idle,
         () = activity.closed() => Ended::Excess,
+        () = answered(closing, &queue, activity) => Ended::ListenerClosed,
     };
     let why = match ended {
         Ended::Frame(FrameError::Closed) => return,
@@ -77,6 +83,7 @@ pub async fn serve(
         Ended::Rejected(Rejected::Close) => "a Produce without acks failed".to_owned(),
         Ended::Idle => "idle".to_owned(),
         Ended::Excess => "above max.connections".to_owned(),
+        Ended::ListenerClosed => "its listener is closed".to_owned(),
     };
     tracing::debug!(connection = %context.id, why, "connection closed");
 }
@@ -132,6 +139,12 @@ async fn read_requests(
             charge,
         });
     }
+}
+
+/// Returns when the listener is closing and nothing is owed, or [`DRAIN`] later.
+async fn answered(closing: &Shutdown, queue: &AnswerQueue, activity: &Activity) {
+    closing.wait().await;
+    clock::timeout(DRAIN, queue.quiet(|| activity.is_busy())).await;
 }
 
 /// Waits for `what` before more is read; for a client that has gone, no longer than [`DRAIN`]: nobody else would see

@@ -94,8 +94,7 @@ fn hand_over(
         tokio::select! {
             biased;
             () = shutdown.wait() => {}
-            () = closing.wait() => {}
-            () = connection::serve(stream, context, services, bounds, &place.activity, served) => {}
+            () = connection::serve(stream, context, services, bounds, &place.activity, served, &closing) => {}
         }
     });
 }

@@ -29,6 +29,7 @@ use super::workers::Workers;
 use crate::api::{ConnectionContext, ListenerContext, Services, testing};
 use crate::base::clock::{self, Instant};
 use crate::base::net::{Passed, SocketOptions, TcpListener, TcpStream};
+use crate::base::shutdown::Shutdown;
 use crate::records::batch::Batches;
 use crate::replica::replicas::Replicas;
 use crate::replica::testing::{NOW_MS, TestBroker, batch, idempotent};
@@ -97,7 +98,16 @@ impl Ground {
         self.workers.serve(0, async move |served| {
             let activity = Activity::new();
             let stream = passed.adopt().unwrap();
-            connection::serve(stream, context, services, bounds, &activity, served).await;
+            connection::serve(
+                stream,
+                context,
+                services,
+                bounds,
+                &activity,
+                served,
+                &Shutdown::new(),
+            )
+            .await;
         });
         Client(client)
     }

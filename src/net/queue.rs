@@ -73,6 +73,13 @@ impl AnswerQueue {
         }
     }
 
+    /// Waits until no answer is owed and none will be, `busy` being true while a request is handled that has none yet.
+    pub(super) async fn quiet(&self, busy: impl Fn() -> bool) {
+        while busy() || self.in_flight() > 0 {
+            self.written.notified().await;
+        }
+    }
+
     pub(super) fn push(&self, queued: Queued) {
         self.state().waiting.push_back(queued);
         self.pushed.notify_one();

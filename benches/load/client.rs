@@ -100,12 +100,23 @@ impl Client {
         let size = (frame.len() - 4) as i32;
         frame[..4].copy_from_slice(&size.to_be_bytes());
         self.stream.write_all(&frame)?;
+        let mut response = self.answer()?;
+        assert_eq!(response[..4], self.correlation_id.to_be_bytes(), "correlation id");
+        Ok(response.split_off(4))
+    }
+
+    /// Sends a whole frame and returns its response with the correlation id.
+    pub fn exchange(&mut self, frame: &[u8]) -> Vec<u8> {
+        self.stream.write_all(frame).unwrap();
+        self.answer().unwrap()
+    }
+
+    fn answer(&mut self) -> std::io::Result<Vec<u8>> {
         let mut size = [0; 4];
         self.stream.read_exact(&mut size)?;
         let mut response = vec![0; i32::from_be_bytes(size) as usize];
         self.stream.read_exact(&mut response)?;
-        assert_eq!(response[..4], self.correlation_id.to_be_bytes(), "correlation id");
-        Ok(response.split_off(4))
+        Ok(response)
     }
 
     /// Brokers known, and the partitions of a topic (Metadata v4, without creating it).
@@ -221,11 +232,7 @@ impl Client {
         let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64;
         self.correlation_id += 1;
         frame.patch(self.correlation_id, now_ms, None);
-        self.stream.write_all(&frame.bytes).unwrap();
-        let mut size = [0; 4];
-        self.stream.read_exact(&mut size).unwrap();
-        let mut response = vec![0; i32::from_be_bytes(size) as usize];
-        self.stream.read_exact(&mut response).unwrap();
+        let response = self.exchange(&frame.bytes);
         produce::errors_of(&response, self.correlation_id, false);
     }
 

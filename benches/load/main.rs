@@ -16,8 +16,13 @@
 mod batch;
 mod client;
 mod codec;
+mod commits;
 mod fetch;
+mod groups;
 mod keyed;
+mod many;
+mod members;
+mod offsets;
 mod process;
 mod produce;
 mod start;
@@ -37,6 +42,12 @@ enum Command {
     Produce(produce::Options),
     /// Send records with keys, as a compacted topic gets them.
     Keyed(keyed::Options),
+    /// Have many members join one group, and measure how long it takes behind the delay of its first rebalance.
+    Groups(groups::Options),
+    /// Commit offsets, each connection as the member of a group of its own.
+    Commits(commits::Options),
+    /// Write committed offsets into `__consumer_offsets`, as a broker keeps them, past its coordinator.
+    Offsets(offsets::Options),
     /// Read whole partitions from their start, one after the other on each connection.
     Fetch(fetch::Options),
     /// Create a topic and wait until it has leaders.
@@ -57,6 +68,9 @@ fn main() {
     match Arguments::parse().command {
         Command::Produce(options) => produce::run(&options),
         Command::Keyed(options) => keyed::run(&options),
+        Command::Groups(options) => groups::run(&options),
+        Command::Commits(options) => commits::run(&options),
+        Command::Offsets(options) => offsets::run(&options),
         Command::Fetch(options) => fetch::run(&options),
         Command::CreateTopic(options) => client::create_topic(&options),
         Command::CreateTopics(options) => client::create_topics(&options),

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::batch::{Frame, Shape};
 use crate::client::Client;
 use crate::codec::Codec;
-use crate::process;
+use crate::{offsets, process};
 
 #[derive(clap::Args)]
 pub struct Options {
@@ -19,6 +19,12 @@ pub struct Options {
     topics: Vec<String>,
     #[arg(long, default_value_t = 1)]
     partitions: i32,
+    /// Wait also until the groups of `offsets`, or groups without offsets if it wrote none, are answered; then, with the
+    /// clock stopped, look at each offset.
+    #[arg(long)]
+    await_groups: bool,
+    #[command(flatten)]
+    keys: offsets::Keys,
     /// Leave the broker running, and print its process id.
     #[arg(long)]
     keep: bool,
@@ -52,7 +58,7 @@ pub fn run(options: &Options) {
         }
         Some(client)
     };
-    let (mut answered, mut first_answer) = (false, 0.0);
+    let (mut answered, mut first_answer, mut asked) = (false, 0.0, None);
     while Instant::now() < deadline && child.try_wait().unwrap().is_none() {
         if let Some(mut client) = named() {
             answered = true;
@@ -69,18 +75,26 @@ pub fn run(options: &Options) {
                 }
                 client.produce(Frame::new(topic, 1, &[options.partitions as usize - 1], shape, 1));
             }
+            if options.await_groups {
+                offsets::await_loaded(&mut client, &options.keys, deadline - Instant::now());
+            }
+            asked = Some(client);
             break;
         }
         std::thread::sleep(Duration::from_micros(300));
     }
     let seconds = started.elapsed().as_secs_f64();
     let pid = child.id();
+    let resident_bytes = process::memory(pid, "VmRSS");
+    let cpu_seconds = process::cpu_seconds(pid).map(|(user, system)| user + system);
+    if let Some(mut client) = asked.filter(|_| options.await_groups) {
+        offsets::check_all(&mut client, &options.keys);
+    }
     println!(
         "{}",
         serde_json::json!({
             "answered": answered, "first_answer_seconds": first_answer, "seconds": seconds, "pid": pid,
-            "resident_bytes": process::memory(pid, "VmRSS"),
-            "cpu_seconds": process::cpu_seconds(pid).map(|(user, system)| user + system),
+            "resident_bytes": resident_bytes, "cpu_seconds": cpu_seconds,
         })
     );
     if options.keep && answered {

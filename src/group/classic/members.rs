@@ -4,8 +4,8 @@
 //! happens to them; so members change through this file only. The leader, when there is one, is a member. Order is that of
 //! member ids. Follows the part of `GroupMetadata` that keeps them.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
@@ -28,12 +28,9 @@ pub(in crate::group) struct Members {
     bytes: usize,
 }
 
-/// The names of `protocols`, each once however often a client names it.
-fn names(protocols: &[(Text, Bytes)]) -> impl Iterator<Item = &Text> {
-    protocols.iter().enumerate().filter_map(|(at, (name, _))| {
-        let before = protocols.get(..at).unwrap_or_default();
-        (!before.iter().any(|(earlier, _)| earlier == name)).then_some(name)
-    })
+/// The names of `protocols`, each once however often a client names it, and however many it names.
+fn names(protocols: &[(Text, Bytes)]) -> BTreeSet<&Text> {
+    protocols.iter().map(|(name, _)| name).collect()
 }
 
 impl Members {

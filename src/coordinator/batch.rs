@@ -9,6 +9,9 @@ use crate::replica::answers::AppendAnswer;
 
 use super::shard::{NewRecord, Producer, Replayed, Shard};
 
+/// What a record takes beside its key and value, mostly.
+const RECORD_BYTES: usize = 12;
+
 /// A write on its way.
 pub struct Write<S: Shard> {
     /// What goes to the log.
@@ -53,14 +56,22 @@ pub fn encode(
     codec: Codec,
     now_ms: i64,
 ) -> Result<Bytes, BuildError> {
-    let mut builder = BatchBuilder::new(BatchOptions {
+    let options = BatchOptions {
         codec,
         producer_id: ProducerId(producer.id),
         producer_epoch: ProducerEpoch(producer.epoch),
         base_sequence: producer.base_sequence,
         is_transactional: producer.transactional,
         ..BatchOptions::default()
-    });
+    };
+    let bytes_of = |record: &NewRecord| {
+        RECORD_BYTES + record.key.len() + record.value.as_ref().map_or(0, |value| value.len())
+    };
+    let bytes = match codec {
+        Codec::None => records.iter().map(bytes_of).sum(),
+        _ => 0,
+    };
+    let mut builder = BatchBuilder::with_capacity(options, bytes);
     for record in records {
         builder.append(now_ms, Some(&record.key), record.value.as_deref(), &[])?;
     }

@@ -218,6 +218,7 @@ impl<S: Shard> Inner<S> {
         let after = slot.act(&mut state, &self.settings, false, now_ms, |shard| {
             shard.step(command, token, now_ms)
         });
+        state.asked();
         drop(state);
         self.dispatch(&slot, after);
         Asked::later(receiver, lost)

@@ -93,6 +93,8 @@ pub struct State<S: Shard> {
     /// The shard, once it is loaded.
     pub(super) shard: Option<S>,
     waiting: BTreeMap<Token, oneshot::Sender<S::Answer>>,
+    /// Who asks just now, most of whom are answered at once.
+    asking: Option<(Token, oneshot::Sender<S::Answer>)>,
     timers: Timers<S::Timer>,
 }
 
@@ -124,11 +126,16 @@ impl<S: Shard> Default for After<S> {
 }
 
 impl<S: Shard> State<S> {
-    /// A client will wait for the answer to `token`.
+    /// A client will wait for the answer to `token`, which the shard is about to be asked for.
     pub fn expect(&mut self, token: Token) -> oneshot::Receiver<S::Answer> {
         let (sender, receiver) = oneshot::channel();
-        self.waiting.insert(token, sender);
+        self.asking = Some((token, sender));
         receiver
+    }
+
+    /// The shard was asked: who has no answer yet waits.
+    pub fn asked(&mut self) {
+        self.waiting.extend(self.asking.take());
     }
 
     /// Takes a timer that is due.
@@ -156,10 +163,11 @@ impl<S: Shard> State<S> {
     }
 
     fn addressed(&mut self, answers: Vec<(Token, S::Answer)>) -> Deliveries<S::Answer> {
-        answers
-            .into_iter()
-            .filter_map(|(token, answer)| Some((self.waiting.remove(&token)?, answer)))
-            .collect()
+        let addressed = |(token, answer)| match self.asking.take_if(|(asking, _)| *asking == token) {
+            Some((_, client)) => Some((client, answer)),
+            None => Some((self.waiting.remove(&token)?, answer)),
+        };
+        answers.into_iter().filter_map(addressed).collect()
     }
 }
 
@@ -177,6 +185,7 @@ impl<S: Shard> Slot<S> {
                 standing: Standing::Loading,
                 shard: None,
                 waiting: BTreeMap::new(),
+                asking: None,
                 timers: Timers::default(),
             }),
         })

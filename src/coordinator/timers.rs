@@ -1,6 +1,8 @@
 //! The timers of one shard.
 //!
-//! Invariant: a timer has one deadline at most. Deadlines are kept on the clock that never goes back: a wall clock that
+//! Invariant: a timer has one deadline at most, and one place in the queue, which is never behind its deadline. Sessions
+//! are put off with each request of a member: such a timer keeps its place until that comes up, and moves back only
+//! then. Deadlines are kept on the clock that never goes back: a wall clock that
 //! jumps would otherwise expire every session at once, or none for an hour. Called by `slot` under the shard's lock;
 //! when the first one is due is told to the one task that waits for all shards.
 
@@ -13,14 +15,20 @@ use super::shard::TimerChange;
 
 /// Timers by name and by deadline.
 pub struct Timers<T> {
-    deadlines: BTreeMap<T, Instant>,
+    by_name: BTreeMap<T, Place>,
     queue: BTreeSet<(Instant, T)>,
+}
+
+/// When a timer is due, and where in the queue it stands: there or before.
+struct Place {
+    deadline: Instant,
+    queued: Instant,
 }
 
 impl<T> Default for Timers<T> {
     fn default() -> Self {
         Self {
-            deadlines: BTreeMap::new(),
+            by_name: BTreeMap::new(),
             queue: BTreeSet::new(),
         }
     }
@@ -39,44 +47,55 @@ impl<T: Ord + Clone> Timers<T> {
     }
 
     fn set(&mut self, timer: T, at: Instant) {
-        match self.deadlines.insert(timer.clone(), at) {
-            Some(before) if before == at => {}
-            Some(before) => {
-                let mut entry = (before, timer);
-                self.queue.remove(&entry);
-                entry.0 = at;
-                self.queue.insert(entry);
+        let deadline = at;
+        if let Some(place) = self.by_name.get_mut(&timer) {
+            place.deadline = deadline;
+            if place.queued <= deadline {
+                return;
             }
-            None => {
-                self.queue.insert((at, timer));
-            }
+            let mut entry = (std::mem::replace(&mut place.queued, deadline), timer);
+            self.queue.remove(&entry);
+            entry.0 = deadline;
+            self.queue.insert(entry);
+            return;
         }
+        let queued = deadline;
+        self.by_name.insert(timer.clone(), Place { deadline, queued });
+        self.queue.insert((queued, timer));
     }
 
     fn cancel(&mut self, timer: T) {
-        if let Some(at) = self.deadlines.remove(&timer) {
-            self.queue.remove(&(at, timer));
+        if let Some(place) = self.by_name.remove(&timer) {
+            self.queue.remove(&(place.queued, timer));
         }
     }
 
     /// Takes out a timer that is due: the one that has been due for longest.
     pub fn pop_due(&mut self, now: Instant) -> Option<T> {
-        if self.first()? > now {
-            return None;
+        while self.first()? <= now {
+            let (queued, timer) = self.queue.pop_first()?;
+            match self.by_name.get_mut(&timer) {
+                Some(place) if place.deadline > queued => {
+                    place.queued = place.deadline;
+                    self.queue.insert((place.queued, timer));
+                }
+                _ => {
+                    self.by_name.remove(&timer);
+                    return Some(timer);
+                }
+            }
         }
-        let (_, timer) = self.queue.pop_first()?;
-        self.deadlines.remove(&timer);
-        Some(timer)
+        None
     }
 
-    /// When the next one is due.
+    /// When the next one is due; earlier, if that one has been put off.
     pub fn first(&self) -> Option<Instant> {
         self.queue.first().map(|(at, _)| *at)
     }
 
     /// Forgets all.
     pub fn clear(&mut self) {
-        self.deadlines.clear();
+        self.by_name.clear();
         self.queue.clear();
     }
 }
@@ -108,10 +127,15 @@ mod tests {
     #[test]
     fn a_new_deadline_replaces_the_old_one_and_a_cancelled_timer_is_gone() {
         let now = Instant::now();
+        let later = |ms| now.after(Duration::from_millis(ms));
         let mut timers = Timers::default();
         timers.change(set("a", 10), 0, now);
         timers.change(set("a", 50), 0, now);
-        assert_eq!(timers.first(), Some(now.after(Duration::from_millis(50))));
+        assert_eq!(timers.first(), Some(later(10)), "its place in the queue");
+        assert_eq!(timers.pop_due(later(49)), None, "it was put off");
+        assert_eq!(timers.first(), Some(later(50)));
+        timers.change(set("a", 30), 0, now);
+        assert_eq!(timers.first(), Some(later(30)), "and called in again");
         timers.change(set("a", i64::MAX), i64::MIN, now);
         timers.change(TimerChange::Cancel("a"), 0, now);
         timers.change(TimerChange::Cancel("never set"), 0, now);

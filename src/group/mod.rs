@@ -24,15 +24,17 @@ pub use settings::GroupSettings;
 pub use shard::GroupShard;
 pub use timer::GroupTimer;
 
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-use crate::wire::text::Text;
-
 /// The first key after `key`; of all for `None`.
-fn next_key<'a, V>(map: &'a BTreeMap<Text, V>, key: Option<&Text>) -> Option<&'a Text> {
+fn next_key<'a, K, V>(map: &'a BTreeMap<K, V>, key: Option<&str>) -> Option<&'a str>
+where
+    K: Ord + Borrow<str>,
+{
     let from = key.map_or(Bound::Unbounded, Bound::Excluded);
-    map.range::<Text, _>((from, Bound::Unbounded))
+    map.range::<str, _>((from, Bound::Unbounded))
         .next()
-        .map(|(key, _)| key)
+        .map(|(key, _)| key.borrow())
 }

@@ -111,7 +111,13 @@ pub struct BatchBuilder {
 impl BatchBuilder {
     /// Starts a batch.
     pub fn new(options: BatchOptions) -> Self {
-        let buffer = vec![0; V2_HEADER_BYTES];
+        Self::with_capacity(options, 0)
+    }
+
+    /// Starts a batch whose records will take about so many bytes, if they are not compressed.
+    pub fn with_capacity(options: BatchOptions, bytes: usize) -> Self {
+        let mut buffer = Vec::with_capacity(V2_HEADER_BYTES.saturating_add(bytes));
+        buffer.resize(V2_HEADER_BYTES, 0);
         Self {
             compressor: Compressor::new(options.codec, &options.levels, NEWEST_MAGIC, buffer),
             record: Vec::new(),

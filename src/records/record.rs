@@ -206,6 +206,7 @@ pub(crate) fn write_v2(
         + nullable_size(value)
         + varint::size_of(headers.count as i64)
         + headers.bytes.len();
+    out.reserve(varint::size_of(length as i64) + length);
     varint::write_i64(out, length as i64);
     out.push(0);
     varint::write_i64(out, timestamp_delta);

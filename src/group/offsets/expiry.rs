@@ -23,7 +23,7 @@ pub(in crate::group) enum Expiry {
 }
 
 impl Expiry {
-    fn has_expired(&self, topic: &Text, value: &OffsetValue, now_ms: i64, retention_ms: i64) -> bool {
+    fn has_expired(&self, topic: &str, value: &OffsetValue, now_ms: i64, retention_ms: i64) -> bool {
         let since_ms = match self {
             Self::Never => return false,
             Self::SinceCommit { except } if except.contains(topic) => return false,
@@ -49,13 +49,13 @@ impl OffsetTable {
         if *expiry == Expiry::Never {
             return Vec::new();
         }
-        let is_expired = |(topic, partition, committed): &(&Text, i32, &Committed)| {
+        let is_expired = |(topic, partition, committed): &(&str, i32, &Committed)| {
             expiry.has_expired(topic, &committed.value, now_ms, retention_ms)
                 && !self.is_pending(group_id, topic, *partition)
         };
         self.iter(group_id)
             .filter(is_expired)
-            .map(|(topic, partition, _)| (topic.clone(), partition))
+            .map(|(topic, partition, _)| (Text::copy(topic), partition))
             .collect()
     }
 }

@@ -42,14 +42,14 @@ impl OffsetTable {
         for (topic, partition, _) in self.iter(&fetch.group_id) {
             let one = self.fetch_one(fetch, topic, partition);
             match topics.last_mut() {
-                Some((last, partitions)) if last == topic => partitions.push(one),
-                _ => topics.push((topic.clone(), vec![one])),
+                Some((last, partitions)) if *last == *topic => partitions.push(one),
+                _ => topics.push((Text::copy(topic), vec![one])),
             }
         }
         topics
     }
 
-    fn fetch_one(&self, fetch: &FetchOffsets, topic: &Text, partition: i32) -> FetchedOffset {
+    fn fetch_one(&self, fetch: &FetchOffsets, topic: &str, partition: i32) -> FetchedOffset {
         if fetch.require_stable && self.is_pending(&fetch.group_id, topic, partition) {
             return FetchedOffset {
                 error: ErrorCode::UnstableOffsetCommit,

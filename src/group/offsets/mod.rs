@@ -17,7 +17,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::ids::Offset;
 use crate::group::record::OffsetValue;
-use crate::wire::text::Text;
 
 /// Roughly what an offset takes beside its note and its topic's name.
 const OFFSET_BYTES: usize = 192;
@@ -33,8 +32,12 @@ pub(in crate::group) struct Committed {
     pub log_offset: Offset,
 }
 
+/// A group or topic. It is looked up by `&str` for each record that is loaded, where a `Text` would be checked to be UTF-8
+/// at each comparison.
+type Name = Box<str>;
+
 /// Offsets by topic and partition.
-type Partitions = BTreeMap<Text, BTreeMap<i32, Committed>>;
+type Partitions = BTreeMap<Name, BTreeMap<i32, Committed>>;
 
 /// The offsets of one group.
 #[derive(Clone, Default, Debug)]
@@ -48,26 +51,33 @@ struct GroupOffsets {
 /// The offsets of all groups of a shard.
 #[derive(Clone, Default, Debug)]
 pub(in crate::group) struct OffsetTable {
-    groups: BTreeMap<Text, GroupOffsets>,
+    groups: BTreeMap<Name, GroupOffsets>,
     /// The groups that a producer's open transaction would commit to.
-    producers: BTreeMap<i64, BTreeSet<Text>>,
+    producers: BTreeMap<i64, BTreeSet<Name>>,
     bytes: usize,
 }
 
-fn bytes_of(topic: &Text, committed: &Committed) -> usize {
-    OFFSET_BYTES + topic.as_bytes().len() + committed.value.metadata.as_bytes().len()
+/// Puts an offset in its place. A name is copied only when it is new.
+fn put(topics: &mut Partitions, topic: &str, partition: i32, committed: Committed) -> Option<Committed> {
+    match topics.get_mut(topic) {
+        Some(partitions) => partitions.insert(partition, committed),
+        None => {
+            topics.insert(topic.into(), BTreeMap::from([(partition, committed)]));
+            None
+        }
+    }
+}
+
+fn bytes_of(topic: &str, committed: &Committed) -> usize {
+    OFFSET_BYTES + topic.len() + committed.value.metadata.as_bytes().len()
 }
 
 impl GroupOffsets {
-    fn put(&mut self, topic: Text, partition: i32, committed: Committed) -> (usize, usize) {
-        let added = bytes_of(&topic, &committed);
-        let before = self
-            .committed
-            .entry(topic.clone())
-            .or_default()
-            .insert(partition, committed);
+    fn put(&mut self, topic: &str, partition: i32, committed: Committed) -> (usize, usize) {
+        let added = bytes_of(topic, &committed);
+        let before = put(&mut self.committed, topic, partition, committed);
         self.committed_count += usize::from(before.is_none());
-        (added, before.map_or(0, |before| bytes_of(&topic, &before)))
+        (added, before.map_or(0, |before| bytes_of(topic, &before)))
     }
 }
 
@@ -83,12 +93,12 @@ impl OffsetTable {
     }
 
     /// The groups that have offsets, by name.
-    pub fn group_ids(&self) -> impl Iterator<Item = &Text> {
-        self.groups.keys()
+    pub fn group_ids(&self) -> impl Iterator<Item = &str> {
+        self.groups.keys().map(AsRef::as_ref)
     }
 
     /// The first group with offsets after `group_id` (`None`: of all).
-    pub fn next_group(&self, group_id: Option<&Text>) -> Option<&Text> {
+    pub fn next_group(&self, group_id: Option<&str>) -> Option<&str> {
         super::next_key(&self.groups, group_id)
     }
 
@@ -103,7 +113,7 @@ impl OffsetTable {
     }
 
     /// All offsets of a group.
-    pub fn iter(&self, group_id: &str) -> impl Iterator<Item = (&Text, i32, &Committed)> {
+    pub fn iter(&self, group_id: &str) -> impl Iterator<Item = (&str, i32, &Committed)> {
         let topics = self
             .groups
             .get(group_id)
@@ -111,7 +121,7 @@ impl OffsetTable {
             .flat_map(|group| &group.committed);
         topics.flat_map(|(topic, partitions)| {
             let partitions = partitions.iter();
-            partitions.map(move |(partition, committed)| (topic, *partition, committed))
+            partitions.map(move |(partition, committed)| (&**topic, *partition, committed))
         })
     }
 
@@ -134,18 +144,19 @@ impl OffsetTable {
             .is_some_and(|group| !group.pending.is_empty())
     }
 
-    fn group(&mut self, group_id: &Text) -> &mut GroupOffsets {
+    /// Makes room for a group that has nothing yet.
+    fn ensure_group(&mut self, group_id: &str) {
         if !self.groups.contains_key(group_id) {
-            self.bytes += GROUP_BYTES + group_id.as_bytes().len();
+            self.bytes += GROUP_BYTES + group_id.len();
+            self.groups.insert(group_id.into(), GroupOffsets::default());
         }
-        self.groups.entry(group_id.clone()).or_default()
     }
 
-    fn forget_if_empty(&mut self, group_id: &Text) {
+    fn forget_if_empty(&mut self, group_id: &str) {
         let empty = |group: &GroupOffsets| group.committed.is_empty() && group.pending.is_empty();
         if self.groups.get(group_id).is_some_and(empty) {
             self.groups.remove(group_id);
-            self.shrink(GROUP_BYTES + group_id.as_bytes().len());
+            self.shrink(GROUP_BYTES + group_id.len());
         }
     }
 
@@ -154,14 +165,18 @@ impl OffsetTable {
     }
 
     /// An offset is in the log.
-    pub fn put(&mut self, group_id: &Text, topic: Text, partition: i32, committed: Committed) {
-        let (added, freed) = self.group(group_id).put(topic, partition, committed);
+    pub fn put(&mut self, group_id: &str, topic: &str, partition: i32, committed: Committed) {
+        self.ensure_group(group_id);
+        let Some(group) = self.groups.get_mut(group_id) else {
+            return;
+        };
+        let (added, freed) = group.put(topic, partition, committed);
         self.bytes += added;
         self.shrink(freed);
     }
 
     /// A tombstone is in the log. What open transactions would commit stays: they are not over.
-    pub fn remove(&mut self, group_id: &Text, topic: &Text, partition: i32) {
+    pub fn remove(&mut self, group_id: &str, topic: &str, partition: i32) {
         let Some(group) = self.groups.get_mut(group_id) else {
             return;
         };
@@ -183,21 +198,22 @@ impl OffsetTable {
     pub fn put_pending(
         &mut self,
         producer_id: i64,
-        group_id: &Text,
-        topic: Text,
+        group_id: &str,
+        topic: &str,
         partition: i32,
         committed: Committed,
     ) {
         let groups = self.producers.entry(producer_id).or_default();
-        groups.insert(group_id.clone());
-        let added = bytes_of(&topic, &committed);
-        let pending = self.group(group_id).pending.entry(producer_id).or_default();
-        let before = pending
-            .entry(topic.clone())
-            .or_default()
-            .insert(partition, committed);
+        groups.insert(group_id.into());
+        self.ensure_group(group_id);
+        let Some(group) = self.groups.get_mut(group_id) else {
+            return;
+        };
+        let added = bytes_of(topic, &committed);
+        let pending = group.pending.entry(producer_id).or_default();
+        let before = put(pending, topic, partition, committed);
         self.bytes += added;
-        self.shrink(before.map_or(0, |before| bytes_of(&topic, &before)));
+        self.shrink(before.map_or(0, |before| bytes_of(topic, &before)));
     }
 
     /// A marker is in the log: what the producer's transaction would commit counts, unless something later was committed
@@ -217,7 +233,7 @@ impl OffsetTable {
                         .and_then(|known| known.get(&partition));
                     let is_later = current.is_none_or(|current| current.log_offset < pending.log_offset);
                     if commit && is_later {
-                        let (more, less) = group.put(topic.clone(), partition, pending);
+                        let (more, less) = group.put(&topic, partition, pending);
                         added += more;
                         freed += less;
                     }

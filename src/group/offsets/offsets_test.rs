@@ -113,16 +113,16 @@ proptest! {
                 Change::Put(place, note) => {
                     let one = committed(at, note);
                     model.committed.insert(place, one.clone());
-                    table.put(&GROUPS[place.0].into(), TOPICS[place.1].into(), place.2, one);
+                    table.put(GROUPS[place.0], TOPICS[place.1], place.2, one);
                 }
                 Change::PutPending(producer, place, note) => {
                     let one = committed(at, note);
                     model.pending.insert((producer, place), one.clone());
-                    table.put_pending(producer, &GROUPS[place.0].into(), TOPICS[place.1].into(), place.2, one);
+                    table.put_pending(producer, GROUPS[place.0], TOPICS[place.1], place.2, one);
                 }
                 Change::Remove(place) => {
                     model.committed.remove(&place);
-                    table.remove(&GROUPS[place.0].into(), &TOPICS[place.1].into(), place.2);
+                    table.remove(GROUPS[place.0], TOPICS[place.1], place.2);
                 }
                 Change::End(producer, commit) => {
                     model.end(producer, commit);
@@ -136,7 +136,7 @@ proptest! {
             table.end_transaction(producer, false);
         }
         for place in model.committed.keys() {
-            table.remove(&GROUPS[place.0].into(), &TOPICS[place.1].into(), place.2);
+            table.remove(GROUPS[place.0], TOPICS[place.1], place.2);
         }
         prop_assert_eq!(table.bytes(), 0);
     }

@@ -3,12 +3,14 @@
 //! Two bytes of version, which is also the kind, then plain strings. Kinds of other protocols (3 and up) are none of the
 //! classic coordinator's: they are left where they are. Follows `OffsetCommitKey` and `GroupMetadataKey`.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 
+use super::fields::Fields;
 use super::unreadable;
 use crate::coordinator::ReplayError;
-use crate::wire::reader::{DecodeError, Reader};
-use crate::wire::text::Text;
+use crate::wire::reader::DecodeError;
 use crate::wire::writer::Writer;
 
 /// The version with which offsets are written; 0 is read, and is another key to the cleaner.
@@ -18,45 +20,64 @@ const GROUP: i16 = 2;
 
 /// The key of a record.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum RecordKey {
+pub enum RecordKey<'a> {
     /// An offset of a group.
     Offset {
         /// The group.
-        group_id: Text,
+        group_id: Cow<'a, str>,
         /// The topic.
-        topic: Text,
+        topic: Cow<'a, str>,
         /// The partition.
         partition: i32,
     },
     /// The group and its members.
     Group {
         /// The group.
-        group_id: Text,
+        group_id: Cow<'a, str>,
     },
 }
 
-impl RecordKey {
-    /// Reads a key, into memory of its own; `None` for a kind that is not known here.
+impl<'a> RecordKey<'a> {
+    /// Reads a key, without copying its names; `None` for a kind that is not known here.
     ///
     /// # Errors
     /// It ends early.
-    pub fn decode(bytes: &[u8]) -> Result<Option<Self>, ReplayError> {
+    pub fn decode(bytes: &'a [u8]) -> Result<Option<Self>, ReplayError> {
         Self::read(bytes).map_err(|error| unreadable("key", error))
     }
 
-    fn read(bytes: &[u8]) -> Result<Option<Self>, DecodeError> {
-        let mut reader = Reader::new(Bytes::copy_from_slice(bytes));
-        Ok(match reader.i16()? {
+    fn read(bytes: &'a [u8]) -> Result<Option<Self>, DecodeError> {
+        let mut fields = Fields(bytes);
+        Ok(match fields.i16()? {
             OLD_OFFSET | OFFSET => Some(Self::Offset {
-                group_id: reader.text(false)?,
-                topic: reader.text(false)?,
-                partition: reader.i32()?,
+                group_id: fields.text(false)?,
+                topic: fields.text(false)?,
+                partition: fields.i32()?,
             }),
             GROUP => Some(Self::Group {
-                group_id: reader.text(false)?,
+                group_id: fields.text(false)?,
             }),
             _ => None,
         })
+    }
+
+    /// The key in memory of its own.
+    #[cfg(test)]
+    pub fn into_owned(self) -> RecordKey<'static> {
+        match self {
+            Self::Offset {
+                group_id,
+                topic,
+                partition,
+            } => RecordKey::Offset {
+                group_id: group_id.into_owned().into(),
+                topic: topic.into_owned().into(),
+                partition,
+            },
+            Self::Group { group_id } => RecordKey::Group {
+                group_id: group_id.into_owned().into(),
+            },
+        }
     }
 
     /// The key as it is written.

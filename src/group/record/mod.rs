@@ -5,6 +5,7 @@
 //! newer versions that Kafka knows are read. The shard turns decisions into records and replays records through this
 //! folder; follows `GroupMetadataManager` and the schemas of the group coordinator.
 
+mod fields;
 pub mod group_value;
 pub mod key;
 pub mod offset_value;

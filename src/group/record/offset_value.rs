@@ -6,9 +6,10 @@
 
 use bytes::Bytes;
 
+use super::fields::Fields;
 use super::unreadable;
 use crate::coordinator::ReplayError;
-use crate::wire::reader::{DecodeError, Reader};
+use crate::wire::reader::DecodeError;
 use crate::wire::text::Text;
 use crate::wire::writer::Writer;
 
@@ -42,28 +43,27 @@ impl OffsetValue {
     }
 
     fn read(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let mut reader = Reader::new(Bytes::copy_from_slice(bytes));
-        let version = reader.i16()?;
+        let mut fields = Fields(bytes);
+        let version = fields.i16()?;
         if !(0..=HIGHEST).contains(&version) {
             return Err(DecodeError::UnsupportedVersion);
         }
         let flexible = version >= FLEXIBLE;
-        let offset = reader.i64()?;
+        let offset = fields.i64()?;
         let leader_epoch = if version >= WITH_LEADER_EPOCH {
-            reader.i32()?
+            fields.i32()?
         } else {
             -1
         };
-        // Copied again, so that a note does not keep the whole value.
-        let metadata = Text::copy(&reader.text(flexible)?);
-        let commit_timestamp_ms = reader.i64()?;
+        let metadata = Text::copy(&fields.text(flexible)?);
+        let commit_timestamp_ms = fields.i64()?;
         let expire_timestamp_ms = if version == WITH_EXPIRY {
-            Some(reader.i64()?).filter(|timestamp| *timestamp != -1)
+            Some(fields.i64()?).filter(|timestamp| *timestamp != -1)
         } else {
             None
         };
         if flexible {
-            reader.skip_tagged_fields()?;
+            fields.skip_tagged_fields()?;
         }
         Ok(Self {
             offset,
@@ -76,7 +76,12 @@ impl OffsetValue {
 
     /// The value as it is written.
     pub fn encode(&self) -> Bytes {
-        let mut writer = Writer::with_capacity(32 + self.metadata.as_bytes().len());
+        let fixed_bytes = if self.expire_timestamp_ms.is_some() {
+            28
+        } else {
+            24
+        };
+        let mut writer = Writer::with_capacity(fixed_bytes + self.metadata.as_bytes().len());
         match self.expire_timestamp_ms {
             Some(_) => writer.i16(WITH_EXPIRY),
             None => writer.i16(WITH_LEADER_EPOCH),

@@ -96,11 +96,12 @@ impl GroupShard {
         let without_members = self
             .offsets
             .group_ids()
-            .filter(|id| !self.groups.contains_key(*id));
+            .filter(|id| !self.groups.contains_key(*id))
+            .map(Text::copy);
         self.groups
             .values()
             .map(ClassicGroup::list)
-            .chain(without_members.cloned().map(list_without_members))
+            .chain(without_members.map(list_without_members))
             .collect()
     }
 
@@ -159,7 +160,7 @@ impl GroupShard {
     }
 
     /// A group is not kept any longer.
-    pub(super) fn forget_group(&mut self, group_id: &Text) {
+    pub(super) fn forget_group(&mut self, group_id: &str) {
         if let Some(group) = self.groups.remove(group_id) {
             self.group_bytes = self.group_bytes.saturating_sub(group.bytes());
         }

@@ -34,17 +34,17 @@ fn expire(h: &mut Harness) {
 }
 
 /// The keys of the last batch, all of them tombstones of no producer.
-fn tombstones(h: &Harness) -> Vec<RecordKey> {
+fn tombstones(h: &Harness) -> Vec<RecordKey<'static>> {
     let batch = h.last_batch().into_iter();
     batch
         .map(|(record, producer)| {
             assert_eq!((record.value, producer), (None, Producer::default()));
-            RecordKey::decode(&record.key).unwrap().unwrap()
+            RecordKey::decode(&record.key).unwrap().unwrap().into_owned()
         })
         .collect()
 }
 
-fn offset_key(topic: &'static str) -> RecordKey {
+fn offset_key(topic: &'static str) -> RecordKey<'static> {
     RecordKey::Offset {
         group_id: GROUP.into(),
         topic: topic.into(),
@@ -52,7 +52,7 @@ fn offset_key(topic: &'static str) -> RecordKey {
     }
 }
 
-fn group_key() -> RecordKey {
+fn group_key() -> RecordKey<'static> {
     RecordKey::Group {
         group_id: GROUP.into(),
     }

@@ -13,20 +13,21 @@ impl GroupShard {
     pub(super) fn replay_record(&mut self, record: &Replayed<'_>) -> Result<(), ReplayError> {
         match RecordKey::decode(record.key)? {
             None => Ok(()),
-            Some(RecordKey::Group { group_id }) => self.replay_group(group_id, record),
+            Some(RecordKey::Group { group_id }) => self.replay_group(&group_id, record),
             Some(RecordKey::Offset {
                 group_id,
                 topic,
                 partition,
-            }) => self.replay_offset(&group_id, topic, partition, record),
+            }) => self.replay_offset(&group_id, &topic, partition, record),
         }
     }
 
-    fn replay_group(&mut self, group_id: Text, record: &Replayed<'_>) -> Result<(), ReplayError> {
+    fn replay_group(&mut self, group_id: &str, record: &Replayed<'_>) -> Result<(), ReplayError> {
         let Some(value) = record.value else {
-            self.forget_group(&group_id);
+            self.forget_group(group_id);
             return Ok(());
         };
+        let group_id = Text::copy(group_id);
         let value = GroupValue::decode(value)?;
         let now_ms = record.timestamp_ms;
         let (before, after) = {
@@ -44,13 +45,13 @@ impl GroupShard {
 
     fn replay_offset(
         &mut self,
-        group_id: &Text,
-        topic: Text,
+        group_id: &str,
+        topic: &str,
         partition: i32,
         record: &Replayed<'_>,
     ) -> Result<(), ReplayError> {
         let Some(value) = record.value else {
-            self.offsets.remove(group_id, &topic, partition);
+            self.offsets.remove(group_id, topic, partition);
             return Ok(());
         };
         let committed = Committed {

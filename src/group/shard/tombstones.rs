@@ -113,9 +113,9 @@ impl GroupShard {
         &self,
         after: &mut Option<Text>,
         tombstones: &mut Tombstones,
-        doomed: impl Fn(&Self, &Text) -> Vec<(Text, i32)>,
+        doomed: impl Fn(&Self, &str) -> Vec<(Text, i32)>,
     ) -> bool {
-        while let Some(group_id) = self.next_group(after.as_ref()) {
+        while let Some(group_id) = self.next_group(after.as_deref()) {
             if tombstones.is_full() {
                 return false;
             }
@@ -125,13 +125,13 @@ impl GroupShard {
                 return false;
             }
             self.plan_end(group_id, partitions.len(), tombstones);
-            *after = Some(group_id.clone());
+            *after = Some(Text::copy(group_id));
         }
         true
     }
 
     /// Answers whether all of them found room.
-    fn plan_offsets(&self, group_id: &Text, partitions: &[(Text, i32)], tombstones: &mut Tombstones) -> bool {
+    fn plan_offsets(&self, group_id: &str, partitions: &[(Text, i32)], tombstones: &mut Tombstones) -> bool {
         for (topic, partition) in partitions {
             if tombstones.bytes >= tombstones.most_bytes {
                 return false;
@@ -142,7 +142,7 @@ impl GroupShard {
     }
 
     /// A group that has nobody and, after `planned` tombstones, nothing is removed as well (`cleanupGroupMetadata`).
-    fn plan_end(&self, group_id: &Text, planned: usize, tombstones: &mut Tombstones) {
+    fn plan_end(&self, group_id: &str, planned: usize, tombstones: &mut Tombstones) {
         let Some(group) = self.groups.get(group_id) else {
             return;
         };
@@ -170,7 +170,7 @@ impl GroupShard {
         tombstones.looked_at += 1 + self.offsets.count(group_id);
         let offsets = self.offsets.iter(group_id);
         let partitions: Vec<_> = offsets
-            .map(|(topic, partition, _)| (topic.clone(), partition))
+            .map(|(topic, partition, _)| (Text::copy(topic), partition))
             .collect();
         if !self.plan_offsets(group_id, &partitions, tombstones) {
             return Ok(false);
@@ -186,7 +186,7 @@ impl GroupShard {
         Ok(true)
     }
 
-    fn next_group(&self, after: Option<&Text>) -> Option<&Text> {
+    fn next_group(&self, after: Option<&str>) -> Option<&str> {
         let classic = next_key(&self.groups, after);
         let offsets = self.offsets.next_group(after);
         match (classic, offsets) {
@@ -195,7 +195,7 @@ impl GroupShard {
         }
     }
 
-    fn expired(&self, group_id: &Text, now_ms: i64) -> Vec<(Text, i32)> {
+    fn expired(&self, group_id: &str, now_ms: i64) -> Vec<(Text, i32)> {
         let expiry = match self.groups.get(group_id) {
             Some(group) => group.expiry(),
             None => Expiry::SinceCommit {
@@ -206,11 +206,11 @@ impl GroupShard {
         self.offsets.expired(group_id, &expiry, now_ms, retention_ms)
     }
 
-    fn of_topics(&self, group_id: &Text, names: &BTreeSet<String>) -> Vec<(Text, i32)> {
+    fn of_topics(&self, group_id: &str, names: &BTreeSet<String>) -> Vec<(Text, i32)> {
         self.offsets
             .iter(group_id)
-            .filter(|(topic, _, _)| names.contains(topic.as_str()))
-            .map(|(topic, partition, _)| (topic.clone(), partition))
+            .filter(|(topic, _, _)| names.contains(*topic))
+            .map(|(topic, partition, _)| (Text::copy(topic), partition))
             .collect()
     }
 }

@@ -7,6 +7,7 @@
 pub(in crate::group) mod commit;
 pub(in crate::group) mod expiry;
 pub(in crate::group) mod fetch;
+mod small_map;
 
 pub(in crate::group) use expiry::Expiry;
 
@@ -15,6 +16,7 @@ mod offsets_test;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use self::small_map::SmallMap;
 use crate::base::ids::Offset;
 use crate::group::record::OffsetValue;
 
@@ -37,7 +39,7 @@ pub(in crate::group) struct Committed {
 type Name = Box<str>;
 
 /// Offsets by topic and partition.
-type Partitions = BTreeMap<Name, BTreeMap<i32, Committed>>;
+type Partitions = SmallMap<Name, SmallMap<i32, Committed>>;
 
 /// The offsets of one group.
 #[derive(Clone, Default, Debug)]
@@ -62,7 +64,9 @@ fn put(topics: &mut Partitions, topic: &str, partition: i32, committed: Committe
     match topics.get_mut(topic) {
         Some(partitions) => partitions.insert(partition, committed),
         None => {
-            topics.insert(topic.into(), BTreeMap::from([(partition, committed)]));
+            let mut partitions = SmallMap::default();
+            partitions.insert(partition, committed);
+            topics.insert(topic.into(), partitions);
             None
         }
     }
@@ -118,7 +122,7 @@ impl OffsetTable {
             .groups
             .get(group_id)
             .into_iter()
-            .flat_map(|group| &group.committed);
+            .flat_map(|group| group.committed.iter());
         topics.flat_map(|(topic, partitions)| {
             let partitions = partitions.iter();
             partitions.map(move |(partition, committed)| (&**topic, *partition, committed))
@@ -132,7 +136,7 @@ impl OffsetTable {
         };
         let names = |topics: &Partitions| {
             let partitions = topics.get(topic);
-            partitions.is_some_and(|partitions| partitions.contains_key(&partition))
+            partitions.is_some_and(|partitions| partitions.get(&partition).is_some())
         };
         group.pending.values().any(names)
     }
@@ -224,8 +228,13 @@ impl OffsetTable {
                 continue;
             };
             let (mut added, mut freed) = (0, 0);
-            for (topic, partitions) in group.pending.remove(&producer_id).unwrap_or_default() {
-                for (partition, pending) in partitions {
+            for (topic, partitions) in group
+                .pending
+                .remove(&producer_id)
+                .unwrap_or_default()
+                .into_entries()
+            {
+                for (partition, pending) in partitions.into_entries() {
                     freed += bytes_of(&topic, &pending);
                     let current = group
                         .committed

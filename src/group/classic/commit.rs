@@ -14,7 +14,7 @@ impl ClassicGroup {
     pub fn check_commit(
         &self,
         generation: i32,
-        member_id: &str,
+        member_id: &Text,
         instance: Option<&Text>,
         turn: &mut Turn<'_>,
     ) -> Result<(), ErrorCode> {

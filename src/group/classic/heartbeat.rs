@@ -10,10 +10,10 @@ use crate::wire::text::Text;
 
 impl ClassicGroup {
     /// Sees to it that the member is in the group, and is the one that its instance id stands for.
-    pub(super) fn check_member(&self, member_id: &str, instance: Option<&Text>) -> Result<(), ErrorCode> {
+    pub(super) fn check_member(&self, member_id: &Text, instance: Option<&Text>) -> Result<(), ErrorCode> {
         if let Some(instance) = instance {
             match self.members.with_instance(instance) {
-                Some(current) if **current != *member_id => return Err(ErrorCode::FencedInstanceId),
+                Some(current) if current != member_id => return Err(ErrorCode::FencedInstanceId),
                 Some(_) => {}
                 None => return Err(ErrorCode::UnknownMemberId),
             }
@@ -29,7 +29,7 @@ impl ClassicGroup {
     pub(super) fn check_generation(
         &self,
         generation: i32,
-        member_id: &str,
+        member_id: &Text,
         instance: Option<&Text>,
     ) -> Result<(), ErrorCode> {
         self.check_member(member_id, instance)?;

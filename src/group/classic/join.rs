@@ -61,7 +61,7 @@ impl ClassicGroup {
 
     /// `acceptJoiningMember`: a member that is in is always accepted, but in the join phase only those count that have
     /// joined, so that whoever comes late finds the group full.
-    fn has_room_for(&self, member_id: &str, max_size: usize) -> bool {
+    fn has_room_for(&self, member_id: &Text, max_size: usize) -> bool {
         let member = self.members.get(member_id);
         match self.state {
             State::Empty => true,

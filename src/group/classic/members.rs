@@ -1,7 +1,7 @@
 //! [`Members`]: the members of one group, and what follows from all of them together.
 //!
 //! Invariant: the counts, the index of static members and the support of each protocol agree with the members, whatever
-//! happens to them; so members change through this file only. The leader, when there is one, is a member. Order is that of
+//! happens to them; so members change through this file only. Members are looked up by `Text`, whose bytes are compared: a `&str` would be checked to be UTF-8 at each comparison. The leader, when there is one, is a member. Order is that of
 //! member ids. Follows the part of `GroupMetadata` that keeps them.
 
 use std::collections::btree_map;
@@ -45,17 +45,17 @@ impl Members {
     }
 
     /// The member with this id.
-    pub fn get(&self, id: &str) -> Option<&Member> {
+    pub fn get(&self, id: &Text) -> Option<&Member> {
         self.by_id.get(id)
     }
 
     /// The member with this id, and its id in the group's own memory.
-    pub fn entry(&self, id: &str) -> Option<(&Text, &Member)> {
+    pub fn entry(&self, id: &Text) -> Option<(&Text, &Member)> {
         self.by_id.get_key_value(id)
     }
 
     /// True when there is a member with this id.
-    pub fn contains(&self, id: &str) -> bool {
+    pub fn contains(&self, id: &Text) -> bool {
         self.by_id.contains_key(id)
     }
 
@@ -65,7 +65,7 @@ impl Members {
     }
 
     /// The id of the member with this instance id.
-    pub fn with_instance(&self, instance: &str) -> Option<&Text> {
+    pub fn with_instance(&self, instance: &Text) -> Option<&Text> {
         self.by_instance.get(instance)
     }
 
@@ -75,8 +75,8 @@ impl Members {
     }
 
     /// True for the leader.
-    pub fn is_leader(&self, id: &str) -> bool {
-        self.leader.as_ref().is_some_and(|leader| *leader == *id)
+    pub fn is_leader(&self, id: &Text) -> bool {
+        self.leader.as_ref() == Some(id)
     }
 
     /// How many have a JoinGroup waiting.
@@ -103,7 +103,7 @@ impl Members {
     }
 
     /// Takes a member out. If it led, the next one by id leads.
-    pub fn remove(&mut self, id: &str) -> Option<Member> {
+    pub fn remove(&mut self, id: &Text) -> Option<Member> {
         let (id, member) = self.by_id.remove_entry(id)?;
         self.discount(&id, &member);
         if self.is_leader(&id) {
@@ -113,7 +113,7 @@ impl Members {
     }
 
     /// A static member goes on under a new id, and leads if it led.
-    pub fn rename(&mut self, old: &str, new: Text) {
+    pub fn rename(&mut self, old: &Text, new: Text) {
         let Some((old, member)) = self.by_id.remove_entry(old) else {
             return;
         };
@@ -126,39 +126,38 @@ impl Members {
     }
 
     /// A member joins again, maybe with other protocols and timeouts.
-    pub fn update(&mut self, id: &str, join: &Join) {
-        let Some((id, mut member)) = self.by_id.remove_entry(id) else {
+    pub fn update(&mut self, id: &Text, join: &Join) {
+        let Some(member) = self.by_id.get_mut(id) else {
             return;
         };
-        self.discount(&id, &member);
-        member.protocols = own_protocols(&join.protocols);
         member.rebalance_timeout_ms = join.rebalance_timeout_ms;
         member.session_timeout_ms = join.session_timeout_ms;
-        self.count(&id, &member);
-        self.by_id.insert(id, member);
+        if !member.offers(&join.protocols) {
+            self.set_protocols(id, own_protocols(&join.protocols));
+        }
     }
 
     /// A member's JoinGroup waits. Answers an earlier one that did.
-    pub fn park_join(&mut self, id: &str, token: Token) -> Option<Token> {
+    pub fn park_join(&mut self, id: &Text, token: Token) -> Option<Token> {
         let earlier = self.by_id.get_mut(id)?.awaiting_join.replace(token);
         self.awaiting_join += usize::from(earlier.is_none());
         earlier
     }
 
     /// A member's JoinGroup that waits; it does no longer.
-    pub fn take_join(&mut self, id: &str) -> Option<Token> {
+    pub fn take_join(&mut self, id: &Text) -> Option<Token> {
         let token = self.by_id.get_mut(id)?.awaiting_join.take()?;
         self.awaiting_join = self.awaiting_join.saturating_sub(1);
         Some(token)
     }
 
     /// A member's SyncGroup waits. Answers an earlier one that did.
-    pub fn park_sync(&mut self, id: &str, token: Token) -> Option<Token> {
+    pub fn park_sync(&mut self, id: &Text, token: Token) -> Option<Token> {
         self.by_id.get_mut(id)?.awaiting_sync.replace(token)
     }
 
     /// A member's SyncGroup that waits; it does no longer.
-    pub fn take_sync(&mut self, id: &str) -> Option<Token> {
+    pub fn take_sync(&mut self, id: &Text) -> Option<Token> {
         self.by_id.get_mut(id)?.awaiting_sync.take()
     }
 
@@ -169,7 +168,7 @@ impl Members {
     }
 
     /// A member is part of a generation now.
-    pub fn settle(&mut self, id: &str) {
+    pub fn settle(&mut self, id: &Text) {
         if let Some(member) = self.by_id.get_mut(id) {
             member.is_new = false;
         }
@@ -252,8 +251,9 @@ impl Members {
         self.leader = leader.filter(|id| self.contains(id));
     }
 
-    /// Puts the protocols that the log does not have back to a member that it was just loaded from.
-    pub fn set_protocols(&mut self, id: &str, protocols: Vec<(Text, Bytes)>) {
+    /// A member offers other protocols: new ones, or those that it had before it was loaded from the log, which does not
+    /// have them.
+    pub fn set_protocols(&mut self, id: &Text, protocols: Vec<(Text, Bytes)>) {
         let Some((id, mut member)) = self.by_id.remove_entry(id) else {
             return;
         };

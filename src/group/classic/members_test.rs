@@ -13,8 +13,14 @@ use crate::group::record::MemberValue;
 use crate::group::testing::{join, offering};
 use crate::wire::text::Text;
 
-const IDS: [&str; 5] = ["a", "b", "c", "d", "e"];
-const INSTANCES: [&str; 2] = ["one", "two"];
+static IDS: [Text; 5] = [
+    Text::from_static("a"),
+    Text::from_static("b"),
+    Text::from_static("c"),
+    Text::from_static("d"),
+    Text::from_static("e"),
+];
+static INSTANCES: [Text; 2] = [Text::from_static("one"), Text::from_static("two")];
 const PROTOCOLS: [&str; 3] = ["x", "y", "z"];
 
 #[derive(Clone, Debug)]
@@ -58,7 +64,7 @@ fn with(protocols: &[usize]) -> Join {
 
 fn value(id: usize, is_static: bool) -> MemberValue {
     MemberValue {
-        member_id: IDS[id].into(),
+        member_id: IDS[id].clone(),
         group_instance_id: is_static.then(|| Text::copy(&format!("instance of {id}"))),
         client_id: "client".into(),
         client_host: "/127.0.0.1".into(),
@@ -73,31 +79,34 @@ fn apply(members: &mut Members, change: Change, token: Token) {
     match change {
         // A group adds neither a member nor an instance that it has.
         Change::Add(id, instance, protocols) => {
-            let instance = instance.map(|at| INSTANCES[at]);
-            if !members.contains(IDS[id]) && instance.is_none_or(|name| members.with_instance(name).is_none())
+            let instance = instance.map(|at| INSTANCES[at].clone());
+            if !members.contains(&IDS[id])
+                && instance
+                    .as_ref()
+                    .is_none_or(|name| members.with_instance(name).is_none())
             {
                 let join = Join {
-                    group_instance_id: instance.map(Text::from),
+                    group_instance_id: instance,
                     ..with(&protocols)
                 };
-                members.add(IDS[id].into(), Member::new(&join));
+                members.add(IDS[id].clone(), Member::new(&join));
             }
         }
-        Change::Remove(id) => drop(members.remove(IDS[id])),
+        Change::Remove(id) => drop(members.remove(&IDS[id])),
         Change::Rename(old, new) => {
-            if !members.contains(IDS[new]) {
-                members.rename(IDS[old], IDS[new].into());
+            if !members.contains(&IDS[new]) {
+                members.rename(&IDS[old], IDS[new].clone());
             }
         }
-        Change::Update(id, protocols) => members.update(IDS[id], &with(&protocols)),
-        Change::ParkJoin(id) => drop(members.park_join(IDS[id], token)),
-        Change::TakeJoin(id) => drop(members.take_join(IDS[id])),
-        Change::ParkSync(id) => drop(members.park_sync(IDS[id], token)),
+        Change::Update(id, protocols) => members.update(&IDS[id], &with(&protocols)),
+        Change::ParkJoin(id) => drop(members.park_join(&IDS[id], token)),
+        Change::TakeJoin(id) => drop(members.take_join(&IDS[id])),
+        Change::ParkSync(id) => drop(members.park_sync(&IDS[id], token)),
         Change::TakeSyncs => drop(members.take_syncs()),
         Change::Elect => drop(members.elect_joined_leader()),
         Change::Clear => members.clear_assignments(),
         Change::Load(values) => {
-            let leader = values.first().map(|(id, _)| Text::from(IDS[*id]));
+            let leader = values.first().map(|(id, _)| IDS[*id].clone());
             let values = values
                 .into_iter()
                 .map(|(id, is_static)| value(id, is_static))
@@ -137,9 +146,12 @@ fn check(members: &Members) {
         assert_eq!(support.get(&*chosen), Some(&members.len()));
     }
     assert!(members.leader().is_none_or(|leader| members.contains(leader)));
-    for instance in INSTANCES {
+    for instance in &INSTANCES {
         if let Some(id) = members.with_instance(instance) {
-            assert_eq!(members.get(id).unwrap().group_instance_id, Some(instance.into()));
+            assert_eq!(
+                members.get(id).unwrap().group_instance_id.as_ref(),
+                Some(instance)
+            );
         }
     }
 }

@@ -197,14 +197,14 @@ impl ClassicGroup {
     }
 
     /// A member gave a sign of life, or does not need to for now: its session begins anew.
-    fn touch(&self, member_id: &str, turn: &mut Turn<'_>) {
+    fn touch(&self, member_id: &Text, turn: &mut Turn<'_>) {
         if let Some((id, member)) = self.members.entry(member_id) {
             turn.set(self.session_timer(id), i64::from(member.session_timeout_ms));
         }
     }
 
     /// Takes out a member; what it waits for is answered UNKNOWN_MEMBER_ID, with no id, so that it joins as a new one.
-    fn remove_member(&mut self, member_id: &str, turn: &mut Turn<'_>) {
+    fn remove_member(&mut self, member_id: &Text, turn: &mut Turn<'_>) {
         let Some(id) = self.members.entry(member_id).map(|(id, _)| id.clone()) else {
             return;
         };
@@ -222,7 +222,7 @@ impl ClassicGroup {
     }
 
     /// Takes out a member id that was handed out.
-    fn remove_pending(&mut self, member_id: &str, turn: &mut Turn<'_>) -> bool {
+    fn remove_pending(&mut self, member_id: &Text, turn: &mut Turn<'_>) -> bool {
         let Some(id) = self.pending.take(member_id) else {
             return false;
         };
@@ -234,7 +234,7 @@ impl ClassicGroup {
     }
 
     /// A member's SyncGroup is not awaited any more.
-    fn synced(&mut self, member_id: &str, turn: &mut Turn<'_>) {
+    fn synced(&mut self, member_id: &Text, turn: &mut Turn<'_>) {
         if self.pending_sync.remove(member_id) && self.pending_sync.is_empty() {
             turn.cancel(self.sync_timer());
         }

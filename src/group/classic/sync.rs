@@ -57,7 +57,7 @@ impl ClassicGroup {
         }
     }
 
-    pub(super) fn assigned(&self, member_id: &str) -> SyncAnswer {
+    pub(super) fn assigned(&self, member_id: &Text) -> SyncAnswer {
         SyncAnswer {
             error: ErrorCode::None,
             protocol_type: self.protocol_type.clone(),

@@ -3,6 +3,7 @@
 use super::{ClassicGroup, Intent};
 use crate::group::timer::GroupTimer;
 use crate::group::turn::Turn;
+use crate::wire::text::Text;
 
 impl ClassicGroup {
     /// A timer fires.
@@ -19,14 +20,14 @@ impl ClassicGroup {
         }
     }
 
-    fn session_expired(&mut self, member_id: &str, turn: &mut Turn<'_>) -> Option<Intent> {
+    fn session_expired(&mut self, member_id: &Text, turn: &mut Turn<'_>) -> Option<Intent> {
         let member = self.members.get(member_id)?;
         // Who waits for an answer cannot send heartbeats, and is alive as far as anybody knows. A new member is given up
         // even so: it may have lost its connection and joined anew under another id (`NewMemberJoinTimeoutMs`).
         if !member.is_new && (member.awaiting_join.is_some() || member.awaiting_sync.is_some()) {
             return None;
         }
-        tracing::info!(group = %self.id, member = member_id, "a member of a group is silent and is removed");
+        tracing::info!(group = %self.id, member = %member_id, "a member of a group is silent and is removed");
         self.remove_member(member_id, turn);
         self.rebalance_without(turn)
     }

@@ -316,6 +316,8 @@ impl Replicas {
     /// Ends cleanly: completes and syncs all logs of each directory that works, side by side, and writes its
     /// checkpoints. Yields the directories in which all went well: they may be marked as cleanly stopped.
     pub async fn close(self: &Arc<Self>) -> Vec<Arc<HostDirectory>> {
+        // First, so that no partition goes to another directory while they are closed.
+        self.close_moves().await;
         let mut running = Vec::new();
         for directory in self.directories() {
             if directory.is_offline() {
@@ -348,9 +350,6 @@ impl Replicas {
         }
         for (partition, flushed) in together::sync_works(directory, works)? {
             partition.closed(flushed, clock::now_ms());
-        }
-        for copy in self.moves.bound_for(directory) {
-            copy.close(clock::now_ms())?;
         }
         self.checkpoint_recovery_points(directory);
         self.checkpoint_log_starts(directory);

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crate::base::clock;
 use crate::base::error_code::ErrorCode;
@@ -80,6 +81,9 @@ impl Replicas {
         directory: &Arc<HostDirectory>,
         now_ms: i64,
     ) -> Result<(), ErrorCode> {
+        if self.moves.closing.load(Ordering::Acquire) {
+            return Err(ErrorCode::KafkaStorageError);
+        }
         let future = {
             let mut source = partition.lock_on_pool()?;
             let log = &mut source.state.log;

@@ -14,12 +14,16 @@ mod swap;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
+use crate::base::clock;
 use crate::base::ids::{Offset, TopicName, TopicPartition};
+use crate::base::task;
 use crate::storage::log::{Log, MoveError, Put};
+use crate::storage::volume::LogIoError;
 
 use super::background::Buried;
 use super::directories::{HostDirectory, LogDescription};
@@ -45,6 +49,8 @@ pub struct Moves {
     preferences: Mutex<BTreeMap<TopicPartition, usize>>,
     /// Held while moves are begun and ended by request.
     requests: tokio::sync::Mutex<()>,
+    /// The broker stops: no more begin.
+    closing: AtomicBool,
 }
 
 /// A partition on its way.
@@ -211,10 +217,7 @@ impl Move {
     }
 
     /// Completes the copy for a clean stop. Blocks.
-    ///
-    /// # Errors
-    /// The disk's.
-    pub(super) fn close(&self, now_ms: i64) -> Result<(), crate::storage::volume::LogIoError> {
+    fn close(&self, now_ms: i64) -> Result<(), LogIoError> {
         let Some(mut log) = locked(&self.future).log.take() else {
             return Ok(());
         };
@@ -242,6 +245,27 @@ impl Replicas {
             self.bury(Buried::folder(Arc::clone(&one.directory), path, due_ms));
             // A failure has taken the directory offline.
             let _ = one.directory.sync();
+        }
+    }
+
+    /// Ends all moves for a clean stop; they go on with the next start. A copy that cannot be completed has taken its
+    /// directory offline.
+    pub(super) async fn close_moves(&self) {
+        self.moves.closing.store(true, Ordering::Release);
+        let mut running = Vec::new();
+        for directory in self.directories() {
+            let copies = self.moves.bound_for(directory);
+            if copies.is_empty() {
+                continue;
+            }
+            let pool = directory.pool().clone();
+            running.push(task::spawn(async move {
+                pool.run(move || copies.iter().try_for_each(|copy| copy.close(clock::now_ms())))
+                    .await
+            }));
+        }
+        for closing in running {
+            let _ = closing.await;
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Versions differ in the encoding only. Ordering point: completed, that is when the moves have begun. As
 //! `KafkaApis.handleAlterReplicaLogDirsRequest` and `ReplicaManager.alterReplicaLogDirs`: of a partition that is named for
-//! several directories the last one counts; one that is not here is NOT_LEADER_OR_FOLLOWER or UNKNOWN_TOPIC_OR_PARTITION,
+//! several directories the last one counts; one that is not here is REPLICA_NOT_AVAILABLE or UNKNOWN_TOPIC_OR_PARTITION,
 //! and is made in that directory should it come.
 
 use std::collections::BTreeMap;

@@ -14,7 +14,7 @@ use crate::base::shutdown::Shutdown;
 use crate::base::task;
 use crate::storage::checkpoint::Offsets;
 use crate::storage::file_names::{
-    HIGH_WATERMARK_CHECKPOINT, LOG_START_OFFSET_CHECKPOINT, RECOVERY_POINT_CHECKPOINT,
+    CLEANER_CHECKPOINT, HIGH_WATERMARK_CHECKPOINT, LOG_START_OFFSET_CHECKPOINT, RECOVERY_POINT_CHECKPOINT,
 };
 use crate::storage::log::{DeletedFiles, Log};
 use crate::storage::volume::LogIoError;
@@ -248,6 +248,24 @@ impl Replicas {
             |log| told(log.log_start_offset(), log.first_base_offset()),
             |seen| told(seen.log_start, seen.first_base),
         );
+    }
+
+    /// Sees to it that no checkpoint of a directory tells of an earlier life of partitions that are new in it, before they
+    /// have a record: after a crash what is said of a deleted topic would be taken for theirs, and records that lie below
+    /// its log start would be removed. Blocks. A failure has taken the directory offline.
+    pub(super) fn forget_former_lives(&self, directory: &Arc<HostDirectory>, partitions: &[TopicPartition]) {
+        if directory.may_tell_of(RECOVERY_POINT_CHECKPOINT, partitions) {
+            self.checkpoint_recovery_points(directory);
+        }
+        if directory.may_tell_of(LOG_START_OFFSET_CHECKPOINT, partitions) {
+            self.checkpoint_log_starts(directory);
+        }
+        if directory.may_tell_of(HIGH_WATERMARK_CHECKPOINT, partitions) {
+            self.checkpoint_high_watermarks(directory);
+        }
+        if directory.may_tell_of(CLEANER_CHECKPOINT, partitions) {
+            self.checkpoint_cleaned(directory);
+        }
     }
 
     /// Writes a checkpoint of the logs in a directory, and of the copies on their way into it. Blocks.

@@ -98,8 +98,7 @@ impl Replicas {
             let choice = if any_offline && !partition.is_new {
                 None
             } else {
-                self.moves
-                    .take_preference(&topic, partition.partition)
+                self.preferred(&topic, partition.partition)
                     .or_else(|| self.emptiest(&planned))
             };
             let place = choice.and_then(|at| Some((planned.get_mut(at)?, batches.get_mut(at)?)));
@@ -148,6 +147,8 @@ impl Replicas {
             })
             .collect();
         let synced = directory.sync();
+        let names: Vec<_> = made.iter().flatten().map(|log| log.partition().clone()).collect();
+        self.forget_former_lives(directory, &names);
         let mut hosted = Vec::new();
         let answers = batch
             .iter()
@@ -164,6 +165,13 @@ impl Replicas {
             .collect();
         finish_creations(directory, hosted);
         answers
+    }
+
+    /// The directory in which the partition is wanted, if that works.
+    fn preferred(&self, topic: &TopicName, partition: i32) -> Option<usize> {
+        let at = self.moves.take_preference(topic, partition)?;
+        let directory = self.directories().get(at)?;
+        (!directory.is_offline() && !directory.watch().is_stalled()).then_some(at)
     }
 
     /// The working directory with the fewest partitions (`LogManager.nextLogDirs`).
@@ -241,7 +249,7 @@ impl Replicas {
         stopped: &[(Arc<Partition>, bool)],
     ) -> ErrorCode {
         let mut result = Ok(());
-        let (mut renamed, mut was_cleaned) = (false, false);
+        let (mut renamed, mut cleaned) = (false, Vec::new());
         for (partition, delete) in stopped {
             partition.stop().dispatch();
             self.tell_resigned(partition.name(), None);
@@ -253,7 +261,9 @@ impl Replicas {
             let lies_in = partition.directory();
             match partition.bury(clock::now_ms()) {
                 Ok((path, due_ms)) => {
-                    was_cleaned |= partition.was_cleaned();
+                    if partition.was_cleaned() && !cleaned.iter().any(|one| Arc::ptr_eq(one, lies_in)) {
+                        cleaned.push(Arc::clone(lies_in));
+                    }
                     self.bury(Buried::folder(Arc::clone(lies_in), path, due_ms));
                     if Arc::ptr_eq(lies_in, directory) {
                         renamed = true;
@@ -267,8 +277,8 @@ impl Replicas {
         if renamed && result.is_ok() {
             result = directory.sync();
         }
-        if was_cleaned {
-            // A log that is made under the same name was not cleaned.
+        // A log that is made under the same name was not cleaned.
+        for directory in &cleaned {
             self.checkpoint_cleaned(directory);
         }
         match result {

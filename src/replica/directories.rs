@@ -73,6 +73,15 @@ impl HostDirectory {
     /// Takes a lock whose holders may be in a call to the directory. `None` when the directory is offline or its calls do
     /// not return, so that a thread that serves connections never hangs behind one that does.
     pub fn lock<'a, T>(&self, mutex: &'a Mutex<T>) -> Option<MutexGuard<'a, T>> {
+        self.lock_unless(mutex, || false)
+    }
+
+    /// The same, and `None` also when the holder hangs elsewhere.
+    pub(super) fn lock_unless<'a, T>(
+        &self,
+        mutex: &'a Mutex<T>,
+        hangs_elsewhere: impl Fn() -> bool,
+    ) -> Option<MutexGuard<'a, T>> {
         const SPINS: u32 = 64;
         const PAUSE: Duration = Duration::from_micros(50);
         let mut tries = 0;
@@ -86,6 +95,9 @@ impl HostDirectory {
                 Err(TryLockError::WouldBlock) => {
                     // The holder may hang in a write: waiting ends when the directory is found to stall.
                     tries += 1;
+                    if hangs_elsewhere() {
+                        return None;
+                    }
                     if tries < SPINS {
                         std::thread::yield_now();
                     } else {
@@ -113,6 +125,25 @@ impl HostDirectory {
         self.volume.check()?;
         let synced = self.volume.disk().sync_directory(self.path());
         synced.map_err(|error| self.volume.failed("sync", self.path(), &error))
+    }
+
+    /// True when the checkpoint on disk may have a line of one of these partitions. Blocks.
+    pub(super) fn may_tell_of(&self, checkpoint: &str, partitions: &[TopicPartition]) -> bool {
+        let tells = |offsets: &Offsets| partitions.iter().any(|name| offsets.contains_key(name));
+        let written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, offsets)) = written.iter().find(|(known, _)| *known == checkpoint) {
+            return tells(offsets);
+        }
+        // Not written since the start; new directories have empty ones.
+        let path = self.path().join(checkpoint);
+        match checkpoint::read_offsets(self.volume.disk(), &path) {
+            Ok(offsets) => tells(&offsets),
+            Err(_) => self
+                .volume
+                .disk()
+                .metadata(&path)
+                .is_ok_and(|found| found.length > 0),
+        }
     }
 
     /// Writes a checkpoint, unless it holds just that already. Blocks.

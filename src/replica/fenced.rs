@@ -82,7 +82,7 @@ impl Partition {
     ) -> Option<(AppendAnswer, Wakes)> {
         match self.lock() {
             Ok(locked) => Some(self.append_fenced(locked, epoch, records, acks, now_ms)),
-            Err(_) if self.directory().watch().is_stalled() && !self.directory().is_offline() => None,
+            Err(_) if self.is_stalled() => None,
             Err(error) => Some((AppendAnswer::failed(error), Wakes::default())),
         }
     }

@@ -12,6 +12,7 @@ use crate::base::error_code::ErrorCode;
 use crate::base::ids::{Offset, TopicPartition};
 use crate::base::shutdown::Shutdown;
 use crate::metadata::control::{StopReplica, StopReplicaPartition, TOPIC_IS_DELETED};
+use crate::storage::log::Log;
 use crate::storage::producer_state::Origin;
 
 fn name() -> TopicPartition {
@@ -38,7 +39,6 @@ async fn moved(replicas: &Arc<Replicas>, directory: usize) {
     while replicas.is_moving(&name()) {
         clock::sleep(Duration::from_millis(1)).await;
     }
-    shutdown.begin();
     let lies = replicas.partition("t", 0).unwrap();
     assert!(Arc::ptr_eq(lies.directory(), &replicas.directories()[directory]));
 }
@@ -48,6 +48,13 @@ fn folders(broker: &TestBroker, directory: usize) -> Vec<String> {
     let entries = directory.volume().disk().list(directory.path()).unwrap();
     let folders = entries.into_iter().filter(|entry| entry.is_directory);
     folders.map(|entry| entry.name).collect()
+}
+
+/// Waits until the checkpoint holds this.
+async fn await_checkpoint(broker: &TestBroker, directory: usize, name: &str, expected: &str) {
+    while checkpoint(broker, directory, name) != expected {
+        clock::sleep(Duration::from_millis(1)).await;
+    }
 }
 
 fn checkpoint(broker: &TestBroker, directory: usize, name: &str) -> String {
@@ -108,7 +115,7 @@ async fn everything_goes_along_and_the_partition_goes_on() {
         checkpoint(&broker, 1, "log-start-offset-checkpoint"),
         "0\n1\nt 0 7\n"
     );
-    assert_eq!(checkpoint(&broker, 0, "log-start-offset-checkpoint"), "0\n0\n");
+    await_checkpoint(&broker, 0, "log-start-offset-checkpoint", "0\n0\n").await;
     let counts: Vec<_> = broker
         .replicas
         .directories()
@@ -153,8 +160,12 @@ async fn a_flush_that_was_under_way_says_nothing_of_the_log_that_took_the_place(
     append(&broker, "t", 5).await;
     let mut state = partition.lock_blocking();
     assert_eq!(state.log.recovery_point(), Offset(5));
-    state.log.flushed(flushed, NOW_MS);
-    assert_eq!(state.log.recovery_point(), Offset(5));
+    let before = state.log.last_flush_ms();
+    state.log.flushed(flushed, NOW_MS + 1);
+    assert_eq!(
+        (state.log.recovery_point(), state.log.last_flush_ms()),
+        (Offset(5), before)
+    );
     assert!(state.log.flush_plan().is_some());
 }
 
@@ -173,16 +184,74 @@ async fn a_log_is_not_compacted_while_it_is_moved_and_its_line_goes_along() {
         "0\n1\nt 0 5\n"
     );
     moved(&broker.replicas, 1).await;
-    assert_eq!(checkpoint(&broker, 0, "cleaner-offset-checkpoint"), "0\n0\n");
-    assert_eq!(
-        checkpoint(&broker, 1, "cleaner-offset-checkpoint"),
-        "0\n1\nt 0 5\n"
-    );
+    await_checkpoint(&broker, 0, "cleaner-offset-checkpoint", "0\n0\n").await;
+    await_checkpoint(&broker, 1, "cleaner-offset-checkpoint", "0\n1\nt 0 5\n").await;
     assert_eq!(partition.progress().unwrap().log_end, Offset(12));
     assert_eq!(clean(&broker.replicas, NOW_MS), Some(("t-0".to_owned(), Ok(()))));
     assert_eq!(
         checkpoint(&broker, 1, "cleaner-offset-checkpoint"),
         "0\n1\nt 0 11\n"
+    );
+}
+
+#[tokio::test]
+async fn a_cleaning_of_the_log_that_was_left_does_not_disturb_one_of_the_log_that_took_its_place() {
+    let (broker, _partition) = broker(COMPACTED).await;
+    append(&broker, "t", 8).await;
+    let mut old = broker.replicas.begin_dirtiest(NOW_MS).unwrap();
+    for _ in 0..8 {
+        old.step().unwrap();
+    }
+    moved(&broker.replicas, 1).await;
+    let mut new = broker.replicas.begin_dirtiest(NOW_MS).unwrap();
+    let cleaned = || {
+        let disk = broker.replicas.directories()[1].volume().disk();
+        let entries = disk.list("/data/1/t-0".as_ref()).unwrap();
+        entries.iter().any(|entry| entry.name.ends_with(".cleaned"))
+    };
+    while !cleaned() {
+        new.step().unwrap();
+    }
+    old.give_up();
+    assert!(cleaned());
+    while new.step().unwrap().cleaned_below.is_none() {}
+    assert!(!broker.replicas.directories()[1].is_offline());
+}
+
+#[tokio::test]
+async fn a_partition_that_is_made_again_is_not_taken_for_its_former_life() {
+    let (broker, _partition) = broker(&[]).await;
+    append(&broker, "t", 10).await;
+    broker.replicas.delete_records("t", 0, 7).unwrap();
+    let directory = &broker.replicas.directories()[0];
+    broker.replicas.checkpoint_log_starts(directory);
+    broker.replicas.checkpoint_recovery_points(directory);
+    assert_eq!(
+        checkpoint(&broker, 0, "log-start-offset-checkpoint"),
+        "0\n1\nt 0 7\n"
+    );
+    let stop = StopReplica {
+        sender: sender(),
+        partitions: vec![StopReplicaPartition {
+            partition: name(),
+            leader_epoch: TOPIC_IS_DELETED,
+            delete: true,
+        }],
+    };
+    assert!(broker.replicas.stop_replica(stop).await.error.is_none());
+    assert_eq!(
+        broker
+            .replicas
+            .alter_directories("/data/0", &[name()])
+            .await
+            .len(),
+        1
+    );
+    broker.lead("t", 2, 1, 0, &[1]).await;
+    assert_eq!(checkpoint(&broker, 0, "log-start-offset-checkpoint"), "0\n0\n");
+    assert_eq!(
+        checkpoint(&broker, 0, "recovery-point-offset-checkpoint"),
+        "0\n0\n"
     );
 }
 
@@ -271,7 +340,8 @@ async fn a_copy_goes_on_after_a_stop_unless_its_source_was_compacted() {
         let directory = Arc::clone(&broker.replicas.directories()[1]);
         let copy = {
             let mut state = partition.lock_blocking();
-            let mut copy = state.log.create_future(directory.volume(), NOW_MS).unwrap();
+            let (id, config) = (state.log.topic_id(), Arc::clone(state.log.config()));
+            let mut copy = Log::create_future(directory.volume(), name(), id, config, NOW_MS).unwrap();
             let chunk = state.log.chunk_behind(&copy).unwrap();
             copy.put_chunk(chunk, &mut None, NOW_MS).unwrap();
             state.log.set_config(Arc::clone(copy.config()));

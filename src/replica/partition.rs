@@ -29,6 +29,8 @@ pub struct Partition {
     /// All of this broker's, of which it lies in the one with the number `at`.
     directories: Arc<[Arc<HostDirectory>]>,
     at: AtomicUsize,
+    /// The number of the one whose log takes the place of this one's just now, under the lock; else none's.
+    coming_from: AtomicUsize,
     /// The one it lay in at first.
     first: Arc<HostDirectory>,
     state: Mutex<State>,
@@ -90,6 +92,7 @@ impl Partition {
             name: log.partition().clone(),
             directories: Arc::clone(directories),
             at: AtomicUsize::new(at.unwrap_or(usize::MAX)),
+            coming_from: AtomicUsize::new(usize::MAX),
             first: Arc::clone(directory),
             state: Mutex::new(State {
                 leadership: Leadership::new(me),
@@ -112,6 +115,19 @@ impl Partition {
         self.directories.get(at).unwrap_or(&self.first)
     }
 
+    /// Says from which directory, by its number, a log takes the place of this one's, while that is done under the lock:
+    /// who waits for the lock does not wait for that directory longer than for its own. `None` when it is over.
+    pub(super) fn replaced_from(&self, directory: Option<usize>) {
+        self.coming_from
+            .store(directory.unwrap_or(usize::MAX), Ordering::Release);
+    }
+
+    /// True while the holder of the lock hangs in another directory.
+    fn hangs_elsewhere(&self) -> bool {
+        let from = self.directories.get(self.coming_from.load(Ordering::Acquire));
+        from.is_some_and(|directory| directory.is_offline() || directory.watch().is_stalled())
+    }
+
     /// Says that its log lies in the directory with the number `at` from now on; under its lock.
     pub(super) fn moved_to(&self, at: usize) {
         self.at.store(at, Ordering::Release);
@@ -128,7 +144,10 @@ impl Partition {
     /// # Errors
     /// KAFKA_STORAGE_ERROR; UNKNOWN_TOPIC_OR_PARTITION when the replica was stopped meanwhile.
     pub(super) fn lock(&self) -> Result<Locked<'_>, ErrorCode> {
-        match self.directory().lock(&self.state) {
+        match self
+            .directory()
+            .lock_unless(&self.state, || self.hangs_elsewhere())
+        {
             Some(state) => self.locked(state),
             None => Err(ErrorCode::KafkaStorageError),
         }
@@ -239,9 +258,15 @@ impl Partition {
     ) -> Option<(AppendAnswer, Wakes)> {
         match self.lock() {
             Ok(locked) => Some(self.append_locked(locked, records, acks, origin, now_ms)),
-            Err(_) if self.directory().watch().is_stalled() && !self.directory().is_offline() => None,
+            Err(_) if self.is_stalled() => None,
             Err(error) => Some((AppendAnswer::failed(error), Wakes::default())),
         }
+    }
+
+    /// True while the lock may be had later, but not soon.
+    pub(super) fn is_stalled(&self) -> bool {
+        let directory = self.directory();
+        !directory.is_offline() && (directory.watch().is_stalled() || self.hangs_elsewhere())
     }
 
     /// As [`append`](Self::append), on a thread that may wait.

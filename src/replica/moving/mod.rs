@@ -12,6 +12,7 @@ mod movers;
 mod resume;
 mod swap;
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -47,6 +48,8 @@ pub struct Moves {
     throttle: Throttle,
     /// Where partitions are to be made that are not here yet.
     preferences: Mutex<BTreeMap<TopicPartition, usize>>,
+    /// A partition was moved, and the checkpoints have not been written since.
+    unwritten: AtomicBool,
     /// Held while moves are begun and ended by request.
     requests: tokio::sync::Mutex<()>,
     /// The broker stops: no more begin.
@@ -116,10 +119,15 @@ impl Moves {
         here.map(Arc::clone).collect()
     }
 
-    fn add(&self, one: &Arc<Move>) {
-        locked(&self.all).insert(one.partition.name().clone(), Arc::clone(one));
+    /// False when the partition has a move already.
+    fn add(&self, one: &Arc<Move>) -> bool {
+        match locked(&self.all).entry(one.partition.name().clone()) {
+            Entry::Occupied(_) => return false,
+            Entry::Vacant(place) => place.insert(Arc::clone(one)),
+        };
         locked(&self.waiting).push_back(Arc::clone(one));
         self.changed.notify_waiters();
+        true
     }
 
     /// Takes a move out. False when another one has its place, or none.
@@ -131,6 +139,11 @@ impl Moves {
             all.remove(name);
         }
         is_it
+    }
+
+    /// Takes one out that no mover has begun.
+    fn forget_waiting(&self, one: &Arc<Move>) {
+        locked(&self.waiting).retain(|waiting| !Arc::ptr_eq(waiting, one));
     }
 
     fn next(&self) -> Option<Arc<Move>> {
@@ -201,6 +214,7 @@ impl Move {
             };
             source.state.log.chunk_behind(log)?
         };
+        let _call = self.directory.watch().begin();
         let put = log.put_chunk(chunk, truncations, now_ms)?;
         *locked(&self.seen) = Seen::of(log);
         Ok(Some(put))
@@ -238,10 +252,13 @@ impl Replicas {
 
     /// Ends a move without a swap: the copy goes, the partition stays where it is and is compacted again. Blocks.
     fn give_up(&self, one: &Arc<Move>, now_ms: i64) {
+        // First, for it may be about to take the partition's place: until then nothing is compacted.
+        let buried = one.give_up(now_ms);
         if self.moves.remove(one) {
+            self.moves.forget_waiting(one);
             one.partition.lock_blocking().log.resume_cleaning();
         }
-        if let Some((path, due_ms)) = one.give_up(now_ms) {
+        if let Some((path, due_ms)) = buried {
             self.bury(Buried::folder(Arc::clone(&one.directory), path, due_ms));
             // A failure has taken the directory offline.
             let _ = one.directory.sync();

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use crate::base::clock;
+use crate::base::error_code::ErrorCode;
+use crate::base::ids::TopicPartition;
 use crate::storage::log::Log;
 
 use super::super::background::Buried;
@@ -38,22 +40,14 @@ impl Replicas {
                 self.bury_future(&directory, &log, "the partition does not go there");
                 continue;
             }
-            let goes_on = {
-                let mut state = partition.lock_blocking();
-                let goes_on = log.may_go_on_from(&state.log);
-                if goes_on {
-                    state.log.pause_cleaning();
-                }
-                goes_on
-            };
-            if goes_on {
+            if log.may_go_on_from(&partition.lock_blocking().log) {
                 tracing::info!(partition = %name, to = %directory.path().display(), "a move goes on");
-                self.register_move(&Move::new(&partition, to, &directory, log));
+                let resumed = self.pause_and_add(&Move::new(&partition, to, &directory, log));
+                tell(&name, resumed.err());
             } else {
                 self.bury_future(&directory, &log, "it is made anew, as its source has changed");
-                if let Err(error) = self.begin_move(&partition, to, &directory, clock::now_ms()) {
-                    tracing::error!(partition = %name, "the move does not go on: {error}");
-                }
+                let begun = self.begin_moves(vec![(0, partition)], to, &directory, clock::now_ms());
+                tell(&name, begun.into_iter().find(|error| !error.is_none()));
             }
         }
     }
@@ -66,5 +60,11 @@ impl Replicas {
             self.bury(Buried::folder(Arc::clone(directory), path, due_ms));
             let _ = directory.sync();
         }
+    }
+}
+
+fn tell(name: &TopicPartition, failure: Option<ErrorCode>) {
+    if let Some(error) = failure {
+        tracing::error!(partition = %name, "the move does not go on: {error}");
     }
 }

@@ -3,20 +3,26 @@
 //!
 //! Under the partition's lock the rest is copied and made durable, the copy gets the partition's name, the old folder the
 //! name for deletion. Between the two renames both folders have the partition's name; the marker that the old one got
-//! before says then which of them goes ([`MOVED_MARKER`](crate::storage::log::MOVED_MARKER)).
+//! before says then which of them goes ([`MOVED_MARKER`](crate::storage::log::MOVED_MARKER)). Calls into the new directory
+//! are counted, so that who waits for the partition learns when that one hangs.
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
+use crate::storage::file_names::LOG_START_OFFSET_CHECKPOINT;
 use crate::storage::log::{Log, MoveError};
 
 use super::super::background::Buried;
 use super::super::partition::State;
 use super::super::replicas::Replicas;
-use super::{Future, Move, locked};
+use super::{Future, Move, Seen, locked};
 
 /// So many pieces are copied while the partition waits; when that is not all, it is tried again later.
 const LAST_PIECES: usize = 4;
+
+/// So many pieces are copied right before that, while it does not wait.
+const PIECES_BEFORE: usize = 64;
 
 /// How trying to swap ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -32,26 +38,23 @@ pub(super) enum Swap {
 impl Replicas {
     /// Puts the copy in the partition's place, if it can be completed quickly. Blocks.
     pub(super) fn swap(&self, one: &Arc<Move>, now_ms: i64) -> Result<Swap, MoveError> {
+        let _call = one.directory.watch().begin();
         let mut future = locked(&one.future);
-        let Some(log) = future.log.as_mut() else {
-            return Ok(Swap::Ended);
-        };
-        // Most of it without the partition's lock.
-        if let Some(work) = log.flush_plan() {
-            let flushed = work.run()?;
-            log.flushed(flushed, now_ms);
-        }
         let marker = match one.partition.lock_on_pool() {
-            Ok(source) => source.state.log.moved_marker(),
-            Err(_) => return Ok(Swap::Ended),
+            Ok(source) if future.log.is_some() => source.state.log.moved_marker(),
+            _ => return Ok(Swap::Ended),
         };
+        flush(&mut future, now_ms)?;
         if !marker.set()? {
             return Ok(Swap::Ended);
         }
-        let replaced = self.replace(one, &mut future, now_ms);
+        let replaced = self
+            .catch_up(one, &mut future, now_ms)
+            .and_then(|()| self.replace(one, &mut future, now_ms));
         drop(future);
         match replaced {
             Ok(Ok(old)) => {
+                self.moves.unwritten.store(true, Ordering::Release);
                 self.moves.remove(one);
                 self.bury_moved(one, old, now_ms);
                 Ok(Swap::Done)
@@ -68,6 +71,34 @@ impl Replicas {
         }
     }
 
+    /// Copies what came while the disks were waited for, and makes it durable, so that little is left for
+    /// [`replace`](Self::replace); and sees to it that a log start which the checkpoint of the old directory tells is not
+    /// forgotten with that.
+    fn catch_up(&self, one: &Move, future: &mut Future, now_ms: i64) -> Result<(), MoveError> {
+        for _ in 0..PIECES_BEFORE {
+            let Future { log, truncations } = &mut *future;
+            let Some(log) = log else { return Ok(()) };
+            let chunk = match one.partition.lock_on_pool() {
+                Ok(source) => source.state.log.chunk_behind(log)?,
+                Err(_) => return Ok(()),
+            };
+            if log.put_chunk(chunk, truncations, now_ms)?.is_close {
+                break;
+            }
+        }
+        flush(future, now_ms)?;
+        if let Some(log) = &future.log {
+            let seen = Seen::of(log);
+            *locked(&one.seen) = seen;
+            let name = log.partition().clone();
+            let told = one.directory.may_tell_of(LOG_START_OFFSET_CHECKPOINT, &[name]);
+            if told || seen.log_start > seen.first_base {
+                self.checkpoint_log_starts(&one.directory);
+            }
+        }
+        Ok(())
+    }
+
     /// The part under the partition's lock. Yields the old log, and its path where it could be renamed.
     fn replace(
         &self,
@@ -75,30 +106,27 @@ impl Replicas {
         future: &mut Future,
         now_ms: i64,
     ) -> Result<Result<(Log, Option<PathBuf>), Swap>, MoveError> {
-        let Ok(mut source) = one.partition.lock_on_pool() else {
+        let mut state = one.partition.lock_blocking();
+        if state.stopped || one.partition.directory().is_offline() {
             return Ok(Err(Swap::Ended));
-        };
-        let state = &mut *source.state;
-        if !copy_rest(state, future, now_ms)? {
-            return Ok(Err(Swap::Again));
         }
-        let Some(mut log) = future.log.take() else {
-            return Ok(Err(Swap::Ended));
+        one.partition.replaced_from(Some(one.to));
+        let completed = complete(&state, future, now_ms);
+        one.partition.replaced_from(None);
+        let log = match completed? {
+            Ok(log) => log,
+            Err(swap) => return Ok(Err(swap)),
         };
-        let named = log
-            .prepare_to_replace(&state.log, now_ms)
-            .map_err(MoveError::Io)
-            .and_then(|()| log.take_name());
-        if let Err(error) = named {
-            future.log = Some(log);
-            return Err(error);
-        }
+        let old_directory = Arc::clone(one.partition.directory());
         let old = std::mem::replace(&mut state.log, log);
-        // A failure has taken the old directory offline; the next start finds the marker.
-        let path = old.mark_deleted().ok();
         self.moved(&one.partition, one.to);
+        let path = {
+            let _call = old_directory.watch().begin();
+            // A failure has taken the old directory offline; the next start finds the marker.
+            old.mark_deleted().ok()
+        };
         let wakes = state.settle();
-        drop(source);
+        drop(state);
         wakes.dispatch();
         Ok(Ok((old, path)))
     }
@@ -116,12 +144,6 @@ impl Replicas {
             to = %one.directory.path().display(),
             "replica moved"
         );
-        for directory in left.into_iter().chain([&one.directory]) {
-            self.checkpoint_recovery_points(directory);
-            self.checkpoint_log_starts(directory);
-            self.checkpoint_high_watermarks(directory);
-            self.checkpoint_cleaned(directory);
-        }
         if let (Some(left), Some(path)) = (left, path) {
             // A failure has taken the directory offline.
             let _ = left.sync();
@@ -131,15 +153,37 @@ impl Replicas {
     }
 }
 
-/// Copies what is left. False when that is too much.
-fn copy_rest(state: &State, future: &mut Future, now_ms: i64) -> Result<bool, MoveError> {
-    let Future { log, truncations } = future;
-    let Some(log) = log else { return Ok(false) };
+fn flush(future: &mut Future, now_ms: i64) -> Result<(), MoveError> {
+    if let Some(log) = &mut future.log
+        && let Some(work) = log.flush_plan()
+    {
+        let flushed = work.run()?;
+        log.flushed(flushed, now_ms);
+    }
+    Ok(())
+}
+
+/// Copies what is left, if that is little, and gives the copy the partition's name: yields it.
+fn complete(state: &State, future: &mut Future, now_ms: i64) -> Result<Result<Log, Swap>, MoveError> {
+    let Future {
+        log: copy,
+        truncations,
+    } = future;
+    let Some(log) = copy.as_mut() else {
+        return Ok(Err(Swap::Ended));
+    };
+    let mut caught_up = false;
     for _ in 0..LAST_PIECES {
         let chunk = state.log.chunk_behind(log)?;
-        if log.put_chunk(chunk, truncations, now_ms)?.caught_up {
-            return Ok(true);
+        caught_up = log.put_chunk(chunk, truncations, now_ms)?.caught_up;
+        if caught_up {
+            break;
         }
     }
-    Ok(false)
+    if !caught_up {
+        return Ok(Err(Swap::Again));
+    }
+    log.prepare_to_replace(&state.log, now_ms)?;
+    log.take_name()?;
+    Ok(copy.take().ok_or(Swap::Ended))
 }

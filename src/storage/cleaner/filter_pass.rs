@@ -228,7 +228,7 @@ impl FilterPass {
         let (cleaned, written) = group.writer.finish(modified_ms)?;
         let replaced = job.with_log(|log| {
             let replaced = log.replace_segments(job.token, &sources, cleaned, job.now_ms)?;
-            if replaced.is_none() {
+            if replaced.is_none() && log.has_cleaning(job.token) {
                 log.discard_cleaned(base);
             }
             Ok(replaced.map(|deleted| (deleted, log.folder_sync())))

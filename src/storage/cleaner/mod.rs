@@ -319,6 +319,10 @@ impl<P: LogPlace> Cleaning<P> {
             cleaned_below = failure.is_none().then(|| pass.mapped_below());
         }
         self.place.with_log(|log| {
+            // The partition may have been moved to another log directory, and another cleaning be under way there.
+            if !log.has_cleaning(&self.token) {
+                return;
+            }
             if let Some(base) = unfinished {
                 log.discard_cleaned(base);
             }
@@ -369,8 +373,8 @@ impl<P: LogPlace> Job<'_, P> {
             ReadFailure::Unreadable(why) => why.into(),
             ReadFailure::Io(error) => {
                 let failed = self.with_log(|log| {
-                    let volume = log.volume();
-                    Ok(Some(volume.failed("read", log.path(), &error)))
+                    let here = log.has_cleaning(self.token);
+                    Ok(here.then(|| log.volume().failed("read", log.path(), &error)))
                 });
                 failed.map_or_else(|aborted| aborted, CleaningError::Io)
             }

@@ -123,6 +123,14 @@ impl Log {
         self.cleaning.owner(token)
     }
 
+    /// True while this is the log's cleaning, aborted or not. Not so once another log has taken the log's place.
+    pub(in crate::storage) fn has_cleaning(&self, token: &CleaningToken) -> bool {
+        self.cleaning
+            .running
+            .as_ref()
+            .is_some_and(|running| running.is(token))
+    }
+
     /// The first offset that was not cleaned yet, if the log was ever cleaned: its line in `cleaner-offset-checkpoint`.
     pub fn cleaner_checkpoint(&self) -> Option<Offset> {
         self.cleaning.checkpoint
@@ -230,12 +238,7 @@ impl Log {
     /// whether that counts.
     pub fn end_cleaning(&mut self, token: &CleaningToken, cleaned_below: Option<Offset>) -> bool {
         let counts = self.is_cleaned_by(token);
-        if self
-            .cleaning
-            .running
-            .as_ref()
-            .is_some_and(|running| running.is(token))
-        {
+        if self.has_cleaning(token) {
             self.cleaning.running = None;
         }
         if counts && let Some(offset) = cleaned_below {

@@ -89,6 +89,8 @@ pub struct FlushWork {
 #[must_use = "the recovery point rises when the log hears of it"]
 #[derive(Clone, Debug)]
 pub struct Flushed {
+    /// Of the log that it was planned for; another one may have taken its place.
+    epoch_file: Arc<Mutex<u32>>,
     up_to: Offset,
     complete_below: Offset,
     truncations: u32,
@@ -267,6 +269,7 @@ impl Log {
             sync_folder: self.unsynced.wants_folder_synced(),
             sync_root: self.unsynced.root,
             done: Flushed {
+                epoch_file: Arc::clone(&self.unsynced.epoch_file),
                 up_to,
                 complete_below: self.active.base_offset(),
                 truncations: self.truncations,
@@ -292,6 +295,9 @@ impl Log {
 
     /// A [`FlushWork`] is done: the recovery point rises, unless the log was truncated meanwhile.
     pub fn flushed(&mut self, flushed: Flushed, now_ms: i64) {
+        if !Arc::ptr_eq(&flushed.epoch_file, &self.unsynced.epoch_file) {
+            return;
+        }
         self.last_flush_ms = now_ms;
         newer(&mut self.unsynced.epochs_durable, flushed.epochs);
         newer(&mut self.unsynced.folder_durable, flushed.folder);

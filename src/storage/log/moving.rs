@@ -13,7 +13,7 @@ use super::clean::CleaningState;
 use super::read::{Bound, ReadRequest};
 use super::{AppendError, Log, ReadError};
 use crate::base::disk::FileSlice;
-use crate::base::ids::{LeaderEpoch, Offset};
+use crate::base::ids::{LeaderEpoch, Offset, TopicId, TopicPartition};
 use crate::config::LogConfig;
 use crate::records::batch::Batches;
 use crate::storage::file_names::{FolderState, marked_folder, partition_folder};
@@ -127,22 +127,20 @@ pub struct Put {
 }
 
 impl Log {
-    /// Makes the log in `volume` that a copy of this one is to go into.
+    /// Makes the log in `volume` that a copy of a partition's is to go into.
     ///
     /// # Errors
     /// The volume's.
-    pub fn create_future(&self, volume: &Arc<Volume>, now_ms: i64) -> Result<Self, LogIoError> {
+    pub fn create_future(
+        volume: &Arc<Volume>,
+        partition: TopicPartition,
+        topic_id: Option<TopicId>,
+        config: Arc<LogConfig>,
+        now_ms: i64,
+    ) -> Result<Self, LogIoError> {
         let unique = volume.random().uuid();
-        let name = marked_folder(&self.partition, unique, FolderState::Future);
-        let config = Arc::clone(&self.config);
-        Self::create_in(
-            volume,
-            &name,
-            self.partition.clone(),
-            self.topic_id,
-            config,
-            now_ms,
-        )
+        let name = marked_folder(&partition, unique, FolderState::Future);
+        Self::create_in(volume, &name, partition, topic_id, config, now_ms)
     }
 
     /// What lies behind the end of `future`; answered under the lock of this log's partition, to be read and
@@ -252,7 +250,7 @@ impl Log {
     }
 
     fn skip_to_empty(&mut self, offset: Offset, now_ms: i64) -> Result<(), LogIoError> {
-        self.truncate_fully_and_start_at(offset, now_ms)?.files.remove()
+        self.start_anew_at(offset, now_ms)?.files.remove()
     }
 
     /// Makes a future log that has caught up with `source` ready to take its place: what the records do not tell is taken
@@ -261,6 +259,9 @@ impl Log {
     /// # Errors
     /// The volume's.
     pub fn prepare_to_replace(&mut self, source: &Self, now_ms: i64) -> Result<(), LogIoError> {
+        if let Some(topic_id) = source.topic_id {
+            self.set_topic_id(topic_id);
+        }
         if let Some(work) = self.creation_work() {
             let done = work.run()?;
             self.created(done);
@@ -341,7 +342,8 @@ impl Log {
     /// as far as the leader epochs tell, and the source was never compacted, which would have taken records away that are
     /// here, and those with them that undo them.
     pub fn may_go_on_from(&self, source: &Self) -> bool {
-        if source.cleaner_checkpoint().is_some() || self.topic_id != source.topic_id {
+        let other_topic = self.topic_id.is_some() && self.topic_id != source.topic_id;
+        if source.cleaner_checkpoint().is_some() || other_topic {
             return false;
         }
         if self.size_in_bytes() == 0 {
@@ -366,6 +368,11 @@ mod tests {
         read_all(log, log.log_start_offset(), Bound::LogEnd)
     }
 
+    fn future_of(source: &Log) -> Log {
+        let (partition, config) = (source.partition().clone(), Arc::clone(source.config()));
+        Log::create_future(source.volume(), partition, source.topic_id(), config, NOW_MS).unwrap()
+    }
+
     fn copy(source: &Log, future: &mut Log) -> Result<(), MoveError> {
         while !future
             .put_chunk(source.chunk_behind(future)?, &mut None, NOW_MS)?
@@ -381,7 +388,7 @@ mod tests {
         for _ in 0..3 {
             append(&mut source, &Send::default()).unwrap();
         }
-        let mut future = source.create_future(source.volume(), NOW_MS).unwrap();
+        let mut future = future_of(&source);
         copy(&source, &mut future).unwrap();
         source.skip_to(Offset(43), NOW_MS).unwrap();
         copy(&source, &mut future).unwrap();
@@ -390,7 +397,7 @@ mod tests {
         copy(&source, &mut future).unwrap();
         assert_eq!(future.log_end_offset(), source.log_end_offset());
         assert_eq!(whole(&future), whole(&source));
-        let mut from_nothing = source.create_future(source.volume(), NOW_MS).unwrap();
+        let mut from_nothing = future_of(&source);
         copy(&source, &mut from_nothing).unwrap();
         assert_eq!(whole(&from_nothing), whole(&source));
     }
@@ -402,7 +409,7 @@ mod tests {
         for _ in 0..3 {
             append(&mut source, &Send::default()).unwrap();
         }
-        let mut future = source.create_future(source.volume(), NOW_MS).unwrap();
+        let mut future = future_of(&source);
         let mut truncations = None;
         let chunk = source.chunk_behind(&future).unwrap();
         future.put_chunk(chunk, &mut truncations, NOW_MS).unwrap();

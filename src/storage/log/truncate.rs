@@ -100,11 +100,16 @@ impl Log {
         offset: Offset,
         now_ms: i64,
     ) -> Result<Truncated, LogIoError> {
-        self.check_online()?;
         tracing::info!(
             partition = %self.partition,
             "all records are removed, the log starts anew at offset {offset}"
         );
+        self.start_anew_at(offset, now_ms)
+    }
+
+    /// The same, without a word.
+    pub(super) fn start_anew_at(&mut self, offset: Offset, now_ms: i64) -> Result<Truncated, LogIoError> {
+        self.check_online()?;
         let mut truncated = Truncated {
             changed: true,
             files: self.nothing_deleted(now_ms),

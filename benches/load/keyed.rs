@@ -1,13 +1,12 @@
 //! Records with keys, drawn at random from so many: what a compacted topic is filled with. The same seed gives the same
 //! records. One connection; the next batch is built while the last one is on its way.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::io::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::batch::{self, API_PRODUCE, PRODUCE_VERSION, string};
-use crate::client::{Client, Fields};
+use crate::client::Client;
 use crate::codec::Codec;
+use crate::{batch, whole};
 
 /// Values are cut from a text of this length.
 const TEXT_BYTES: usize = 4 << 20;
@@ -46,13 +45,14 @@ pub fn run(options: &Options) {
         bytes += batch.len() as u64;
         sent += count;
         if owed {
-            await_answer(&mut stream);
+            whole::await_answer(&mut stream);
         }
-        stream.write_all(&request(&options.topic, &batch)).unwrap();
+        let request = whole::request("load", 1, &options.topic, &[(0, batch)]);
+        stream.write_all(&request).unwrap();
         owed = true;
     }
     if owed {
-        await_answer(&mut stream);
+        whole::await_answer(&mut stream);
     }
     println!("{{\"records\": {sent}, \"bytes\": {bytes}}}");
 }
@@ -79,38 +79,4 @@ fn next_batch(options: &Options, most: u64, text: &[u8], random: &mut fastrand::
     let crc = crc32c::crc32c(&batch[21..]);
     batch[17..21].copy_from_slice(&crc.to_be_bytes());
     (batch, count)
-}
-
-fn request(topic: &str, batch: &[u8]) -> Vec<u8> {
-    let mut out = vec![0; 4];
-    out.extend_from_slice(&API_PRODUCE.to_be_bytes());
-    out.extend_from_slice(&PRODUCE_VERSION.to_be_bytes());
-    out.extend_from_slice(&0i32.to_be_bytes());
-    string("load", &mut out);
-    out.extend_from_slice(&(-1i16).to_be_bytes());
-    out.extend_from_slice(&1i16.to_be_bytes());
-    out.extend_from_slice(&30_000i32.to_be_bytes());
-    out.extend_from_slice(&1i32.to_be_bytes());
-    string(topic, &mut out);
-    out.extend_from_slice(&1i32.to_be_bytes());
-    out.extend_from_slice(&0i32.to_be_bytes());
-    out.extend_from_slice(&(batch.len() as i32).to_be_bytes());
-    out.extend_from_slice(batch);
-    let size = (out.len() - 4) as i32;
-    out[..4].copy_from_slice(&size.to_be_bytes());
-    out
-}
-
-fn await_answer(stream: &mut TcpStream) {
-    let mut size = [0; 4];
-    stream.read_exact(&mut size).unwrap();
-    let mut answer = vec![0; i32::from_be_bytes(size) as usize];
-    stream.read_exact(&mut answer).unwrap();
-    let mut fields = Fields(&answer[4..]);
-    fields.i32();
-    fields.string();
-    fields.i32();
-    fields.i32();
-    let error = fields.i16();
-    assert_eq!(error, 0, "produce");
 }

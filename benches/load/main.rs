@@ -26,6 +26,7 @@ mod offsets;
 mod process;
 mod produce;
 mod start;
+mod whole;
 
 use clap::{Parser, Subcommand};
 

@@ -3,14 +3,13 @@
 //! a broker lets write to this topic, so that all brokers get the same content within minutes; a coordinator learns of it
 //! when it loads the partition the next time. Also asks for these offsets, as `start` does.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::io::Write;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crate::batch::{self, API_PRODUCE, PRODUCE_VERSION, string};
+use crate::batch::{self, string};
 use crate::client::{Client, Fields};
 use crate::codec::Codec;
-use crate::produce;
+use crate::whole;
 
 const OFFSETS_TOPIC: &str = "__consumer_offsets";
 /// Who may produce to internal topics.
@@ -84,36 +83,6 @@ fn commit(group: &str, topic: &str, keys: &Keys, offset: i64, now_ms: i64) -> Ve
     batch
 }
 
-fn request(batches: &[(usize, Vec<u8>)]) -> Vec<u8> {
-    let mut out = vec![0; 4];
-    out.extend_from_slice(&API_PRODUCE.to_be_bytes());
-    out.extend_from_slice(&PRODUCE_VERSION.to_be_bytes());
-    out.extend_from_slice(&0i32.to_be_bytes());
-    string(CLIENT_ID, &mut out);
-    out.extend_from_slice(&(-1i16).to_be_bytes());
-    out.extend_from_slice(&(-1i16).to_be_bytes());
-    out.extend_from_slice(&30_000i32.to_be_bytes());
-    out.extend_from_slice(&1i32.to_be_bytes());
-    string(OFFSETS_TOPIC, &mut out);
-    out.extend_from_slice(&(batches.len() as i32).to_be_bytes());
-    for (partition, batch) in batches {
-        out.extend_from_slice(&(*partition as i32).to_be_bytes());
-        out.extend_from_slice(&(batch.len() as i32).to_be_bytes());
-        out.extend_from_slice(batch);
-    }
-    let size = (out.len() - 4) as i32;
-    out[..4].copy_from_slice(&size.to_be_bytes());
-    out
-}
-
-fn await_answer(stream: &mut TcpStream) {
-    let mut size = [0; 4];
-    stream.read_exact(&mut size).unwrap();
-    let mut answer = vec![0; i32::from_be_bytes(size) as usize];
-    stream.read_exact(&mut answer).unwrap();
-    produce::errors_of(&answer, 0, false);
-}
-
 pub fn run(options: &Options) {
     let keys = &options.keys;
     let mut client = Client::connect(&options.bootstrap).expect("connect");
@@ -147,14 +116,15 @@ pub fn run(options: &Options) {
             records += batches.len() * keys.partitions_per_topic;
             bytes += batches.iter().map(|(_, batch)| batch.len()).sum::<usize>();
             if owed == PIPELINE {
-                await_answer(&mut stream);
+                whole::await_answer(&mut stream);
                 owed -= 1;
             }
-            stream.write_all(&request(&batches)).unwrap();
+            let request = whole::request(CLIENT_ID, -1, OFFSETS_TOPIC, &batches);
+            stream.write_all(&request).unwrap();
             owed += 1;
         }
     }
-    (0..owed).for_each(|_| await_answer(&mut stream));
+    (0..owed).for_each(|_| whole::await_answer(&mut stream));
     let live = keys.groups * keys.topics_per_group * keys.partitions_per_topic;
     println!(
         "{}",

@@ -31,6 +31,8 @@ mod golden_test;
 #[cfg(test)]
 mod model_test;
 #[cfg(test)]
+mod moving_test;
+#[cfg(test)]
 mod pitfall_test;
 #[cfg(test)]
 pub(in crate::storage) mod testing;

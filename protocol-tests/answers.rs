@@ -10,6 +10,9 @@
 
 mod socket;
 
+use barnabas::base::clock;
+use barnabas::base::ids::{ProducerEpoch, ProducerId};
+use barnabas::records::build::BatchOptions;
 use barnabas::wire::messages::create_topics::{
     CreatableReplicaAssignment, CreatableTopic, CreateTopicsRequest, CreateTopicsResponse,
 };
@@ -19,7 +22,7 @@ use barnabas::wire::messages::describe_configs::{
 use barnabas::wire::messages::init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
 use barnabas::wire::messages::metadata::{MetadataRequest, MetadataRequestTopic, MetadataResponse};
 use barnabas::wire::text::Text;
-use socket::{Client, TestBroker};
+use socket::{Client, TestBroker, batch_with};
 
 fn topic(name: &str, assignments: Vec<CreatableReplicaAssignment>) -> CreatableTopic {
     let by_hand = !assignments.is_empty();
@@ -138,4 +141,44 @@ fn a_transactional_id_has_no_coordinator_here() {
     };
     let response: InitProducerIdResponse = broker.client().ask(&request, 3);
     assert_eq!((response.error_code, response.producer_id), (16, -1));
+}
+
+fn new_producer_id(client: &mut Client) -> i64 {
+    let request = InitProducerIdRequest {
+        transactional_id: None,
+        transaction_timeout_ms: 60_000,
+        producer_id: -1,
+        producer_epoch: -1,
+    };
+    let response: InitProducerIdResponse = client.ask(&request, 3);
+    assert_eq!((response.error_code, response.producer_epoch), (0, 0));
+    response.producer_id
+}
+
+/// Given out by another broker, which had the log directories for a while. The first batch of a new producer with such an
+/// id would be taken for the old one's, acknowledged and dropped.
+#[test]
+fn producer_ids_that_a_log_knows_are_not_given_out() {
+    let mut broker = TestBroker::start(&[]);
+    broker.create_topic("t", &[]);
+    let mut client = broker.client();
+    for producer in [0, 2, 1000] {
+        let options = BatchOptions {
+            producer_id: ProducerId(producer),
+            producer_epoch: ProducerEpoch(0),
+            base_sequence: 0,
+            ..BatchOptions::default()
+        };
+        // A producer whose last batch is old is forgotten by the next start.
+        let records = batch_with(options, clock::now_ms(), &["old"]);
+        let produced = client.produce("t", 0, records, 9);
+        assert_eq!(produced.error_code, 0);
+    }
+    assert_eq!(
+        [new_producer_id(&mut client), new_producer_id(&mut client)],
+        [1, 3]
+    );
+    drop(client);
+    broker.restart();
+    assert_eq!(new_producer_id(&mut broker.client()), 1001);
 }

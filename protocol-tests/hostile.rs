@@ -669,7 +669,12 @@ fn parked_fetches_end_with_their_connection() {
 #[test]
 fn the_budget_of_parked_fetches_comes_back_when_their_client_goes() {
     let _alone = alone();
-    let broker = with_budget(128 * KB);
+    let broker = TestBroker::start(&[
+        ("socket.request.max.bytes", "131072"),
+        ("queued.max.request.bytes", "131072"),
+        // The end of a client that is behind a full window is not seen: all of it has to fit.
+        ("socket.receive.buffer.bytes", "204800"),
+    ]);
     assert_eq!(broker.client().create_topic("quiet", 100, &[]), 0);
     let request = endless_fetch();
     let mut client = broker.client();

@@ -1,5 +1,6 @@
 //! Groups and commits far larger than anybody's: they are served, or refused as Kafka refuses them, and whoever else
-//! talks to the broker is served meanwhile.
+//! talks to the broker is served meanwhile. A real Kafka 3.9.2 that was asked the same answered with the same codes, but for
+//! a partition that is named several times (docs/deviations.md).
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

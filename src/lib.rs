@@ -27,6 +27,7 @@ pub mod storage;
 pub mod store;
 
 pub mod metadata;
+pub mod peer;
 
 pub mod replica;
 

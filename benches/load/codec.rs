@@ -42,6 +42,7 @@ pub fn compress(codec: Codec, bytes: &[u8]) -> Vec<u8> {
             let mut encoder = lz4::EncoderBuilder::new()
                 .block_mode(lz4::BlockMode::Independent)
                 .block_size(lz4::BlockSize::Max64KB)
+                .block_checksum(lz4::liblz4::BlockChecksum::NoBlockChecksum)
                 .checksum(lz4::ContentChecksum::NoChecksum)
                 .build(Vec::new())
                 .unwrap();

@@ -46,8 +46,9 @@ BROKERS = r"kafka-configs.*--describe"
 
 def default(key, value):
     """A default of ours that is another than Kafka's, given as Kafka's."""
-    pattern = rf"(DEFAULT_CONFIG:{re.escape(key)}=)[^,}}]*"
-    return Known(f"`{key}`", BROKERS, masked((pattern, rf"\g<1>{value}")))
+    as_synonym = rf"(DEFAULT_CONFIG:{re.escape(key)}=)[^,}}]*"
+    as_value = rf"^( {re.escape(key)}=)\S*(?= sensitive=\w+ synonyms={{DEFAULT_CONFIG:)"
+    return Known(f"`{key}`", BROKERS, masked((as_synonym, rf"\g<1>{value}"), (as_value, rf"\g<1>{value}")))
 
 
 def without(row, key):
@@ -95,6 +96,8 @@ KNOWN = [
     whole("keys that do not work yet", r"sasl\.enabled\.mechanisms"),
     Known("loggers of a BROKER_LOGGER resource", r"broker-loggers .*--describe", one_of_ours),
     default("offsets.topic.replication.factor", 3),
+    default("socket.receive.buffer.bytes", 102400),
+    default("socket.send.buffer.bytes", 102400),
     default("transaction.state.log.min.isr", 2),
     default("transaction.state.log.replication.factor", 3),
     without("idempotent producers that a partition remembers", "max.producer.ids.per.partition"),

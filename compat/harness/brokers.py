@@ -3,8 +3,10 @@ the script that started it, and is stopped by its process id."""
 
 import atexit
 import ctypes
+import fcntl
 import itertools
 import os
+import random
 import shutil
 import signal
 import socket
@@ -15,13 +17,31 @@ import time
 from . import places, wire
 
 _RUNNING = []
+_PORTS = []  # locked files, one a port
 _counter = itertools.count()
 
 
 def free_port():
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
+    """A port that nobody uses, and that this script has until it ends: not one of those that the kernel gives to
+    connections, or a connection may sit on a broker's port while the broker is away, or a client that tries to reach it
+    there may reach itself."""
+    with open("/proc/sys/net/ipv4/ip_local_port_range") as first_and_last:
+        first = int(first_and_last.read().split()[0])
+    folder = os.path.join(tempfile.gettempdir(), "barnabas-ports")
+    os.makedirs(folder, exist_ok=True)
+    for port in random.sample(range(first // 2, first), first // 2):
+        lock = open(os.path.join(folder, str(port)), "w")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with socket.socket() as one:
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                one.bind(("127.0.0.1", port))
+        except OSError:
+            lock.close()
+            continue
+        _PORTS.append(lock)
+        return port
+    raise RuntimeError(f"no free port below {first}")
 
 
 def _die_with_parent():
@@ -226,7 +246,46 @@ class Kafka(Broker):
         return super().start(wait, seconds)
 
 
-KINDS = {"barnabas": Barnabas, "kafka": Kafka}
+class Kraft(Broker):
+    """The real Kafka 4.2.0, broker and controller in one."""
+
+    kind = "kraft"
+
+    def __init__(self, folder, properties=None, log_dirs=None):
+        places.jars("4.2.0")
+        super().__init__(folder, properties, log_dirs)
+        self.controller_port = free_port()
+
+    def write_properties(self, more):
+        number = self.properties.get("node.id", 0)
+        replaced = {
+            "listeners": f"PLAINTEXT://{self.bootstrap},CONTROLLER://127.0.0.1:{self.controller_port}",
+            "node.id": number,
+            "broker.id": number,
+            "process.roles": "broker,controller",
+            "controller.quorum.voters": f"{number}@127.0.0.1:{self.controller_port}",
+            "controller.listener.names": "CONTROLLER",
+            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        }
+        return super().write_properties({**replaced, **more})
+
+    def command(self):
+        path = self.write_properties(
+            {
+                "offsets.topic.replication.factor": 1,
+                "transaction.state.log.replication.factor": 1,
+                "transaction.state.log.min.isr": 1,
+                "group.initial.rebalance.delay.ms": 0,
+            }
+        )
+        command = [places.java(), "-cp", places.jars("4.2.0") + "/*"]
+        if not all(os.path.exists(os.path.join(one, "meta.properties")) for one in self.log_dirs):
+            formatting = ["kafka.tools.StorageTool", "format", "-t", "AAAAAAAAAAAAAAAAAAAAAQ", "-c", path]
+            subprocess.run([*command, *formatting], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        return [command[0], "-Xms1g", "-Xmx1g", "-server", *command[1:], "kafka.Kafka", path]
+
+
+KINDS = {"barnabas": Barnabas, "kafka": Kafka, "kraft": Kraft}
 
 
 def tool(version, name, *arguments, input=None, timeout=120, check=True, heap="256m"):

@@ -2,73 +2,70 @@
 so that at any moment there are requests that were carried out and that the client does not know of."""
 
 import asyncio
+import collections
+import struct
 import threading
 
-from . import brokers
+from .way import Way, frame_of
+
+# A request: its API and its client's id.
+Request = collections.namedtuple("Request", "api client")
 
 
-class LateAnswers:
-    """Listens on a port of its own; a broker advertises `bootstrap` in place of its own address. Ends with the script."""
+class LateAnswers(Way):
+    """Every request must be one that is answered (no acks=0)."""
 
     def __init__(self, seconds=0.005):
-        self.port, self.seconds = brokers.free_port(), seconds
-        self.bootstrap = f"127.0.0.1:{self.port}"
-        self.dropped = 0
-        listening = threading.Event()
-        threading.Thread(target=lambda: asyncio.run(self._serve(listening)), daemon=True).start()
-        listening.wait()
+        self.seconds = seconds
+        self.withheld, self.kept = None, threading.Event()
+        super().__init__()
 
-    def to(self, port):
-        self.target = port
-        return self
+    def withhold(self, api, client):
+        """The next answer to such a request does not get through, nor what comes behind it, until the broker ends. Returns
+        as soon as there is one."""
+        self.kept.clear()
+        self.withheld = Request(api, client)
+        return self.kept.wait(60)
 
-    async def _serve(self, listening):
-        server = await asyncio.start_server(self._accepted, "127.0.0.1", self.port)
-        listening.set()
-        await server.serve_forever()
+    def let_through(self):
+        """For connections to come."""
+        self.withheld = None
 
-    async def _accepted(self, reader, writer):
-        try:
-            broker_reader, broker_writer = await asyncio.open_connection("127.0.0.1", self.target)
-        except OSError:
-            writer.close()
-            return
-        ends = [
-            asyncio.ensure_future(self._pass_on(reader, broker_writer)),
-            asyncio.ensure_future(self._hold(broker_reader, writer)),
-        ]
-        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-        for one in ends:
-            one.cancel()
-        await asyncio.gather(*ends, return_exceptions=True)
-        for one in (writer, broker_writer):
-            one.close()
+    def carried(self, client, broker):
+        asked = collections.deque()
+        return self._note(client[0], broker[1], asked), self._hold(broker[0], client[1], asked)
 
-    @staticmethod
-    async def _pass_on(source, sink):
-        while data := await source.read(1 << 16):
-            sink.write(data)
+    async def _note(self, source, sink, asked):
+        while True:
+            frame = await frame_of(source)
+            api, client = struct.unpack_from(">h", frame, 4)[0], struct.unpack_from(">h", frame, 12)[0]
+            asked.append(Request(api, frame[14 : 14 + client].decode() if client > 0 else ""))
+            sink.write(frame)
             await sink.drain()
 
-    async def _hold(self, source, sink):
-        held, loop = [], asyncio.get_running_loop()
+    async def _hold(self, source, sink, asked):
+        """Answers come in the order of their requests."""
+        held, loop = collections.deque(), asyncio.get_running_loop()
 
         async def let_go():
             while True:
                 if not held:
                     await asyncio.sleep(0.001)
                     continue
-                at, data = held[0]
+                at, request, frame = held[0]
                 await asyncio.sleep(at - loop.time())
+                if request == self.withheld:
+                    self.kept.set()
+                    await loop.create_future()  # nothing more on this connection; its end cancels this
                 # Not before: what is taken off is on its way.
-                held.pop(0)
-                sink.write(data)
+                held.popleft()
+                sink.write(frame)
                 await sink.drain()
 
         letting_go = asyncio.ensure_future(let_go())
         try:
-            while data := await source.read(1 << 16):
-                held.append((loop.time() + self.seconds, data))
+            while True:
+                frame = await frame_of(source)
+                held.append((loop.time() + self.seconds, asked.popleft(), frame))
         finally:
             letting_go.cancel()
-            self.dropped += len(held)

@@ -57,13 +57,17 @@ def java():
     return program("java", "default-jre-headless")
 
 
-# What each version of the tools, and of Kafka Connect, is made of; `copy-dependencies` brings what they need.
+# What each version of the tools, of Kafka Connect and of Kafka Streams is made of; `copy-dependencies` brings what they
 JARS = {
     "3.9.2": [("kafka_2.13", "3.9.2"), ("kafka-tools", "3.9.2")],
     "4.2.0": [("kafka_2.13", "4.2.0"), ("kafka-tools", "4.2.0")],
     "0.8.2.2": [("kafka_2.11", "0.8.2.2")],
     "connect-3.9.2": [("connect-runtime", "3.9.2"), ("connect-file", "3.9.2"), ("connect-json", "3.9.2")],
     "connect-4.2.0": [("connect-runtime", "4.2.0"), ("connect-file", "4.2.0"), ("connect-json", "4.2.0")],
+    "mirror-3.9.2": [("connect-mirror", "3.9.2"), ("connect-runtime", "3.9.2")],
+    "mirror-4.2.0": [("connect-mirror", "4.2.0"), ("connect-runtime", "4.2.0")],
+    "streams-3.9.2": [("kafka-streams", "3.9.2")],
+    "streams-4.2.0": [("kafka-streams", "4.2.0")],
 }
 
 

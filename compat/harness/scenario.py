@@ -49,7 +49,9 @@ def arguments(description):
 
 
 def ended(context):
-    """What a broker that is no more said last."""
+    """What a broker that is no more said last; of a cluster, which of its brokers run."""
+    if hasattr(context, "check_all_run"):
+        return "\n" + context.state()
     broker = getattr(context, "broker", context)
     process = getattr(broker, "process", None)
     if process is None or process.poll() is None:
@@ -69,6 +71,8 @@ def run(group, options, make):
             if context is None:
                 context = make()
             function(context)
+            if hasattr(context, "check_all_run"):
+                context.check_all_run()
             outcome, detail = "pass", ""
             passed += 1
         except (Skip, places.Missing) as reason:
@@ -80,6 +84,8 @@ def run(group, options, make):
                 detail += "\n" + traceback.format_exc()
             detail += ended(context)
             failed += 1
+        if failed and hasattr(context, "start_all"):
+            detail += context.start_all()
         print(f"{outcome} {group}: {title} ({time.time() - started:.1f} s){detail}", flush=True)
     print(f"{group}: {passed} passed, {failed} failed, {skipped} skipped", flush=True)
     sys.exit(1 if failed else 0)

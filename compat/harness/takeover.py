@@ -1,34 +1,41 @@
-"""A log directory of Barnabas goes over to a real Kafka 3.9.2, which learns of the cluster and its topics from ZooKeeper
-nodes that are written beforehand, with the ids that lie in the directory."""
+"""Log directories of Barnabas go over to a real Kafka 3.9.2. What Kafka must find in ZooKeeper is what our store holds, node
+for node: the cluster's id, the topics with their ids, assignments and configurations, the partitions' leaders and epochs, the
+last block of producer ids."""
 
 import json
 import os
 import re
+import subprocess
 
-from . import brokers
+from . import brokers, places
 
 
-def kafka_on(folder, directory, topics, properties=None):
-    """A Kafka on this directory, not started yet; `topics` are those that it is told of, with their configurations."""
-    kafka = brokers.Kafka(folder, properties, log_dirs=[directory])
-    nodes = {"": "", "/cluster": "", "/brokers": "", "/brokers/topics": "", "/config": "", "/config/topics": ""}
-    with open(os.path.join(directory, "meta.properties")) as meta:
-        cluster = re.search(r"(?m)^cluster\.id=(.*)$", meta.read())[1]
-    nodes["/cluster/id"] = _json({"version": "1", "id": cluster})
-    for topic, configs in topics.items():
-        partitions = [name for name in os.listdir(directory) if re.fullmatch(re.escape(topic) + r"-\d+", name)]
-        with open(os.path.join(directory, partitions[0], "partition.metadata")) as metadata:
-            topic_id = re.search(r"topic_id: (\S+)", metadata.read())[1]
-        assigned = {name.rpartition("-")[2]: [0] for name in partitions}
-        state = {"partitions": assigned, "topic_id": topic_id, "adding_replicas": {}, "removing_replicas": {}}
-        nodes[f"/brokers/topics/{topic}"] = _json({"version": 3, **state})
-        values = {key: str(value) for key, value in configs.items()}
-        nodes[f"/config/topics/{topic}"] = _json({"version": 1, "config": values})
-    commands = "".join(f"create {kafka.root}{path} '{data}'\n" for path, data in nodes.items())
+def nodes_of(log_dir):
+    """{path: data, or None} of the store's nodes, but for those that go with a session and those that are ours alone."""
+    file = os.path.join(log_dir, "barnabas-store")
+    said = subprocess.run([places.barnabas(), "dump", "--json", file], stdout=subprocess.PIPE, check=True).stdout
+    nodes = [json.loads(line) for line in said.splitlines()]
+    lasting = [node for node in nodes if not node["ephemeral"] and node["path"] != "/"]
+    return {node["path"]: node["data"] for node in lasting if not re.match("/barnabas(/|$)", node["path"])}
+
+
+def kafka_on(folder, log_dirs, configs=None, properties=None):
+    """A Kafka on these directories, not started yet; `configs` take the place of the store's for the topics they name."""
+    # While it loads what it found it may not come to its heartbeats, on a machine with much to do.
+    patient = {"zookeeper.session.timeout.ms": 10_000, **(properties or {})}
+    kafka = brokers.Kafka(folder, patient, log_dirs=log_dirs)
+    nodes = {"": None, **nodes_of(log_dirs[0])}
+    for topic, changed in (configs or {}).items():
+        values = {key: str(value) for key, value in changed.items()}
+        nodes[f"/config/topics/{topic}"] = json.dumps({"version": 1, "config": values}, separators=(",", ":"))
+    # Parents come first.
+    commands = "".join(
+        f"create {kafka.root}{path}" + ("" if data is None else f" '{data}'") + "\n" for path, data in sorted(nodes.items())
+    )
     server = f"127.0.0.1:{brokers.ZooKeeper.shared.port}"
-    brokers.tool("3.9.2", "org.apache.zookeeper.ZooKeeperMain", "-waitforconnection", "-server", server, input=commands.encode())
+    client = "org.apache.zookeeper.ZooKeeperMain", "-waitforconnection", "-server", server
+    said = brokers.tool("3.9.2", *client, input=commands.encode())
+    text = said.text + said.errors
+    if text.count("Created ") != len(nodes):
+        raise RuntimeError(f"not all of {len(nodes)} nodes could be created: {text[-1500:]}")
     return kafka
-
-
-def _json(value):
-    return json.dumps(value, separators=(",", ":"))

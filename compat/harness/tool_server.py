@@ -2,12 +2,11 @@
 of the second or two that a process of its own takes, and it prints and ends as it does there."""
 
 import os
-import shutil
 import struct
 import subprocess
 import threading
 
-from . import brokers, places
+from . import brokers, java, places
 
 SOURCE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "ToolServer.java")
 TOO_LONG = -1000
@@ -15,24 +14,6 @@ TOO_LONG = -1000
 
 class Gone(Exception):
     """A tool has ended the process by System.exit, past Kafka's Exit: its parser of arguments does, where they are wrong."""
-
-
-def compiled():
-    """The folder of the compiled class, built again when its source is newer."""
-    folder = os.path.join(places.CACHE, "tool-server")
-    done = os.path.join(folder, "ToolServer.class")
-    if not os.path.exists(done) or os.path.getmtime(done) < os.path.getmtime(SOURCE):
-        javac = places.program("javac", "default-jdk-headless")
-        partial = folder + ".part"
-        shutil.rmtree(partial, ignore_errors=True)
-        os.makedirs(partial)
-        command = [javac, "-nowarn", "-d", partial, "-cp", places.jars("3.9.2") + "/*", SOURCE]
-        run = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        if run.returncode:
-            raise RuntimeError(f"ToolServer.java: {run.stdout}")
-        shutil.rmtree(folder, ignore_errors=True)
-        os.rename(partial, folder)
-    return folder
 
 
 class Running:
@@ -91,12 +72,9 @@ class ToolServer:
                 "log4j.appender.stderr.layout.ConversionPattern=[%d] %p %m (%c)%n\n"
                 "log4j.appender.stderr.Target=System.err\n"
             )
-        classes = compiled() + ":" + places.jars(version) + "/*"
-        if version != "3.9.2":
-            # 4.2 comes without anything that takes its log lines; what 3.9.2 has does for both.
-            older = places.jars("3.9.2")
-            loggers = [name for name in sorted(os.listdir(older)) if "reload4j" in name]
-            classes += "".join(":" + os.path.join(older, name) for name in loggers)
+        classes = java.compiled(SOURCE, "3.9.2") + ":"
+        # 4.2 comes without anything that takes its log lines.
+        classes += java.libraries(version) if version != "3.9.2" else places.jars(version) + "/*"
         command = [places.java(), "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
         # For its table of shutdown hooks.
         command += ["--add-opens", "java.base/java.lang=ALL-UNNAMED"]

@@ -1,6 +1,7 @@
 """A small Kafka client on the standard library: old, non-flexible request versions and record batches, built by hand so
 that tests decide each byte. Used by the scenarios in compat/ and by scripts/byte-compare."""
 
+import collections
 import gzip
 import os
 import socket
@@ -14,6 +15,7 @@ from . import places
 PRODUCE, FETCH, LIST_OFFSETS, METADATA, API_VERSIONS = 0, 1, 2, 3, 18
 CREATE_TOPICS, DELETE_TOPICS, DELETE_RECORDS, INIT_PRODUCER_ID = 19, 20, 21, 22
 OFFSET_COMMIT, OFFSET_FETCH, FIND_COORDINATOR = 8, 9, 10
+DESCRIBE_GROUPS = 15
 ADD_PARTITIONS_TO_TXN, END_TXN, ALTER_CONFIGS, ALTER_REPLICA_LOG_DIRS = 24, 26, 33, 34
 CODECS = {"none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
 CODEC_NAMES = {number: name for name, number in CODECS.items()}
@@ -229,6 +231,31 @@ def message_set(magic, records, codec="none", timestamps=None):
     return message(len(records) - 1, magic, None, payload, codec, max(timestamps))
 
 
+def messages(data):
+    """(offset, timestamp or None, key, value) of each message of a set of magic 0 or 1, out of its wrappers too; a torn one
+    at the end is left out."""
+    reader, out = Reader(data), []
+    while reader.left() >= 12:
+        offset, size = reader.i64(), reader.i32()
+        if size > reader.left():
+            break
+        crc, body = reader.u32(), reader.take(size - 4)
+        if zlib.crc32(body) != crc:
+            raise ValueError(f"the message at {offset} has a wrong checksum")
+        inside = Reader(body)
+        magic, attributes = inside.i8(), inside.i8()
+        timestamp = inside.i64() if magic else None
+        key, value = inside.bytes(), inside.bytes()
+        if attributes & 7:
+            wrapped = messages(decompress(CODEC_NAMES[attributes & 7], value))
+            # Of magic 1 they are relative, and the wrapper has the offset of the last.
+            base = offset - wrapped[-1][0] if magic else 0
+            out += [(base + one[0], *one[1:]) for one in wrapped]
+        else:
+            out.append((offset, timestamp, key, value))
+    return out
+
+
 class Batch:
     """A view of one batch of magic 2."""
 
@@ -299,6 +326,10 @@ class ErrorCode(Exception):
         self.code = code
 
 
+Cluster = collections.namedtuple("Cluster", "brokers controller topics partitions")
+Partition = collections.namedtuple("Partition", "topic index error leader replicas isr")
+
+
 class Connection:
     """One blocking connection; may pipeline by `send` and `receive`."""
 
@@ -361,6 +392,14 @@ class Connection:
 
     def metadata(self, topics=None, create=False):
         """(brokers {id: "host:port"}, {topic: (error, {partition: (error, leader)})})."""
+        found = self.cluster(topics, create)
+        topics = {}
+        for partition in found.partitions:
+            topics.setdefault(partition.topic, {})[partition.index] = (partition.error, partition.leader)
+        return found.brokers, {name: (error, topics.get(name, {})) for name, error in found.topics.items()}
+
+    def cluster(self, topics=None, create=False):
+        """The whole of a Metadata answer."""
         body = struct.pack(">i", -1) if topics is None else struct.pack(">i", len(topics))
         body += b"".join(string(topic) for topic in topics or ())
         reader = self.call(METADATA, 4, body + (b"\1" if create else b"\0"))
@@ -370,19 +409,17 @@ class Connection:
             number, host, port = reader.i32(), reader.string(), reader.i32()
             reader.string()
             brokers[number] = f"{host}:{port}"
-        reader.string(), reader.i32()
-        found = {}
+        reader.string()
+        found = Cluster(brokers, reader.i32(), {}, [])
         for _ in range(reader.i32()):
             error, name = reader.i16(), reader.string()
             reader.i8()
-            partitions = {}
+            found.topics[name] = error
             for _ in range(reader.i32()):
                 code, index, leader = reader.i16(), reader.i32(), reader.i32()
-                for _ in range(2):
-                    reader.take(4 * reader.i32())
-                partitions[index] = (code, leader)
-            found[name] = (error, partitions)
-        return brokers, found
+                replicas, isr = ([reader.i32() for _ in range(reader.i32())] for _ in range(2))
+                found.partitions.append(Partition(name, index, code, leader, replicas, isr))
+        return found
 
     def create_topic(self, name, partitions=1, configs=None, wait=30):
         body = struct.pack(">i", 1) + string(name) + struct.pack(">ihi", partitions, 1, 0)
@@ -466,6 +503,20 @@ class Connection:
             raise ErrorCode(code, f"fetch {topic}-{partition} at {offset}")
         return high_watermark, log_start, reader.bytes() or b""
 
+    def fetch_messages(self, topic, offset, version, partition=0, max_bytes=1 << 20):
+        """The messages that a client gets which knows no higher version of Fetch than 0 (magic 0), 2 (magic 1)."""
+        body = struct.pack(">iiii", -1, 100, 1, 1) + string(topic)
+        body += struct.pack(">iiqi", 1, partition, offset, max_bytes)
+        reader = self.call(FETCH, version, body)
+        if version >= 1:
+            reader.i32()
+        reader.i32(), reader.string(), reader.i32(), reader.i32()
+        code = reader.i16()
+        if code:
+            raise ErrorCode(code, f"fetch {topic}-{partition} at {offset}")
+        reader.i64()
+        return [one for one in messages(reader.bytes()) if one[0] >= offset]
+
     def list_offset(self, topic, timestamp=-1, partition=0):
         """(timestamp, offset): -1 log end, -2 log start, else the first record at or after the time."""
         body = struct.pack(">ii", -1, 1) + string(topic) + struct.pack(">iiq", 1, partition, timestamp)
@@ -528,18 +579,22 @@ class Connection:
 
         self._patiently(answered, f"EndTxn of {transactional_id}", wait)
 
-    def commit_offsets(self, group, offsets):
+    def commit_offsets(self, group, offsets, wait=20):
         """Of no member: `offsets` are {(topic, partition): offset}."""
         body = string(group) + struct.pack(">i", -1) + string("") + struct.pack(">qi", -1, len(offsets))
         for (topic, partition), offset in offsets.items():
             body += string(topic) + struct.pack(">iiq", 1, partition, offset) + string("")
-        reader = self.call(OFFSET_COMMIT, 2, body)
-        for _ in range(reader.i32()):
-            topic = reader.string()
+
+        def answered():
+            reader, codes = self.call(OFFSET_COMMIT, 2, body), []
             for _ in range(reader.i32()):
-                partition, code = reader.i32(), reader.i16()
-                if code:
-                    raise ErrorCode(code, f"commit of {group} for {topic}-{partition}")
+                reader.string()
+                for _ in range(reader.i32()):
+                    reader.i32()
+                    codes.append(reader.i16())
+            return next(filter(None, codes), 0), None
+
+        self._patiently(answered, f"commit of {group}", wait)
 
     def committed(self, group, topic, partitions):
         """{partition: offset} as OffsetFetch says, -1 where there is none; None while the group is being loaded."""
@@ -554,6 +609,22 @@ class Connection:
                 return None
             found[partition] = offset
         return found
+
+    def group_members(self, group):
+        """(state, {member id: group.instance.id or None}) of a group."""
+        reader = self.call(DESCRIBE_GROUPS, 4, struct.pack(">i", 1) + string(group) + b"\0")
+        reader.i32(), reader.i32()
+        code = reader.i16()
+        if code:
+            raise ErrorCode(code, f"describe {group}")
+        reader.string()
+        state, members = reader.string(), {}
+        reader.string(), reader.string()
+        for _ in range(reader.i32()):
+            member, instance = reader.string(), reader.string()
+            reader.string(), reader.string(), reader.bytes(), reader.bytes()
+            members[member] = instance
+        return state, members
 
     def set_topic_configs(self, topic, configs):
         """The topic's configuration is this from now on, and nothing else."""

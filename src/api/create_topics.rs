@@ -64,12 +64,8 @@ pub(super) async fn handle(
     let image = services.cluster.get();
     for ((index, topic), answer) in wanted.iter().zip(&answers) {
         let result = match answer {
-            Ok(created) if !led && !is_led(&image, &created.name) => {
-                failed(&topic.name, ErrorCode::RequestTimedOut, None)
-            }
-            Ok(_) if request.timeout_ms <= 0 && !request.validate_only => {
-                failed(&topic.name, ErrorCode::RequestTimedOut, None)
-            }
+            Ok(created) if !led && !is_led(&image, &created.name) => timed_out(created),
+            Ok(created) if request.timeout_ms <= 0 && !request.validate_only => timed_out(created),
             Ok(created) => described(services, context, created),
             Err(error) => failed(&topic.name, error.code, error.message.clone()),
         };
@@ -163,6 +159,14 @@ fn failed(name: &Text, error: ErrorCode, message: Option<String>) -> CreatableTo
         replication_factor: -1,
         configs: Some(Vec::new()),
         ..CreatableTopicResult::default()
+    }
+}
+
+/// The topic is there, but not led yet, or not waited for: of what is told of it only the id is.
+fn timed_out(created: &CreatedTopic) -> CreatableTopicResult {
+    CreatableTopicResult {
+        topic_id: created.id,
+        ..failed(&Text::from(&created.name), ErrorCode::RequestTimedOut, None)
     }
 }
 

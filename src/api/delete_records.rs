@@ -27,7 +27,9 @@ pub(super) async fn handle(
     let mut pending = Vec::new();
     let mut places = Vec::new();
     let mut topics = Vec::with_capacity(request.topics.len());
-    for (topic_index, topic) in request.topics.iter().enumerate() {
+    // A topic without partitions is not answered, as in Kafka.
+    let asked = request.topics.iter().filter(|topic| !topic.partitions.is_empty());
+    for (topic_index, topic) in asked.enumerate() {
         let authorized = context.authorize(Operation::Delete, Resource::Topic(&topic.name));
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for (index, partition) in topic.partitions.iter().enumerate() {

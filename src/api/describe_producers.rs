@@ -31,7 +31,7 @@ pub(super) async fn handle(
         } else if !context.authorize(Operation::Read, Resource::Topic(&topic.name)) {
             Some((ErrorCode::TopicAuthorizationFailed, None))
         } else if image.topic(&topic.name).is_none() {
-            Some((ErrorCode::UnknownTopicOrPartition, None))
+            Some((ErrorCode::UnknownTopicOrPartition, Some(Text::from(UNKNOWN))))
         } else {
             None
         };
@@ -55,6 +55,8 @@ pub(super) async fn handle(
     Ok(Answer::Now(Response::encode(&response, context.api_version)))
 }
 
+const UNKNOWN: &str = "there is no such partition on this broker";
+
 fn failed(partition_index: i32, error: ErrorCode, error_message: Option<Text>) -> PartitionResponse {
     PartitionResponse {
         partition_index,
@@ -66,7 +68,10 @@ fn failed(partition_index: i32, error: ErrorCode, error_message: Option<Text>) -
 
 fn describe(services: &Services, topic: &str, partition_index: i32) -> PartitionResponse {
     match services.replicas.producers(topic, partition_index) {
-        Err(error) => failed(partition_index, error, None),
+        Err(error) => {
+            let is_unknown = error == ErrorCode::UnknownTopicOrPartition;
+            failed(partition_index, error, is_unknown.then(|| Text::from(UNKNOWN)))
+        }
         Ok(producers) => PartitionResponse {
             partition_index,
             active_producers: producers

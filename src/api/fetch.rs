@@ -17,7 +17,7 @@ use super::{Answer, Rejected, RequestContext, Services};
 use crate::base::clock;
 use crate::base::error_code::ErrorCode;
 use crate::base::format::Codec;
-use crate::base::ids::{BrokerId, TopicName, Uuid};
+use crate::base::ids::{BrokerEpoch, BrokerId, TopicName, Uuid};
 use crate::metadata::ClusterImage;
 use crate::replica::answers::{FetchParameters, ReadAnswer};
 use crate::replica::fetch::{self, Fetch};
@@ -122,7 +122,8 @@ fn wanted(request: &FetchRequest, image: &ClusterImage, by_id: bool) -> Vec<Fetc
                 fetch_offset: partition.fetch_offset,
                 log_start_offset: partition.log_start_offset,
                 max_bytes: partition.partition_max_bytes,
-                current_leader_epoch: partition.current_leader_epoch,
+                // None when it is negative; elsewhere -1 alone is none (`FetchRequest.optionalEpoch`).
+                current_leader_epoch: partition.current_leader_epoch.max(-1),
                 last_fetched_epoch: partition.last_fetched_epoch,
             });
         }
@@ -141,6 +142,14 @@ fn forgotten(request: &FetchRequest, by_id: bool) -> Vec<(SessionTopic, i32)> {
         forgotten.extend(topic.partitions.iter().map(|partition| (key.clone(), *partition)));
     }
     forgotten
+}
+
+/// True for the errors of [`refuse`].
+fn is_refusal(error: ErrorCode) -> bool {
+    matches!(
+        error,
+        ErrorCode::TopicAuthorizationFailed | ErrorCode::UnknownTopicId | ErrorCode::UnknownTopicOrPartition
+    )
 }
 
 /// Why partitions are not read at all, by index; empty when all are.
@@ -183,6 +192,11 @@ fn parameters(
     let max_bytes = asked.min(fetch_max_bytes).max(0);
     FetchParameters {
         follower: (replica_id >= 0).then_some(BrokerId(replica_id)),
+        follower_epoch: BrokerEpoch(if version >= 15 {
+            request.replica_state.replica_epoch
+        } else {
+            -1
+        }),
         max_wait_ms: request.max_wait_ms,
         min_bytes: request.min_bytes.min(max_bytes),
         max_bytes,
@@ -287,15 +301,17 @@ impl Prepared {
                 epoch: diverging.epoch,
                 end_offset: diverging.end_offset,
             }),
-            aborted_transactions: answer.aborted.map(|aborted| {
-                aborted
-                    .into_iter()
-                    .map(|one| AbortedTransaction {
+            aborted_transactions: match answer.aborted {
+                Some(aborted) => {
+                    let told = aborted.into_iter().map(|one| AbortedTransaction {
                         producer_id: one.producer_id,
                         first_offset: one.first_offset,
-                    })
-                    .collect()
-            }),
+                    });
+                    Some(told.collect())
+                }
+                // As Kafka: null of what was tried to be read, none of what was refused before.
+                None => is_refusal(error).then(Vec::new),
+            },
             records,
             ..FetchedPartition::failed(wanted.partition, 0)
         }

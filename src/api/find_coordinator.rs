@@ -69,7 +69,10 @@ pub(super) async fn handle(
     }
     let response = match batched {
         true => FindCoordinatorResponse {
-            coordinators: found.into_iter().map(|(key, found)| one(key, found)).collect(),
+            coordinators: found
+                .into_iter()
+                .map(|(key, found)| one(key, found, request.key_type))
+                .collect(),
             ..FindCoordinatorResponse::default()
         },
         false => found.into_iter().next().map(only).unwrap_or_default(),
@@ -135,15 +138,19 @@ fn only((_, found): (Text, Result<Place, ErrorCode>)) -> FindCoordinatorResponse
     }
 }
 
-/// From version 4 on.
-fn one(key: Text, found: Result<Place, ErrorCode>) -> Coordinator {
+/// From version 4 on. Only a kind of key that does not exist is told in words.
+fn one(key: Text, found: Result<Place, ErrorCode>, key_type: i8) -> Coordinator {
     let (error, place) = split(found);
+    let is_unknown = error == ErrorCode::InvalidRequest && key_type != SHARE;
     Coordinator {
         key,
         node_id: place.node_id,
         host: place.host,
         port: place.port,
         error_code: error.code(),
-        ..Coordinator::default()
+        error_message: Some(match is_unknown {
+            true => Text::from_static("there is no such kind of key"),
+            false => Text::EMPTY,
+        }),
     }
 }

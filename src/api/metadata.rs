@@ -35,12 +35,7 @@ pub(super) async fn handle(
         _ => None,
     };
     let topics = match asked {
-        Some(asked)
-            if version < 12
-                && asked
-                    .iter()
-                    .any(|topic| topic.name.is_none() || !topic.topic_id.is_zero()) =>
-        {
+        Some(asked) if asked.iter().any(|topic| is_invalid(topic, version)) => {
             return Ok(Answer::Now(Response::encode(&invalid(asked), version)));
         }
         Some(asked) => some_topics(services, context, &request, asked).await,
@@ -72,16 +67,25 @@ pub(super) async fn handle(
     Ok(Answer::Now(Response::encode(&response, version)))
 }
 
-/// Names must be there and ids must not, before version 12.
+/// Names must be there and ids must not, before version 12; one of both from then on.
+fn is_invalid(topic: &MetadataRequestTopic, version: i16) -> bool {
+    match version {
+        ..12 => topic.name.is_none() || !topic.topic_id.is_zero(),
+        _ => topic.name.is_none() && topic.topic_id.is_zero(),
+    }
+}
+
 fn invalid(asked: &[MetadataRequestTopic]) -> MetadataResponse {
     let refused = |topic: &MetadataRequestTopic| MetadataResponseTopic {
         error_code: ErrorCode::InvalidRequest.code(),
         name: Some(topic.name.clone().unwrap_or_default()),
+        topic_id: topic.topic_id,
         topic_authorized_operations: NOT_ASKED,
         ..MetadataResponseTopic::default()
     };
     MetadataResponse {
         topics: asked.iter().map(refused).collect(),
+        error_code: ErrorCode::InvalidRequest.code(),
         ..MetadataResponse::default()
     }
 }

@@ -4,7 +4,9 @@
 //! does not begin before. What is still to come then is in [`Answer::Later`].
 
 mod acls;
+mod allocate_producer_ids;
 pub mod alter_configs;
+mod alter_partition;
 mod alter_replica_log_dirs;
 mod api_versions;
 mod authorized_operations;
@@ -12,6 +14,7 @@ mod client_quotas;
 pub mod config_resource;
 mod configs;
 mod context;
+mod controlled_shutdown;
 mod create_partitions;
 mod create_topics;
 mod current_leader;
@@ -34,6 +37,7 @@ mod heartbeat;
 pub mod incremental_alter_configs;
 mod init_producer_id;
 mod join_group;
+mod leader_and_isr;
 mod leave_group;
 mod list_config_resources;
 mod list_groups;
@@ -49,8 +53,10 @@ mod partition_view;
 mod produce;
 mod sasl_handshake;
 mod services;
+mod stop_replica;
 mod sync_group;
 mod update_features;
+mod update_metadata;
 mod user_scram_credentials;
 
 #[cfg(test)]

@@ -38,7 +38,8 @@ pub(super) async fn handle(
     let mut response = OffsetCommitResponse::default();
     let mut places = Vec::new();
     let mut offsets = Vec::new();
-    for topic in &request.topics {
+    // A topic without partitions is not answered, as in Kafka.
+    for topic in request.topics.iter().filter(|topic| !topic.partitions.is_empty()) {
         let (name, refused) = match authorized {
             true => check_topic(context, &image, topic),
             false => (topic.name.clone(), Some(ErrorCode::GroupAuthorizationFailed)),

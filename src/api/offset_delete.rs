@@ -32,7 +32,8 @@ pub(super) async fn handle(
     }
     let mut response = OffsetDeleteResponse::default();
     let mut topics = Vec::new();
-    for topic in &request.topics {
+    // A topic without partitions is not answered, as in Kafka.
+    for topic in request.topics.iter().filter(|topic| !topic.partitions.is_empty()) {
         let (answered, wanted) = check_topic(services, context, topic);
         response.topics.push(answered);
         if !wanted.is_empty() {

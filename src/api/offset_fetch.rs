@@ -68,7 +68,11 @@ fn lifted(request: OffsetFetchRequest, version: i16) -> Vec<OffsetFetchRequestGr
             partition_indexes: topic.partition_indexes,
             ..OffsetFetchRequestTopics::default()
         };
-        topics.into_iter().map(lift).collect()
+        // A topic without partitions is not answered, as in Kafka.
+        let asked = topics
+            .into_iter()
+            .filter(|topic| !topic.partition_indexes.is_empty());
+        asked.map(lift).collect()
     });
     vec![OffsetFetchRequestGroup {
         group_id: request.group_id,
@@ -102,7 +106,12 @@ async fn ask(
     }
     let topics = group.topics.as_ref().map(|topics| {
         let mut wanted = Vec::with_capacity(topics.len());
-        for topic in topics {
+        // A topic without partitions is not answered before version 10, as in Kafka.
+        let by_id = context.api_version >= 10;
+        for topic in topics
+            .iter()
+            .filter(|topic| by_id || !topic.partition_indexes.is_empty())
+        {
             match check_topic(context, image, topic) {
                 Ok(name) => wanted.push((name, topic.partition_indexes.clone())),
                 Err(error) => refused.push(failed_topic(topic, error)),

@@ -39,10 +39,18 @@ pub(super) async fn alter(
     };
     let mut response = AlterPartitionReassignmentsResponse {
         allow_replication_factor_change: request.allow_replication_factor_change,
+        // Kafka 3.9 leaves an empty text, 4.2 only where nothing is asked.
+        error_message: (context.api_version == 0 || request.topics.is_empty()).then_some(Text::EMPTY),
         ..AlterPartitionReassignmentsResponse::default()
     };
     match outcome {
-        Ok(answers) => response.responses = answered(&request, answers),
+        Ok(answers) => {
+            response.responses = answered(&request, answers);
+            if context.api_version == 0 {
+                // Not answered by Kafka 3.9, but by 4.2.
+                response.responses.retain(|topic| !topic.partitions.is_empty());
+            }
+        }
         Err(error) => {
             response.error_code = error.code.code();
             response.error_message = error.message.map(Text::from);

@@ -133,7 +133,12 @@ async fn append_all(
     let mut pending = Vec::new();
     let mut flushes = Vec::new();
     let mut responses = Vec::with_capacity(request.topic_data.len());
-    for (topic_index, data) in request.topic_data.iter().enumerate() {
+    // A topic without partitions is not answered, as in Kafka.
+    let asked = request
+        .topic_data
+        .iter()
+        .filter(|data| !data.partition_data.is_empty());
+    for (topic_index, data) in asked.enumerate() {
         let topic = if by_id {
             image.topic_by_id(data.topic_id)
         } else {

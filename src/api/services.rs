@@ -7,9 +7,9 @@ use super::RequestContext;
 use super::context::{Operation, Resource};
 use crate::base::error_code::ErrorCode;
 use crate::config::{BrokerConfig, LogLevels};
-use crate::controller::Controller;
 use crate::controller::producer_id_source::ProducerIds;
 use crate::controller::request::NewTopic;
+use crate::controller::{BrokerLink, Controller, ToController};
 use crate::group::old_offsets::OldOffsets;
 use crate::group::service::Groups;
 use crate::metadata::{CONSUMER_OFFSETS, Cluster};
@@ -23,6 +23,10 @@ pub struct Services {
     pub cluster: Cluster,
     /// The controller's door.
     pub controller: Controller,
+    /// The way to the active controller, whichever broker that is.
+    pub to_controller: ToController,
+    /// This broker, as a controller reaches it.
+    pub local: Arc<dyn BrokerLink>,
     /// Ids for idempotent producers.
     pub producer_ids: ProducerIds,
     /// The partitions that are here.
@@ -48,7 +52,7 @@ impl Services {
     /// coordinator is available, as by Kafka.
     pub async fn ensure_offsets_topic(&self) {
         let topic = new_topic(&self.config(), CONSUMER_OFFSETS);
-        let answers = self.controller.create_topics(vec![topic], false).await;
+        let answers = self.to_controller.create_topics(vec![topic]).await;
         match answers.into_iter().next() {
             Some(Err(error)) if error.code != ErrorCode::TopicAlreadyExists => {
                 tracing::warn!(%error, "{CONSUMER_OFFSETS} cannot be created: no group has a coordinator");
@@ -85,10 +89,7 @@ impl Services {
             return failed;
         }
         let asked = topics.iter().map(|topic| topic.name.clone()).collect::<Vec<_>>();
-        for (name, answer) in asked
-            .iter()
-            .zip(self.controller.create_topics(topics, false).await)
-        {
+        for (name, answer) in asked.iter().zip(self.to_controller.create_topics(topics).await) {
             match answer {
                 Ok(_) => tracing::info!(topic = name, "created for a client that asked for it"),
                 Err(error) => {

@@ -10,7 +10,8 @@ use crate::base::random::Random;
 use crate::base::shutdown::Shutdown;
 use crate::config::LogLevels;
 use crate::controller::producer_id_source::ProducerIds;
-use crate::controller::{Controller, LocalBroker, Parts};
+use crate::controller::registration::Registration;
+use crate::controller::{BrokerLink, Controller, Nobody, Parts, ToController};
 use crate::group::old_offsets::OldOffsets;
 use crate::group::service::Groups;
 use crate::metadata::configs::StoredConfigs;
@@ -28,6 +29,8 @@ fn controller(broker: &TestBroker) -> Controller {
         broker: BrokerId(1),
         store: Arc::clone(&store),
         cluster: cluster.clone(),
+        links: Arc::new(Nobody),
+        registration: Registration::said(&store, BrokerId(1), BrokerEpoch(1)),
         configs: StoredConfigs::new(store, cluster.clone(), vec![Arc::clone(&replicas) as _]),
         local: Arc::new(Deaf),
         random: Random::from_seed(3),
@@ -38,7 +41,7 @@ fn controller(broker: &TestBroker) -> Controller {
 /// A broker that the controller never reaches.
 struct Deaf;
 
-impl LocalBroker for Deaf {
+impl BrokerLink for Deaf {
     fn leader_and_isr(&self, _: LeaderAndIsr) -> BoxFuture<'_, ControlAnswer> {
         Box::pin(std::future::pending())
     }
@@ -55,11 +58,22 @@ impl LocalBroker for Deaf {
 /// The services of `broker`, with a controller that reaches nobody.
 pub fn services(broker: &TestBroker) -> Arc<Services> {
     let controller = controller(broker);
+    let store: Arc<dyn Store> = Arc::new(MemoryServer::new().connect());
+    let registration = Registration::said(&store, BrokerId(1), BrokerEpoch(1));
+    let to_controller = || {
+        ToController::new(
+            controller.clone(),
+            broker.cluster.clone(),
+            Arc::clone(&registration),
+        )
+    };
     Arc::new(Services {
+        to_controller: to_controller(),
+        local: Arc::new(Deaf),
         groups: Groups::new(&broker.cluster, &broker.replicas, &Random::from_seed(4)),
         old_offsets: OldOffsets::new(Arc::new(MemoryServer::new().connect())),
         cluster: broker.cluster.clone(),
-        producer_ids: ProducerIds::new(controller.clone(), BrokerId(1), BrokerEpoch(1)),
+        producer_ids: ProducerIds::new(to_controller(), Arc::clone(&broker.replicas)),
         controller,
         replicas: Arc::clone(&broker.replicas),
         fetch_sessions: FetchSessions::new(10, Random::from_seed(2)),

@@ -1,7 +1,7 @@
 //! UpdateFeatures (key 57), versions 0 to 2: levels of features that the cluster is to agree on.
 //!
 //! What differs: a flag that allows lower levels in version 0, a kind of change from 1, no results for single features
-//! from 2, where one that fails fails all. Ordering point: completed. No feature has levels here, as in a Kafka with
+//! from 2, where one that fails fails all, with the code of a Kafka 4 that does not know the feature. Ordering point: completed. No feature has levels here, as in a Kafka with
 //! ZooKeeper, so each change is refused for its own reason (`KafkaController.validateFeatureUpdate`).
 
 use std::sync::Arc;
@@ -31,7 +31,10 @@ pub(super) async fn handle(
     context: &RequestContext,
     request: UpdateFeaturesRequest,
 ) -> Result<Answer, Rejected> {
-    let mut response = UpdateFeaturesResponse::default();
+    let mut response = UpdateFeaturesResponse {
+        error_message: None,
+        ..UpdateFeaturesResponse::default()
+    };
     if context.authorize(Operation::Alter, Resource::Cluster) {
         let results = request
             .feature_updates
@@ -47,7 +50,7 @@ pub(super) async fn handle(
         {
             let feature = first.feature.escape_debug();
             let why = first.error_message.unwrap_or_default();
-            response.error_code = first.error_code;
+            response.error_code = ErrorCode::InvalidUpdateVersion.code();
             response.error_message = Some(Text::from(format!(
                 "nothing is changed, because of {feature}: {why}"
             )));

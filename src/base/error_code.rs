@@ -357,6 +357,11 @@ impl ErrorCode {
             .map(|(error, _)| *error)
     }
 
+    /// The error in another broker's answer: a code that we do not know is an error all the same.
+    pub fn of_answer(code: i16) -> Self {
+        Self::from_code(code).unwrap_or(Self::UnknownServerError)
+    }
+
     /// The name in Kafka's documentation, such as `NOT_LEADER_OR_FOLLOWER`.
     pub fn name(self) -> &'static str {
         ALL.iter()

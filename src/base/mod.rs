@@ -1,4 +1,5 @@
-//! L0, the seams: ids, error codes, clock, randomness, disk, sockets, tasks and blocking work, shutdown.
+//! L0, the seams: ids, error codes, clock, randomness, disk, sockets, tasks and blocking work, what threads get of the
+//! processors, shutdown.
 //!
 //! Everything that a simulation must control is reached through this room and nowhere else.
 
@@ -12,4 +13,5 @@ pub mod net;
 pub mod planted;
 pub mod random;
 pub mod shutdown;
+pub mod starvation;
 pub mod task;

@@ -42,14 +42,21 @@ pub fn split(stream: TcpStream) -> (ReadHalf, WriteHalf) {
 
 #[cfg(not(feature = "simulation"))]
 impl WriteHalf {
-    /// Writes all of `bytes`.
+    /// Writes all of `bytes`. With `more`, what follows them is written next: the kernel may wait for it, and does not
+    /// send the few bytes before a file as a packet of their own, which the other side would wake for.
     ///
     /// # Errors
     /// When the connection is gone.
-    pub async fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+    pub async fn write_all(&mut self, mut bytes: &[u8], more: bool) -> io::Result<()> {
+        use rustix::net::SendFlags;
         let stream: &TcpStream = (*self.0).as_ref();
+        let mut flags = SendFlags::NOSIGNAL;
+        flags.set(SendFlags::MORE, more);
         while !bytes.is_empty() {
-            match stream.try_write(bytes) {
+            let written = stream.try_io(tokio::io::Interest::WRITABLE, || {
+                rustix::net::send(stream, bytes, flags).map_err(io::Error::from)
+            });
+            match written {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => stream.writable().await?,
@@ -68,11 +75,11 @@ impl WriteHalf {
 
 #[cfg(feature = "simulation")]
 impl WriteHalf {
-    /// Writes all of `bytes`.
+    /// Writes all of `bytes`, at once whether `more` follows or not.
     ///
     /// # Errors
     /// When the connection is gone.
-    pub async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+    pub async fn write_all(&mut self, bytes: &[u8], _more: bool) -> io::Result<()> {
         tokio::io::AsyncWriteExt::write_all(&mut self.0, bytes).await
     }
 
@@ -122,7 +129,7 @@ pub async fn resolve(host: &str, port: u16) -> io::Result<SocketAddr> {
     Ok(SocketAddr::new(address, port))
 }
 
-/// What is set on a listening socket and on those that it accepts.
+/// What is set on a listening socket and on those that it accepts; all but the backlog also on one that connects.
 #[derive(Clone, Copy, Debug)]
 pub struct SocketOptions {
     /// Connections that may wait to be accepted (`socket.listen.backlog.size`).
@@ -163,6 +170,49 @@ pub async fn listen(address: SocketAddr, options: SocketOptions) -> io::Result<T
 #[cfg(feature = "simulation")]
 pub async fn listen(address: SocketAddr, _options: SocketOptions) -> io::Result<TcpListener> {
     TcpListener::bind(address).await
+}
+
+/// Connects to `host`, a name or an address; a name's addresses are tried in turn.
+///
+/// # Errors
+/// When the name is not known, or nobody answers at any of its addresses: the last one's error.
+#[cfg(not(feature = "simulation"))]
+pub async fn connect(host: &str, port: u16, options: SocketOptions) -> io::Result<TcpStream> {
+    let mut failed = io::Error::from(io::ErrorKind::NotFound);
+    for address in tokio::net::lookup_host((host, port)).await? {
+        match connect_to(address, options).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => failed = error,
+        }
+    }
+    Err(failed)
+}
+
+#[cfg(not(feature = "simulation"))]
+async fn connect_to(address: SocketAddr, options: SocketOptions) -> io::Result<TcpStream> {
+    let socket = match address {
+        SocketAddr::V4(_) => tokio::net::TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => tokio::net::TcpSocket::new_v6()?,
+    };
+    socket.set_nodelay(true)?;
+    socket.set_keepalive(true)?;
+    // Both before the handshake, which tells the window scale.
+    if let Ok(bytes @ 1..) = u32::try_from(options.send_buffer_bytes) {
+        socket.set_send_buffer_size(bytes)?;
+    }
+    if let Ok(bytes @ 1..) = u32::try_from(options.receive_buffer_bytes) {
+        socket.set_recv_buffer_size(bytes)?;
+    }
+    socket.connect(address).await
+}
+
+/// Connects to a simulated host's address.
+///
+/// # Errors
+/// When `host` is no address, or nobody answers there.
+#[cfg(feature = "simulation")]
+pub async fn connect(host: &str, port: u16, _options: SocketOptions) -> io::Result<TcpStream> {
+    TcpStream::connect(resolve(host, port).await?).await
 }
 
 /// A connection on its way from the thread that accepted it to the worker that will serve it.
@@ -253,7 +303,7 @@ pub async fn send_file(half: &mut WriteHalf, slice: &FileSlice) -> io::Result<us
 #[cfg(feature = "simulation")]
 pub async fn send_file(half: &mut WriteHalf, slice: &FileSlice) -> io::Result<usize> {
     let bytes = slice.read()?;
-    half.write_all(&bytes).await?;
+    half.write_all(&bytes, false).await?;
     Ok(bytes.len())
 }
 

@@ -8,6 +8,10 @@
 
 use std::future::Future;
 use std::io;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
 
 /// Starts a task on the current runtime.
 #[expect(clippy::disallowed_methods, reason = "the seam")]
@@ -55,6 +59,73 @@ impl StopSignals {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
         }
+    }
+}
+
+/// A future that is polled only when it was woken itself: for what seldom happens, beside what makes its task run often.
+/// Polling a timer or a signal takes locks and atomic operations that all connections share; this takes one load.
+pub struct Seldom<F> {
+    future: Pin<Box<F>>,
+    bell: Arc<Bell>,
+    waker: Waker,
+    /// The waker of the task, as the bell knows it.
+    owner: Option<Waker>,
+}
+
+/// Takes the wakes of a future and passes them on to its task.
+struct Bell {
+    rung: AtomicBool,
+    owner: Mutex<Option<Waker>>,
+}
+
+/// Has `future` polled only when it was woken, and once at first.
+pub fn seldom<F: Future>(future: F) -> Seldom<F> {
+    let bell = Arc::new(Bell {
+        rung: AtomicBool::new(true),
+        owner: Mutex::default(),
+    });
+    Seldom {
+        future: Box::pin(future),
+        waker: Waker::from(Arc::clone(&bell)),
+        bell,
+        owner: None,
+    }
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.rung.store(true, Ordering::Release);
+        let owner = self.owner.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(owner) = owner {
+            owner.wake();
+        }
+    }
+}
+
+impl<F: Future> Future for Seldom<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.get_mut();
+        if !this
+            .owner
+            .as_ref()
+            .is_some_and(|owner| owner.will_wake(context.waker()))
+        {
+            this.owner = Some(context.waker().clone());
+            *this.bell.owner.lock().unwrap_or_else(PoisonError::into_inner) = this.owner.clone();
+        }
+        // Before the future looks: what rings from here on is heard by the next poll. Loaded first, as an exchange
+        // would take the cache line from the others each time.
+        if !this.bell.rung.load(Ordering::Acquire) {
+            return Poll::Pending;
+        }
+        this.bell.rung.swap(false, Ordering::AcqRel);
+        this.future.as_mut().poll(&mut Context::from_waker(&this.waker))
     }
 }
 
@@ -204,6 +275,58 @@ impl Pool {
 #[cfg(all(test, not(feature = "simulation")))]
 mod tests {
     use super::*;
+    use std::sync::atomic::AtomicUsize;
+
+    /// Counts how often it is polled; ready when `signal` was given.
+    async fn counted(polls: &AtomicUsize, signal: &tokio::sync::Notify) {
+        let mut signal = std::pin::pin!(signal.notified());
+        std::future::poll_fn(|context| {
+            polls.fetch_add(1, Ordering::Relaxed);
+            signal.as_mut().poll(context)
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn what_is_seldom_is_polled_when_it_was_woken() {
+        let (polls, signal) = (AtomicUsize::new(0), tokio::sync::Notify::new());
+        let mut seldom = seldom(counted(&polls, &signal));
+        for _ in 0..5 {
+            let often = tokio::select! {
+                biased;
+                () = &mut seldom => false,
+                () = tokio::task::yield_now() => true,
+            };
+            assert!(often);
+        }
+        assert_eq!(polls.load(Ordering::Relaxed), 1);
+        signal.notify_one();
+        seldom.await;
+        assert_eq!(polls.load(Ordering::Relaxed), 2);
+    }
+
+    #[tokio::test]
+    async fn what_is_seldom_wakes_the_task_that_has_it_now() {
+        let (polls, signal) = (
+            Arc::new(AtomicUsize::new(0)),
+            Arc::new(tokio::sync::Notify::new()),
+        );
+        let mut moving = seldom({
+            let (polls, signal) = (Arc::clone(&polls), Arc::clone(&signal));
+            async move { counted(&polls, &signal).await }
+        });
+        // Polled here, woken in another task.
+        let mut here = std::pin::pin!(&mut moving);
+        std::future::poll_fn(|context| {
+            assert!(here.as_mut().poll(context).is_pending());
+            Poll::Ready(())
+        })
+        .await;
+        let there = spawn(moving);
+        tokio::task::yield_now().await;
+        signal.notify_one();
+        there.await.unwrap();
+    }
 
     #[tokio::test]
     async fn a_pool_runs_work_and_tells_when_it_panics() {

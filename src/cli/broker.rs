@@ -12,14 +12,19 @@ use crate::base::ids::BrokerId;
 use crate::base::net::SocketOptions;
 use crate::base::random::Random;
 use crate::base::shutdown::Shutdown;
-use crate::base::task::{self, Pool};
+use crate::base::task::{self, Pool, Worker};
 use crate::config::{BrokerConfig, LogLevels};
 use crate::controller::producer_id_source::ProducerIds;
-use crate::controller::{self, Controller, registration};
+use crate::controller::registration::Registration;
+use crate::controller::{self, BrokerLink, Controller, ToController, registration};
 use crate::group::old_offsets::OldOffsets;
 use crate::group::service::Groups;
+use crate::lifecycle::controlled_shutdown;
+use crate::lifecycle::coordination::Coordination;
 use crate::lifecycle::directories::{self, Place};
+use crate::lifecycle::links::BrokerLinks;
 use crate::lifecycle::local_broker::Local;
+use crate::lifecycle::replication::{ControllerIsrs, PeerLeaders};
 use crate::lifecycle::{logs, moves};
 use crate::metadata::Cluster;
 use crate::metadata::configs::{ConfigListener, StoredConfigs};
@@ -36,12 +41,12 @@ use crate::replica::replicas::Replicas;
 use crate::storage::descriptors::Descriptors;
 use crate::storage::directory::LogDirectory;
 use crate::storage::meta_properties::MetaProperties;
-use crate::store::Store;
-use crate::store::embedded::{self, EmbeddedStore};
-use crate::store::znodes;
+use crate::store::{BoxFuture, znodes};
 
 /// Threads for slow work on each log directory.
 const POOL_THREADS: usize = 4;
+/// Threads that follow other brokers.
+const FETCHER_THREADS: usize = 2;
 /// Files of segments that are kept open, where the system allows as many.
 const OPEN_SEGMENT_FILES: usize = 50_000;
 
@@ -71,6 +76,9 @@ pub struct Surroundings {
     pub levels: LogLevels,
     /// How many files the process may have open.
     pub open_files: u64,
+    /// Where the simulation's store is; `None` for the store that the configuration names.
+    #[cfg(any(test, feature = "simulation"))]
+    pub store: Option<crate::store::distant::Link>,
 }
 
 /// A broker that runs.
@@ -80,7 +88,9 @@ pub struct Broker {
     directories: Vec<LogDirectory>,
     replicas: Arc<Replicas>,
     groups: Groups,
-    store: EmbeddedStore,
+    coordination: Coordination,
+    to_controller: ToController,
+    cluster: Cluster,
     /// Ends clients, timers and the controller.
     shutdown: Shutdown,
     /// Given when the last log directory failed.
@@ -98,6 +108,8 @@ impl Broker {
             random,
             levels,
             open_files,
+            #[cfg(any(test, feature = "simulation"))]
+                store: link,
         } = surroundings;
         let listeners = listen(&config, Vec::new()).await?;
         let open_segment_files = usize::try_from(open_files / 2)
@@ -112,10 +124,7 @@ impl Broker {
         let working = places.iter().filter(|place| place.volume.failure().is_none());
         let paths: Vec<_> = working.map(|place| place.volume.path().to_owned()).collect();
         let complete = paths.len() == places.len();
-        let fresh = !paths
-            .iter()
-            .any(|path| disk.exists(&path.join(embedded::FILE_NAME)));
-        if fresh {
+        if Coordination::is_fresh(&config, &disk, &paths) {
             // A strange directory is told of before anything is written into it.
             let nobody = owner.broker_id.unwrap_or(BrokerId(-1));
             directories::compare(None, nobody, &found, complete)
@@ -123,10 +132,16 @@ impl Broker {
                 .map_err(because)?;
         }
         let stall = Duration::from_millis(u64::try_from(config.log_dir_stall_ms).unwrap_or(0));
-        let embedded = EmbeddedStore::open(&disk, &paths, stall, &random)
-            .await
-            .map_err(because)?;
-        let store: Arc<dyn Store> = Arc::new(embedded.clone());
+        let opening = Coordination::open(&config, &disk, &paths, stall, &random);
+        #[cfg(any(test, feature = "simulation"))]
+        let opening = async {
+            match &link {
+                Some(link) => Ok(Coordination::distant(link, &random).await),
+                None => opening.await,
+            }
+        };
+        let coordination = opening.await.map_err(StartError)?;
+        let store = coordination.store();
         let cluster_id = registration::prepare(&store, owner.cluster_id.as_deref(), &random)
             .await
             .map_err(because)?;
@@ -136,7 +151,7 @@ impl Broker {
             .is_some_and(|known| known != &*cluster_id)
         {
             return Err(StartError(format!(
-                "the log directories belong to the cluster {}, the store beside them to {cluster_id}",
+                "the log directories belong to the cluster {}, the store to {cluster_id}",
                 owner.cluster_id.unwrap_or_default()
             )));
         }
@@ -153,9 +168,11 @@ impl Broker {
                 ));
             }
         };
-        directories::compare(Some(&store), id, &found, complete)
-            .await
-            .map_err(because)?;
+        if coordination.is_own() {
+            directories::compare(Some(&store), id, &found, complete)
+                .await
+                .map_err(because)?;
+        }
         for directory in places.iter_mut().filter_map(|place| place.directory.as_mut()) {
             let (directory_id, other) = directory
                 .meta()
@@ -182,8 +199,7 @@ impl Broker {
             .collect::<Result<Vec<_>, StartError>>()?;
         let replicas = Replicas::new(id, cluster.clone(), hosts.clone());
         let admission = Admission::new(ConnectionLimits::new(&config));
-        let threads = usize::try_from(config.num_network_threads).unwrap_or(1);
-        let workers = Workers::start(threads).map_err(because)?;
+        let workers = Workers::of_config(&config).map_err(because)?;
         let hear: Vec<Arc<dyn ConfigListener>> = vec![
             Arc::clone(&replicas) as _,
             Arc::new(admission.clone()),
@@ -201,26 +217,41 @@ impl Broker {
         let addresses = addresses(&listeners)?;
         let advertised = listeners::advertised(&config, &addresses);
         let node = znodes::Broker::new(&advertised, config.broker_rack.as_deref(), clock::now_ms());
-        let epoch = registration::register(&store, id, &node).await.map_err(because)?;
-        replicas.registered(epoch).await;
+        let patience = coordination.patience(&config);
+        let registration = Registration::begin(&store, id, node, patience)
+            .await
+            .map_err(because)?;
+        if let Some(epoch) = registration.epoch() {
+            replicas.registered(epoch).await;
+        }
         let shutdown = Shutdown::new();
         let failed = Shutdown::new();
+        let local: Arc<dyn BrokerLink> = Arc::new(Local {
+            replicas: Arc::clone(&replicas),
+            groups: groups.clone(),
+        });
         let parts = controller::Parts {
             broker: id,
             store: Arc::clone(&store),
             cluster: cluster.clone(),
             configs: configs.clone(),
-            local: Arc::new(Local {
-                replicas: Arc::clone(&replicas),
-                cluster: cluster.clone(),
-                groups: groups.clone(),
-            }),
+            local: Arc::clone(&local),
+            links: Arc::new(BrokerLinks::new(&cluster)),
+            registration: Arc::clone(&registration),
             random: random.clone(),
         };
         groups.start(&shutdown);
         let controller = Controller::start(parts, shutdown.clone());
         controller.settled().await;
         drop(task::spawn(configs.follow(shutdown.clone())));
+        let again = Arc::clone(&replicas);
+        let registered = move |epoch| -> BoxFuture<'static, ()> {
+            let replicas = Arc::clone(&again);
+            Box::pin(async move { replicas.registered(epoch).await })
+        };
+        drop(task::spawn(
+            Arc::clone(&registration).follow(shutdown.clone(), registered),
+        ));
         replicas.start_background(
             &shutdown,
             on_failure(&replicas, &controller, &failed),
@@ -228,16 +259,30 @@ impl Broker {
         );
 
         let slots = usize::try_from(config.max_incremental_fetch_session_cache_slots).unwrap_or(0);
+        let to_controller =
+            || ToController::new(controller.clone(), cluster.clone(), Arc::clone(&registration));
         let services = Arc::new(Services {
             groups: groups.clone(),
             old_offsets: OldOffsets::new(store),
-            cluster,
-            producer_ids: ProducerIds::new(controller.clone(), id, epoch),
-            controller,
+            cluster: cluster.clone(),
+            producer_ids: ProducerIds::new(to_controller(), Arc::clone(&replicas)),
+            to_controller: to_controller(),
+            local,
+            controller: controller.clone(),
             replicas: Arc::clone(&replicas),
             fetch_sessions: FetchSessions::new(slots, random),
             levels,
         });
+        let fetchers = (0..FETCHER_THREADS)
+            .map(|number| Worker::start(&format!("replica-{number}")))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(because)?;
+        replicas.start_replication(
+            &shutdown,
+            fetchers,
+            Arc::new(PeerLeaders::new(&cluster)),
+            Arc::new(ControllerIsrs(to_controller())),
+        );
         let acceptor = acceptor(&config, workers, admission, &shutdown);
         let listeners = Listeners::open(listeners, advertised, services, acceptor);
         drop(task::spawn(listeners.follow()));
@@ -247,7 +292,9 @@ impl Broker {
             directories,
             replicas,
             groups,
-            store: embedded,
+            coordination,
+            to_controller: to_controller(),
+            cluster: cluster.clone(),
             shutdown,
             failed,
         })
@@ -271,10 +318,11 @@ impl Broker {
     /// Stops cleanly: clients are let go, every log is closed and made durable, the checkpoints are written, and each
     /// directory in which all that went well gets its marker.
     pub async fn stop(self) {
+        controlled_shutdown::hand_over(&self.to_controller, &self.cluster).await;
         self.shutdown.begin();
         self.groups.close().await;
         let clean = self.replicas.close().await;
-        self.store.close().await;
+        self.coordination.close().await;
         for directory in self.directories {
             if clean.iter().any(|host| host.path() == directory.path()) {
                 // A failure is told by the volume: the next start recovers.

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use crate::config::table::{self, Deviation, Key, KeyOrigin, Kind, Rule, Scope, Support};
+use crate::config::table::{self, Deviation, Key, KeyOrigin, Kind, Rule, Scope, Support, When};
 
 /// Arguments of `barnabas config`.
 #[derive(clap::Args, Debug)]
@@ -77,10 +77,11 @@ fn default(key: &Key) -> String {
 }
 
 fn when(ours: &Deviation, key: &Key) -> String {
-    if ours.only_without_file {
-        format!("with a properties file Kafka's: {}", shown(key.default))
-    } else {
-        format!("Kafka's: {}", shown(key.default))
+    let kafkas = shown(key.default);
+    match ours.when {
+        When::Always => format!("Kafka's: {kafkas}"),
+        When::WithoutFile => format!("with a properties file Kafka's: {kafkas}"),
+        When::Alone => format!("in a cluster Kafka's: {kafkas}"),
     }
 }
 
@@ -157,7 +158,7 @@ mod tests {
             "segment.ms: long, default 604800000, must be at least 1, topic, honoured, falls back on log.roll.ms, \
              log.roll.hours; age at which a segment is closed and a new one begun"
         );
-        assert!(only("offsets.topic.replication.factor").contains("default 1 (Kafka's: 3)"));
+        assert!(only("offsets.topic.replication.factor").contains("default 1 (in a cluster Kafka's: 3)"));
     }
 
     #[test]
@@ -176,10 +177,10 @@ mod tests {
             .iter()
             .filter_map(|key| {
                 let ours = key.deviation?;
-                let when = if ours.only_without_file {
-                    "without a properties file"
-                } else {
-                    "always"
+                let when = match ours.when {
+                    When::Always => "always",
+                    When::WithoutFile => "without a properties file",
+                    When::Alone => "alone",
                 };
                 let [ours_shown, kafkas] = [shown(ours.default), shown(key.default)];
                 Some(format!(

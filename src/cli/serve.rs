@@ -38,6 +38,8 @@ fn try_run(options: &Options) -> Result<ExitCode, Vec<String>> {
         random: Random::from_system(),
         levels,
         open_files: open_files::raise(),
+        #[cfg(any(test, feature = "simulation"))]
+        store: None,
     };
     let config = loaded.config;
     let outcome = task::run_control(async move {

@@ -16,7 +16,7 @@ use super::listeners::{Endpoint, Listeners, Texts};
 use super::log_config::LogConfig;
 use super::relations::Whole;
 use super::settings::{Settings, Values};
-use super::table::{self, Key, KeyOrigin};
+use super::table::{self, Key, KeyOrigin, Start};
 use super::value::{self, Value};
 
 /// What a broker is started with.
@@ -64,6 +64,22 @@ pub(super) struct Fixed {
     pub with_file: bool,
     pub standalone: bool,
     pub host_name: String,
+}
+
+impl Fixed {
+    /// How the broker was started, as far as defaults depend on it.
+    pub(super) fn start(&self) -> Start {
+        Start {
+            with_file: self.with_file,
+            in_cluster: self.zookeeper_connect().is_some(),
+        }
+    }
+
+    /// The ZooKeeper servers of the cluster that the broker is to join.
+    fn zookeeper_connect(&self) -> Option<&str> {
+        let text = self.properties.get("zookeeper.connect").map(|text| text.trim());
+        text.filter(|text| !self.standalone && !text.is_empty())
+    }
 }
 
 impl Deref for BrokerConfig {
@@ -241,13 +257,13 @@ impl BrokerConfig {
             let text = merged
                 .get(key.name)
                 .map(String::as_str)
-                .or(key.effective_default(fixed.with_file));
+                .or(key.effective_default(fixed.start()));
             match text.map_or(Ok(Value::Null), |text| value::parse(key, text)) {
                 Ok(value) => {
                     values.insert(key.name, value);
                 }
                 Err(_) if !is_static(key) && !dynamic(key) => {
-                    let default = key.effective_default(fixed.with_file);
+                    let default = key.effective_default(fixed.start());
                     let default = default.and_then(|text| value::parse(key, text).ok());
                     values.insert(key.name, default.unwrap_or(Value::Null));
                 }
@@ -351,6 +367,12 @@ impl BrokerConfig {
         self.0.fixed.standalone
     }
 
+    /// The ZooKeeper servers of the cluster that the broker is to join (`zookeeper.connect`); `None` for one that stands
+    /// alone.
+    pub fn zookeeper_connect(&self) -> Option<&str> {
+        self.0.fixed.zookeeper_connect()
+    }
+
     /// The value in force of a key of the table.
     pub fn value(&self, key: &Key) -> &Value {
         self.0.values.get(key.name).unwrap_or(&Value::Null)
@@ -358,7 +380,7 @@ impl BrokerConfig {
 
     /// The default of a broker key as it holds here.
     pub fn default_of(&self, key: &Key) -> Option<&'static str> {
-        key.effective_default(self.0.fixed.with_file)
+        key.effective_default(self.0.fixed.start())
     }
 
     /// The properties that the broker was started with. They may hold passwords.

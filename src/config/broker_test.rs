@@ -125,8 +125,17 @@ fn a_bad_value_is_one_line_with_key_value_and_rule() {
 }
 
 #[test]
-fn clusters_and_kraft_stop_the_start() {
-    assert!(error(&[("zookeeper.connect", "zk:2181")]).contains("clusters are not there yet"));
+fn kraft_stops_the_start_and_zookeeper_means_a_cluster() {
+    let sources = file("zookeeper.connect=zk:2181/kafka");
+    let config = BrokerConfig::load(&sources).unwrap().config;
+    assert_eq!(config.zookeeper_connect(), Some("zk:2181/kafka"));
+    assert_eq!(
+        config.offsets_topic_replication_factor, 3,
+        "as Kafka in a cluster"
+    );
+    let alone = BrokerConfig::load(&file("zookeeper.connect=")).unwrap().config;
+    assert_eq!(alone.zookeeper_connect(), None);
+    assert_eq!(alone.offsets_topic_replication_factor, 1);
     for key in [
         "process.roles",
         "controller.quorum.voters",
@@ -141,10 +150,24 @@ fn clusters_and_kraft_stop_the_start() {
             assert_eq!(BrokerConfig::load(&sources).unwrap_err()[0].key, key);
         }
     }
+    let socket = "zookeeper.clientCnxnSocket=org.apache.zookeeper.ClientCnxnSocketNetty";
+    let errors = BrokerConfig::load(&file(&format!("zookeeper.connect=zk\n{socket}"))).unwrap_err();
+    assert!(
+        errors
+            .iter()
+            .any(|error| error.key == "zookeeper.clientCnxnSocket"),
+        "{errors:?}"
+    );
+    assert_eq!(
+        warned(&BrokerConfig::load(&file(socket)).unwrap()),
+        ["zookeeper.clientCnxnSocket"]
+    );
     let mut sources = file("zookeeper.connect=zk:2181\nzookeeper.session.timeout.ms=1");
     sources.standalone = true;
     let loaded = BrokerConfig::load(&sources).unwrap();
     assert!(loaded.config.standalone());
+    assert_eq!(loaded.config.zookeeper_connect(), None);
+    assert_eq!(loaded.config.offsets_topic_replication_factor, 1);
     assert_eq!(
         warned(&loaded),
         ["zookeeper.connect", "zookeeper.session.timeout.ms"]

@@ -10,7 +10,7 @@ use super::broker::{BrokerConfig, Fixed};
 use super::error::ConfigError;
 use super::listeners::Listeners;
 use super::settings::Settings;
-use super::table::{self, Key, Scope, Support};
+use super::table::{self, Key, Scope, Start, Support};
 use super::value::{self, Value};
 
 /// Something that was set and has no effect. Shows as one line, without the value.
@@ -50,17 +50,21 @@ pub(super) fn listener_key(name: &str) -> Option<&'static Key> {
     })
 }
 
+/// Dynamic configs are looked at as those of a broker with a properties file.
+const FILE: Start = Start {
+    with_file: true,
+    in_cluster: false,
+};
+
 /// True when `text` gives `key` the value that it has anyway.
-fn is_default(key: &Key, text: &str, with_file: bool) -> bool {
+fn is_default(key: &Key, text: &str, start: Start) -> bool {
     let given = value::parse(key, text).ok();
     let same = |default: Option<&str>| {
         let default = default.map_or(Some(Value::Null), |text| value::parse(key, text).ok());
         default.is_some() && default == given
     };
     // Empty text for a key without a default says nothing either.
-    text.trim().is_empty() && key.default.is_none()
-        || same(key.default)
-        || same(key.effective_default(with_file))
+    text.trim().is_empty() && key.default.is_none() || same(key.default) || same(key.effective_default(start))
 }
 
 /// Everything that stops the start whatever its value is worth otherwise.
@@ -98,10 +102,12 @@ fn refusal(key: &Key, text: &str, fixed: &Fixed) -> Option<String> {
                 "protocols before 3.0-IV1 are not there, nor the log formats that go with them".to_owned()
             })
         }
-        (Support::Stops, "zookeeper.connect") => (!fixed.standalone && !text.trim().is_empty())
-            .then(|| "clusters are not there yet; start with --standalone to ignore this key".to_owned()),
+        // Only with it can ZooKeeper's own client do what we refuse elsewhere by name; its usual one does nothing that ours does not.
+        (_, "zookeeper.clientCnxnSocket") => (fixed.start().in_cluster
+            && !matches!(text.trim(), "" | "org.apache.zookeeper.ClientCnxnSocketNIO"))
+        .then(|| "connections to ZooKeeper are plain: TLS does not work yet".to_owned()),
         (Support::Stops, _) => Some("KRaft is not there: Barnabas keeps its metadata itself".to_owned()),
-        (Support::Refused, _) if !is_default(key, text, fixed.with_file) => Some(format!(
+        (Support::Refused, _) if !is_default(key, text, fixed.start()) => Some(format!(
             "does not work yet and would be unsafe to ignore ({})",
             key.doc
         )),
@@ -114,11 +120,16 @@ pub(super) fn warnings(fixed: &Fixed, listeners: &Listeners) -> Vec<Warning> {
     let mut warnings = Vec::new();
     for (name, text) in &fixed.properties {
         let reason = match (table::broker_key(name), listener_key(name)) {
-            (Some(key), _) if key.name == "zookeeper.connect" => {
-                (!text.trim().is_empty()).then(|| "ignored, as --standalone asks".to_owned())
+            (Some(key), _) if key.name == "zookeeper.connect" => (fixed.standalone
+                && !text.trim().is_empty())
+            .then(|| "ignored, as --standalone asks".to_owned()),
+            (Some(key), _) if is_default(key, text, fixed.start()) => None,
+            (Some(key), _) if key.name.starts_with("zookeeper.") && key.support == Support::Honoured => {
+                (!fixed.start().in_cluster).then(|| "has no effect: the broker stands alone".to_owned())
             }
-            (Some(key), _) => (key.support == Support::Warned && !is_default(key, text, fixed.with_file))
-                .then(|| format!("does not work yet ({})", key.doc)),
+            (Some(key), _) => {
+                (key.support == Support::Warned).then(|| format!("does not work yet ({})", key.doc))
+            }
             (None, Some(_)) if !listeners.have(listener_of(name)) => {
                 Some("there is no such listener; its name is to be in lower case here".to_owned())
             }
@@ -147,7 +158,7 @@ pub(super) fn dynamic_warnings(before: &BrokerConfig, after: &BrokerConfig) -> V
     });
     let warning = |(name, text): (&String, &String)| {
         let reason = match (table::broker_key(name), listener_key(name)) {
-            (Some(key), _) => (key.support == Support::Warned && !is_default(key, text, true))
+            (Some(key), _) => (key.support == Support::Warned && !is_default(key, text, FILE))
                 .then(|| format!("does not work yet ({})", key.doc)),
             (None, Some(key)) => (!OF_LISTENERS.contains(&key.name))
                 .then(|| format!("a listener of its own value does not work yet ({})", key.doc)),
@@ -186,7 +197,7 @@ pub(super) fn dynamic(configs: &BTreeMap<String, String>, one_broker: bool) -> R
         if !one_broker && key.scope == Scope::PerBroker {
             return fail("can be changed for one broker only, not for all");
         }
-        if key.support == Support::Refused && !is_default(key, text, true) {
+        if key.support == Support::Refused && !is_default(key, text, FILE) {
             return fail("does not work yet and would be unsafe to ignore");
         }
         value::parse_named(name, key, text)?;

@@ -1,4 +1,5 @@
 use super::*;
+use crate::config::table::When;
 use crate::config::{Sources, properties};
 
 /// The set-up of the broker whose answers are in the golden file.
@@ -119,17 +120,19 @@ fn configs_are_shown_as_kafka_shows_them() {
 /// The line with Kafka's default where ours is another.
 fn with_kafkas_defaults(line: String) -> String {
     let name = line.split('\t').nth(1).unwrap();
-    let Some(key) =
-        table::broker_key(name).filter(|key| key.deviation.is_some_and(|ours| !ours.only_without_file))
+    let Some(key) = table::broker_key(name)
+        .filter(|key| key.deviation.is_some_and(|ours| ours.when != When::WithoutFile))
     else {
         return line;
     };
-    let ours = format!(
-        "DEFAULT_CONFIG:{name}={}",
-        key.deviation.unwrap().default.unwrap()
-    );
-    assert!(line.ends_with(&ours));
-    line.replace(&ours, &format!("DEFAULT_CONFIG:{name}={}", key.default.unwrap()))
+    let (ours, theirs) = (key.deviation.unwrap().default.unwrap(), key.default.unwrap());
+    let synonym = format!("DEFAULT_CONFIG:{name}={ours}");
+    assert!(line.ends_with(&synonym));
+    line.replace(&synonym, &format!("DEFAULT_CONFIG:{name}={theirs}"))
+        .replace(
+            &format!("\t{name}\t{ours}\tDEFAULT_CONFIG\t"),
+            &format!("\t{name}\t{theirs}\tDEFAULT_CONFIG\t"),
+        )
 }
 
 #[test]

@@ -21,6 +21,7 @@ pub const ROOMS: &[&str] = &[
     "lifecycle",
     "metadata",
     "net",
+    "peer",
     "records",
     "replica",
     "storage",

@@ -35,6 +35,14 @@ macro_rules! settings {
 }
 
 settings! {
+    auto_leader_rebalance_enable: bool = "auto.leader.rebalance.enable";
+    controlled_shutdown_enable: bool = "controlled.shutdown.enable";
+    controlled_shutdown_max_retries: i32 = "controlled.shutdown.max.retries";
+    controlled_shutdown_retry_backoff_ms: i64 = "controlled.shutdown.retry.backoff.ms";
+    controller_socket_timeout_ms: i32 = "controller.socket.timeout.ms";
+    leader_imbalance_check_interval_seconds: i64 = "leader.imbalance.check.interval.seconds";
+    leader_imbalance_per_broker_percentage: i32 = "leader.imbalance.per.broker.percentage";
+    request_timeout_ms: i32 = "request.timeout.ms";
     auto_create_topics_enable: bool = "auto.create.topics.enable";
     broker_id: i32 = "broker.id";
     broker_id_generation_enable: bool = "broker.id.generation.enable";
@@ -102,6 +110,7 @@ settings! {
     max_request_partition_size_limit: i32 = "max.request.partition.size.limit";
     message_max_bytes: i32 = "message.max.bytes";
     min_insync_replicas: i32 = "min.insync.replicas";
+    num_replica_fetchers: i32 = "num.replica.fetchers";
     num_replica_alter_log_dirs_threads: Option<i32> = "num.replica.alter.log.dirs.threads";
     num_network_threads: i32 = "num.network.threads";
     num_partitions: i32 = "num.partitions";
@@ -123,13 +132,24 @@ settings! {
     quota_window_num: i32 = "quota.window.num";
     quota_window_size_seconds: i32 = "quota.window.size.seconds";
     replica_alter_log_dirs_io_max_bytes_per_second: i64 = "replica.alter.log.dirs.io.max.bytes.per.second";
+    replica_fetch_backoff_ms: i32 = "replica.fetch.backoff.ms";
+    replica_fetch_max_bytes: i32 = "replica.fetch.max.bytes";
+    replica_fetch_min_bytes: i32 = "replica.fetch.min.bytes";
+    replica_fetch_response_max_bytes: i32 = "replica.fetch.response.max.bytes";
+    replica_fetch_wait_max_ms: i32 = "replica.fetch.wait.max.ms";
     replica_high_watermark_checkpoint_interval_ms: i64 = "replica.high.watermark.checkpoint.interval.ms";
+    replica_lag_time_max_ms: i64 = "replica.lag.time.max.ms";
+    replica_socket_receive_buffer_bytes: i32 = "replica.socket.receive.buffer.bytes";
+    replica_socket_timeout_ms: i32 = "replica.socket.timeout.ms";
     socket_listen_backlog_size: i32 = "socket.listen.backlog.size";
     socket_receive_buffer_bytes: i32 = "socket.receive.buffer.bytes";
     socket_request_max_bytes: i32 = "socket.request.max.bytes";
     socket_send_buffer_bytes: i32 = "socket.send.buffer.bytes";
     transaction_partition_verification_enable: bool = "transaction.partition.verification.enable";
     unclean_leader_election_enable: bool = "unclean.leader.election.enable";
+    zookeeper_connection_timeout_ms: Option<i32> = "zookeeper.connection.timeout.ms";
+    zookeeper_max_in_flight_requests: i32 = "zookeeper.max.in.flight.requests";
+    zookeeper_session_timeout_ms: i32 = "zookeeper.session.timeout.ms";
 }
 
 impl Settings {

@@ -294,12 +294,15 @@ impl<T: FromValue> FromValue for Option<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::table::{broker_key, broker_keys, topic_key, topic_keys};
+    use crate::config::table::{Start, broker_key, broker_keys, topic_key, topic_keys};
 
     #[test]
     fn every_default_of_the_table_is_a_valid_value() {
         for key in broker_keys().chain(topic_keys()) {
-            for default in [key.default, key.effective_default(false)].into_iter().flatten() {
+            for default in [key.default, key.effective_default(Start::default())]
+                .into_iter()
+                .flatten()
+            {
                 let value = parse(key, default).unwrap();
                 if key.kind != Kind::Password {
                     assert_eq!(value.shown().as_deref(), Some(default), "{}", key.name);

@@ -4,14 +4,19 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::context::{Context, Partition, Topic, Written};
+use tokio::sync::mpsc;
+
+use super::channels::{Channels, Request};
+use super::context::{Context, New, Partition, Written};
 use super::election::Preferred;
+use super::events::Event;
 use super::reign::{Group, Lost, Reign};
+use super::watching::Watching;
 use super::{Parts, election};
 use crate::base::error_code::ErrorCode;
-use crate::base::ids::{BrokerEpoch, BrokerId, TopicName, TopicPartition};
-use crate::metadata::{BrokerImage, Endpoint};
-use crate::store::znodes::{Broker, Feature, NewPartitions, PartitionState, Topic as TopicNode, paths};
+use crate::base::ids::{BrokerId, TopicName, TopicPartition};
+use crate::metadata::control::ControlAnswer;
+use crate::store::znodes::{Feature, PartitionState, paths};
 use crate::store::{CreateKind, Operation, StoreError};
 
 /// How often a state that somebody else changed is read and decided anew.
@@ -26,8 +31,12 @@ pub(super) enum Reason {
     Preferred,
     /// Somebody wants a leader even if data is lost.
     Unclean,
-    /// The replicas are other ones; the leader stays.
+    /// Replicas were added; the leader stays.
     Reassigned,
+    /// The replicas are other ones, all in sync: one of them leads.
+    Moved,
+    /// This broker is about to stop.
+    Leaving(BrokerId),
 }
 
 /// A controller that reigns.
@@ -35,40 +44,60 @@ pub(super) struct Active {
     pub parts: Arc<Parts>,
     pub reign: Reign,
     pub context: Context,
+    pub channels: Channels,
+    /// True while a request of an old tool to reassign lies in the store.
+    pub has_old_reassignments: bool,
+    /// Ends with it.
+    _watching: Watching,
 }
 
 impl Active {
-    /// Takes over: reads everything, elects leaders where that is needed, tells this broker.
-    pub(super) async fn begin(parts: Arc<Parts>, reign: Reign) -> Result<Self, Lost> {
-        let context = Context::new(reign.epoch);
+    /// Takes over: reads everything, elects leaders where that is needed, tells the brokers. What changes in the store
+    /// from now on comes back as `events`.
+    pub(super) async fn begin(
+        parts: Arc<Parts>,
+        reign: Reign,
+        events: mpsc::Sender<Event>,
+    ) -> Result<Self, Lost> {
+        let watching = Watching::start(&reign, &events, &parts.cluster);
         let mut active = Self {
+            context: Context::new(reign.epoch),
+            channels: Channels::new(Arc::clone(&parts.links), events, reign.epoch),
             parts,
             reign,
-            context,
+            has_old_reassignments: false,
+            _watching: watching,
         };
         active.write_feature().await?;
-        active.load_brokers().await?;
+        active.drop_notifications().await?;
+        active.context.brokers = active.read_brokers().await?;
         let new = active.load_topics().await?;
         active.load_deletions().await?;
+        active.open_channels();
         // Brokers must know of each other before they follow anybody.
         active.update_metadata(&[]).await;
-        let partitions: Vec<TopicPartition> = active
-            .context
-            .all_partitions()
-            .into_iter()
-            .filter(|partition| !active.context.deleting.contains(&partition.topic))
-            .collect();
+        let partitions = active.settled_partitions();
         active.elect(&partitions, Reason::Changed).await?;
         active.tell(&partitions, &new).await?;
+        active.take_old_reassignments().await?;
         active.resume_reassignments().await?;
         active.complete_deletions().await?;
+        active.take_old_elections().await?;
         tracing::info!(
-            "this broker is the controller, with epoch {}; topics: {}, partitions: {}",
+            "this broker is the controller, with epoch {}; brokers: {}, topics: {}, partitions: {}",
             active.reign.epoch,
+            active.context.brokers.len(),
             active.context.topics().len(),
             partitions.len()
         );
         Ok(active)
+    }
+
+    /// All partitions but those of topics that are to be deleted.
+    pub(super) fn settled_partitions(&self) -> Vec<TopicPartition> {
+        let mut partitions = self.context.all_partitions();
+        partitions.retain(|partition| !self.context.deleting.contains(&partition.topic));
+        partitions
     }
 
     async fn write_feature(&self) -> Result<(), Lost> {
@@ -79,136 +108,6 @@ impl Active {
             });
         }
         Ok(())
-    }
-
-    async fn load_brokers(&mut self) -> Result<(), Lost> {
-        let names = self.reign.store.children(paths::BROKER_IDS).await?;
-        for name in names.unwrap_or_default() {
-            let Ok(id) = name.parse().map(BrokerId) else {
-                tracing::error!("{}/{name}: its name is no broker id", paths::BROKER_IDS);
-                continue;
-            };
-            let path = paths::broker(id);
-            let Some(node) = self.reign.store.get(&path).await? else {
-                continue;
-            };
-            let broker = Broker::decode(node.data.as_deref().unwrap_or_default())
-                .and_then(|broker| Ok((broker.listeners()?, broker.rack)));
-            match broker {
-                Ok((listeners, rack)) => {
-                    let image = BrokerImage {
-                        id,
-                        epoch: BrokerEpoch(node.stat.czxid),
-                        endpoints: listeners
-                            .into_iter()
-                            .map(|(listener, security_protocol, host, port)| Endpoint {
-                                listener,
-                                security_protocol,
-                                host,
-                                port,
-                            })
-                            .collect(),
-                        rack: rack.map(Arc::from),
-                    };
-                    self.context.brokers.insert(id, Arc::new(image));
-                }
-                Err(error) => tracing::error!("{path} cannot be read, the broker is left out: {error}"),
-            }
-        }
-        Ok(())
-    }
-
-    /// Brokers have registered anew: everybody is told where they are.
-    pub(super) async fn brokers_changed(&mut self) -> Result<(), Lost> {
-        self.load_brokers().await?;
-        self.update_metadata(&[]).await;
-        Ok(())
-    }
-
-    /// Reads all topics; yields the partitions that no broker is known to have yet.
-    async fn load_topics(&mut self) -> Result<BTreeSet<TopicPartition>, Lost> {
-        let mut new = BTreeSet::new();
-        let names = self.reign.store.children(paths::TOPICS).await?;
-        for name in names.unwrap_or_default() {
-            let path = paths::topic(&name);
-            let Some(node) = self.reign.store.get(&path).await? else {
-                continue;
-            };
-            let data = node.data.unwrap_or_default();
-            let node = match TopicNode::decode(&data) {
-                Ok(node) => node,
-                Err(error) => {
-                    tracing::error!("{path} cannot be read, the topic is left out: {error}");
-                    continue;
-                }
-            };
-            let name: TopicName = Arc::from(name);
-            let id = match node.id {
-                Some(id) => id,
-                None => self.give_id(&path, &node).await?,
-            };
-            let marked = self.read_new_partitions(&name).await?;
-            let mut topic = Topic::new(id, &node);
-            for (number, partition) in &mut topic.partitions {
-                let name = TopicPartition::new(Arc::clone(&name), *number);
-                partition.state = self.read_state(&name).await?;
-                if partition.state.is_none() || marked.contains(number) {
-                    new.insert(name);
-                }
-            }
-            self.context.add_topic(name, topic);
-        }
-        Ok(new)
-    }
-
-    /// A topic of old gets its id, before anything else is done with it.
-    async fn give_id(&self, path: &str, node: &TopicNode) -> Result<crate::base::ids::TopicId, Lost> {
-        let id = self.parts.random.uuid();
-        let node = TopicNode {
-            id: Some(id),
-            ..node.clone()
-        };
-        let group = Group {
-            operations: vec![Operation::set(path, Some(node.encode()), None)],
-        };
-        for answer in self.reign.write(vec![group]).await? {
-            answer?;
-        }
-        Ok(id)
-    }
-
-    pub(super) async fn read_new_partitions(&self, topic: &str) -> Result<BTreeSet<i32>, Lost> {
-        let path = paths::new_partitions(topic);
-        let Some(node) = self.reign.store.get(&path).await? else {
-            return Ok(BTreeSet::new());
-        };
-        match NewPartitions::decode(node.data.as_deref().unwrap_or_default()) {
-            Ok(node) => Ok(node.partitions),
-            Err(error) => {
-                tracing::error!("{path} cannot be read: {error}");
-                Ok(BTreeSet::new())
-            }
-        }
-    }
-
-    async fn read_state(&self, partition: &TopicPartition) -> Result<Option<Written>, Lost> {
-        let path = paths::partition_state(&partition.topic, partition.partition);
-        let Some(node) = self.reign.store.get(&path).await? else {
-            return Ok(None);
-        };
-        match PartitionState::decode(node.data.as_deref().unwrap_or_default()) {
-            Ok(state) => Ok(Some(Written {
-                state,
-                partition_epoch: node.stat.version,
-                mzxid: node.stat.mzxid,
-            })),
-            Err(error) => {
-                // Without it nobody knows who had the data: rather no leader than a wrong one. The node is there,
-                // so that no first state can be written over it.
-                tracing::error!("{path} cannot be read, the partition gets no leader: {error}");
-                Ok(None)
-            }
-        }
     }
 
     /// The state that a partition must get, if it is not in it.
@@ -227,6 +126,11 @@ impl Active {
                 };
             }
             Reason::Reassigned => return election::renewed(state, epoch),
+            Reason::Moved => {
+                return election::moved(replicas, state, &seen, epoch)
+                    .or_else(|| election::renewed(state, epoch));
+            }
+            Reason::Leaving(broker) => return election::left(replicas, state, broker, &seen, epoch),
             Reason::Unclean => true,
             Reason::Changed => {
                 let image = self.parts.cluster.get();
@@ -278,7 +182,7 @@ impl Active {
                         changed.push(name);
                     }
                     Err(StoreError::BadVersion | StoreError::NodeExists | StoreError::NoNode) => {
-                        let state = self.read_state(&name).await?;
+                        let state = self.read_states(std::slice::from_ref(&name)).await?.remove(&name);
                         if let Some(partition) = self.context.partition_mut(&name) {
                             partition.state = state;
                         }
@@ -319,55 +223,86 @@ impl Active {
         Ok(operations)
     }
 
-    /// Tells this broker of its replicas among `partitions`, and then of all of them. `new`: those it need not have
-    /// yet; once it has them, the store is told.
-    pub(super) async fn tell(
-        &mut self,
-        partitions: &[TopicPartition],
-        new: &BTreeSet<TopicPartition>,
-    ) -> Result<(), Lost> {
+    /// Tells each broker of its replicas among `partitions`, and then all of them of all of these. Waits for this broker
+    /// only. `new`: those that need not be there yet; once this broker has them, the store is told.
+    pub(super) async fn tell(&mut self, partitions: &[TopicPartition], new: &New) -> Result<(), Lost> {
         let me = self.parts.broker;
+        for broker in self.others() {
+            self.tell_replicas(broker, partitions, new);
+        }
         let request = self.context.leader_and_isr(me, me, partitions, new);
         let mut failed = Vec::new();
         let mut refused: BTreeSet<TopicName> = BTreeSet::new();
         if !request.topics.is_empty() {
             let answer = self.parts.local.leader_and_isr(request).await;
             if !answer.error.is_none() {
-                tracing::error!(
-                    "this broker refused its controller's LeaderAndIsr: {}",
-                    answer.error
-                );
                 refused.extend(partitions.iter().map(|partition| Arc::clone(&partition.topic)));
             }
-            let offline = self.context.offline.entry(me).or_default();
-            for (partition, error) in answer.partitions {
-                if !error.is_none() {
-                    refused.insert(Arc::clone(&partition.topic));
-                }
-                match error {
-                    ErrorCode::KafkaStorageError => {
-                        offline.insert(partition.clone());
-                        failed.push(partition);
-                    }
-                    ErrorCode::None => {
-                        offline.remove(&partition);
-                    }
-                    _ => {}
-                }
-            }
+            // What this broker knows already it answers with STALE_CONTROLLER_EPOCH, as Kafka does.
+            let is_there =
+                |error: &ErrorCode| matches!(error, ErrorCode::None | ErrorCode::StaleControllerEpoch);
+            let with_error = answer.partitions.iter().filter(|(_, error)| !is_there(error));
+            refused.extend(with_error.map(|(partition, _)| Arc::clone(&partition.topic)));
+            failed = self.take_leader_and_isr_answer(me, answer);
         }
         self.forget_new(new, &refused);
         if !failed.is_empty() {
-            self.elect(&failed, Reason::Changed).await?;
+            let changed = self.elect(&failed, Reason::Changed).await?;
+            for broker in self.others() {
+                self.tell_replicas(broker, &changed, &New::new());
+            }
         }
         self.update_metadata(partitions).await;
         Ok(())
     }
 
+    /// The brokers beside this one that are alive.
+    pub(super) fn others(&self) -> Vec<BrokerId> {
+        let me = self.parts.broker;
+        let all = self.context.brokers.keys().copied();
+        all.filter(|id| *id != me).collect()
+    }
+
+    /// Tells another broker of its replicas among `partitions`; it answers some time.
+    pub(super) fn tell_replicas(&self, broker: BrokerId, partitions: &[TopicPartition], new: &New) {
+        let request = self
+            .context
+            .leader_and_isr(self.parts.broker, broker, partitions, new);
+        if !request.topics.is_empty() {
+            self.channels.tell(broker, Request::LeaderAndIsr(request));
+        }
+    }
+
+    /// Notes on which disks of a broker replicas work; yields those that do not work since now.
+    pub(super) fn take_leader_and_isr_answer(
+        &mut self,
+        broker: BrokerId,
+        answer: ControlAnswer,
+    ) -> Vec<TopicPartition> {
+        if !answer.error.is_none() {
+            tracing::error!(
+                "broker {broker} refused its controller's LeaderAndIsr: {}",
+                answer.error
+            );
+        }
+        let mut failed = Vec::new();
+        let offline = self.context.offline.entry(broker).or_default();
+        for (partition, error) in answer.partitions {
+            match error {
+                ErrorCode::KafkaStorageError if offline.insert(partition.clone()) => failed.push(partition),
+                ErrorCode::None => {
+                    offline.remove(&partition);
+                }
+                _ => {}
+            }
+        }
+        failed
+    }
+
     /// Takes the marks off new partitions that this broker has now.
-    fn forget_new(&self, new: &BTreeSet<TopicPartition>, refused: &BTreeSet<TopicName>) {
+    fn forget_new(&self, new: &New, refused: &BTreeSet<TopicName>) {
         let topics: BTreeSet<&TopicName> = new
-            .iter()
+            .keys()
             .map(|partition| &partition.topic)
             .filter(|topic| !refused.contains(*topic))
             .collect();
@@ -379,14 +314,25 @@ impl Active {
         }
     }
 
-    /// Tells this broker who lives, and what became of `partitions`.
+    /// Tells all brokers who lives, and what became of `partitions`. Waits for this broker only.
     pub(super) async fn update_metadata(&self, partitions: &[TopicPartition]) {
+        for broker in self.others() {
+            self.tell_metadata(broker, partitions);
+        }
         let me = self.parts.broker;
         let update = self.context.update_metadata(me, me, partitions);
         let error = self.parts.local.update_metadata(update).await;
         if !error.is_none() {
             tracing::error!("this broker refused its controller's UpdateMetadata: {error}");
         }
+    }
+
+    /// Tells another broker who lives, and what became of `partitions`, some time.
+    pub(super) fn tell_metadata(&self, broker: BrokerId, partitions: &[TopicPartition]) {
+        let update = self
+            .context
+            .update_metadata(self.parts.broker, broker, partitions);
+        self.channels.tell(broker, Request::UpdateMetadata(update));
     }
 
     /// The replicas of these partitions on this broker do not work any more (KIP-112).
@@ -404,8 +350,19 @@ impl Active {
             .entry(me)
             .or_default()
             .extend(known.iter().cloned());
-        self.elect(&known, Reason::Changed).await?;
-        self.update_metadata(&known).await;
+        self.replace_leaders(&known).await
+    }
+
+    /// Elects where the replicas of `partitions` that can lead are other ones than before, and tells of it.
+    pub(super) async fn replace_leaders(&mut self, partitions: &[TopicPartition]) -> Result<(), Lost> {
+        let changed = self.elect(partitions, Reason::Changed).await?;
+        if changed.is_empty() {
+            self.update_metadata(partitions).await;
+            return Ok(());
+        }
+        self.tell(&changed, &New::new()).await?;
+        // Which replicas are offline has changed of the others too.
+        self.update_metadata(partitions).await;
         Ok(())
     }
 }

@@ -176,6 +176,11 @@ async fn attempt(
         Err(MultiError {
             index: Some(0 | 1),
             error: StoreError::BadVersion | StoreError::NodeExists | StoreError::NoNode,
+        })
+        // Nobody knows whether it was made: made again it does no harm, but for a second notification.
+        | Err(MultiError {
+            error: StoreError::ConnectionLoss,
+            ..
         }) => Err(Failed::Again),
         Err(failed) => Err(store_error(failed.error).into()),
     }

@@ -54,7 +54,16 @@ pub(super) struct Context {
     pub deleting: BTreeSet<TopicName>,
     /// Replicas whose disk does not work.
     pub offline: BTreeMap<BrokerId, BTreeSet<TopicPartition>>,
+    /// Brokers that are about to stop, and have said so.
+    pub leaving: BTreeSet<BrokerId>,
+    /// Replicas of topics that are to be deleted, whose brokers were told to delete them.
+    pub stopping: BTreeMap<TopicPartition, BTreeSet<BrokerId>>,
+    /// Replicas of such topics that are deleted.
+    pub stopped: BTreeMap<TopicPartition, BTreeSet<BrokerId>>,
 }
+
+/// The replicas, by partition, whose logs need not be there yet.
+pub(super) type New = BTreeMap<TopicPartition, Vec<BrokerId>>;
 
 /// The brokers as one partition sees them.
 pub(super) struct Seen<'a> {
@@ -67,6 +76,10 @@ impl Replicas for Seen<'_> {
         let offline = self.context.offline.get(&broker);
         self.context.brokers.contains_key(&broker)
             && !offline.is_some_and(|partitions| partitions.contains(self.partition))
+    }
+
+    fn leaving(&self, broker: BrokerId) -> bool {
+        self.context.leaving.contains(&broker)
     }
 
     fn registered(&self, broker: BrokerId) -> Option<Zxid> {
@@ -170,6 +183,8 @@ impl Context {
         for partitions in self.offline.values_mut() {
             partitions.retain(|partition| partition.topic != *name);
         }
+        self.stopping.retain(|partition, _| partition.topic != *name);
+        self.stopped.retain(|partition, _| partition.topic != *name);
     }
 
     /// A topic whose name differs from `name` in `.` and `_` only, or not at all.
@@ -201,13 +216,13 @@ impl Context {
             .map_or(BrokerEpoch(-1), |broker| broker.epoch)
     }
 
-    /// What `receiver` is told about its replicas among `partitions`.
+    /// What `receiver` is told about its replicas among `partitions`, as far as their disks work.
     pub(super) fn leader_and_isr(
         &self,
         me: BrokerId,
         receiver: BrokerId,
         partitions: &[TopicPartition],
-        new: &BTreeSet<TopicPartition>,
+        new: &New,
     ) -> LeaderAndIsr {
         let mut topics: Vec<LeaderAndIsrTopic> = Vec::new();
         for name in partitions {
@@ -225,7 +240,8 @@ impl Context {
             else {
                 continue;
             };
-            if !partition.replicas.contains(&receiver) {
+            // Who said that its disk failed is told no more until it registers again.
+            if !partition.replicas.contains(&receiver) || !self.seen(name).online(receiver) {
                 continue;
             }
             let entry = LeaderAndIsrPartition {
@@ -238,7 +254,7 @@ impl Context {
                 replicas: partition.replicas.clone(),
                 adding_replicas: partition.adding.clone(),
                 removing_replicas: partition.removing.clone(),
-                is_new: new.contains(name),
+                is_new: new.get(name).is_some_and(|replicas| replicas.contains(&receiver)),
                 recovering: state.recovering,
             };
             match topics.last_mut() {

@@ -12,11 +12,12 @@ use crate::base::disk::memory::{Call, MemoryDisk};
 use crate::base::ids::Uuid;
 use crate::config::BrokerConfig;
 use crate::metadata::configs::ConfigListener;
+use crate::metadata::control::{ControlAnswer, LeaderAndIsr, StopReplica, UpdateMetadata};
 use crate::store::embedded::EmbeddedStore;
 use crate::store::embedded::crash_test::power_cut;
 use crate::store::memory::{Lost, MemoryServer, MemoryStore};
 use crate::store::znodes::{Broker, EntityConfig, PartitionState, ProducerIdBlock, Topic, paths};
-use crate::store::{CreateKind, Operation, StoreError};
+use crate::store::{BoxFuture, CreateKind, Operation, StoreError};
 
 pub(super) const ME: BrokerId = BrokerId(1);
 
@@ -24,7 +25,8 @@ pub(super) const ME: BrokerId = BrokerId(1);
 #[derive(Default)]
 pub(super) struct Told {
     pub(super) leaders: Vec<LeaderAndIsr>,
-    stopped: Vec<StopReplica>,
+    pub(super) stopped: Vec<StopReplica>,
+    pub(super) metadata: Vec<UpdateMetadata>,
     pub(super) folders: BTreeSet<TopicPartition>,
     pub(super) broken: BTreeSet<TopicPartition>,
     config_changes: Vec<String>,
@@ -42,7 +44,7 @@ impl FakeBroker {
     }
 }
 
-impl LocalBroker for FakeBroker {
+impl BrokerLink for FakeBroker {
     fn leader_and_isr(&self, request: LeaderAndIsr) -> BoxFuture<'_, ControlAnswer> {
         let mut told = self.told();
         let mut partitions = Vec::new();
@@ -53,8 +55,9 @@ impl LocalBroker for FakeBroker {
                     partitions.push((name, ErrorCode::KafkaStorageError));
                     continue;
                 }
+                // Another broker of a cluster makes what it lacks.
                 assert!(
-                    partition.is_new || told.folders.contains(&name),
+                    partition.is_new || told.folders.contains(&name) || self.cluster.is_none(),
                     "{name} is missing"
                 );
                 told.folders.insert(name.clone());
@@ -89,7 +92,10 @@ impl LocalBroker for FakeBroker {
     }
 
     fn update_metadata(&self, request: UpdateMetadata) -> BoxFuture<'_, ErrorCode> {
-        self.cluster.as_ref().unwrap().update(&request);
+        if let Some(cluster) = &self.cluster {
+            cluster.update(&request);
+        }
+        self.told().metadata.push(request);
         Box::pin(std::future::ready(ErrorCode::None))
     }
 }
@@ -121,6 +127,16 @@ pub(super) async fn start(
     id: BrokerId,
     config: &[(&str, &str)],
 ) -> Started {
+    start_with(store, broker, id, config, Arc::new(Nobody)).await
+}
+
+pub(super) async fn start_with(
+    store: Arc<dyn Store>,
+    broker: FakeBroker,
+    id: BrokerId,
+    config: &[(&str, &str)],
+    links: Arc<dyn Links>,
+) -> Started {
     let random = Random::from_seed(3);
     let cluster_id = registration::prepare(&store, None, &random).await.unwrap();
     let listener = [(
@@ -130,7 +146,10 @@ pub(super) async fn start(
         9000 + id.get(),
     )];
     let node = Broker::new(&listener, None, 0);
-    let epoch = registration::register(&store, id, &node).await.unwrap();
+    let registration = Registration::begin(&store, id, node, Duration::ZERO)
+        .await
+        .unwrap();
+    let epoch = registration.epoch().unwrap();
     let cluster = Cluster::new(cluster_id, id, BrokerConfig::from_pairs(config).unwrap());
     let broker = FakeBroker {
         cluster: Some(cluster.clone()),
@@ -146,6 +165,8 @@ pub(super) async fn start(
         cluster: cluster.clone(),
         configs,
         local: Arc::new(broker.clone()),
+        links,
+        registration,
         random,
     };
     let controller = Controller::start(parts, shutdown.clone());
@@ -526,7 +547,10 @@ async fn a_controller_that_only_changes_does_not_touch_leaders() {
         [ErrorCode::NotController]
     );
     assert!(started.store.get(&paths::topic("u")).await.unwrap().is_none());
-    assert!(started.controller.settled().await);
+    // Until then it refuses what it is asked, at once.
+    while !started.controller.settled().await {
+        crate::base::clock::sleep(Duration::from_millis(1)).await;
+    }
     assert_eq!(started.state("t", 0).await.0.leader_epoch.get(), 0);
     assert_eq!(started.create(vec![topic("u", 1)]).await, [ErrorCode::None]);
     assert_eq!(started.state("u", 0).await.0.controller_epoch.get(), 6);
@@ -986,6 +1010,30 @@ async fn a_thousand_topics_cost_few_syncs_in_one_request_or_in_many() {
     let deletion = memory.counts().syncs - before;
     assert!(deletion <= 10, "{deletion} syncs for a thousand deletions");
     assert_eq!(started.names(paths::TOPICS).await.len(), 1_000);
+    store.close().await;
+}
+
+/// The mark that the creation has left is taken off without anybody waiting for it: what comes next once saw it there, and
+/// its change failed because it was gone.
+#[tokio::test]
+async fn topics_are_changed_and_deleted_as_soon_as_they_are_created() {
+    let disk = Disk::memory(MemoryDisk::new());
+    let (store, started) = embedded(&disk, fresh_broker()).await;
+    for round in 0..100 {
+        let name = format!("t{round}");
+        assert_eq!(started.create(vec![topic(&name, 1)]).await, [ErrorCode::None]);
+        if round % 2 == 0 {
+            let more = MorePartitions {
+                name: name.clone(),
+                count: 2,
+                assignments: None,
+            };
+            let grown = started.controller.create_partitions(vec![more], false).await;
+            assert_eq!(grown, [Ok(())], "{name}");
+        }
+        assert_eq!(started.delete(&[&name]).await, [ErrorCode::None]);
+        assert!(started.names(paths::TOPICS).await.is_empty(), "{name}");
+    }
     store.close().await;
 }
 

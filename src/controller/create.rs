@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::active::{Active, Reason};
 use super::assignment::{self, Assignments, Candidate, Start};
-use super::context::{Context, Partition, Topic, Written};
+use super::context::{Context, New, Partition, Topic, Written};
 use super::reign::{Group, Lost};
 use super::request::{AdminError, Answers, CreatedTopic, MorePartitions, NewTopic};
 use super::{election, topic_name};
@@ -334,7 +334,7 @@ impl Active {
     }
 
     /// Elects where that is still to be done, and tells of partitions that are new.
-    async fn bring_up(&mut self, partitions: Vec<TopicPartition>) -> Result<(), Lost> {
+    pub(super) async fn bring_up(&mut self, partitions: Vec<TopicPartition>) -> Result<(), Lost> {
         if partitions.is_empty() {
             return Ok(());
         }
@@ -351,7 +351,14 @@ impl Active {
             .cloned()
             .collect();
         self.elect(&stateless, Reason::Changed).await?;
-        let new: BTreeSet<TopicPartition> = partitions.iter().cloned().collect();
+        let replicas = |name: &TopicPartition| {
+            let partition = self.context.partition(name);
+            partition.map_or_else(Vec::new, |partition| partition.replicas.clone())
+        };
+        let new: New = partitions
+            .iter()
+            .map(|name| (name.clone(), replicas(name)))
+            .collect();
         self.tell(&partitions, &new).await
     }
 

@@ -1,15 +1,16 @@
 //! The end of topics (Kafka: `TopicDeletionManager`): marked in the store, gone from the metadata, replicas deleted,
 //! nodes deleted. A controller that stops half way leaves the mark, and the next one goes on.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::active::Active;
+use super::channels::Request;
 use super::reign::{Group, Lost};
 use super::request::{AdminError, Answers};
 use crate::base::error_code::ErrorCode;
-use crate::base::ids::{TopicName, TopicPartition};
-use crate::metadata::control::{StopReplica, StopReplicaPartition, TOPIC_IS_DELETED};
+use crate::base::ids::{BrokerId, TopicName, TopicPartition};
+use crate::metadata::control::{ControlAnswer, StopReplica, StopReplicaPartition, TOPIC_IS_DELETED};
 use crate::store::znodes::paths;
 use crate::store::{CreateKind, Operation, StoreError};
 
@@ -112,14 +113,94 @@ impl Active {
             partitions.extend(numbers.map(|number| TopicPartition::new(Arc::clone(name), *number)));
         }
         self.update_metadata(&partitions).await;
-        let kept = self.stop_replicas(&partitions).await;
-        let done: Vec<TopicName> = self
-            .context
-            .deleting
-            .iter()
-            .filter(|topic| !kept.contains(*topic))
-            .cloned()
-            .collect();
+        self.stop_replicas(&partitions).await;
+        self.finish_deletions().await
+    }
+
+    /// Has the replicas deleted that nobody was asked to delete yet. Waits for this broker only.
+    async fn stop_replicas(&mut self, partitions: &[TopicPartition]) {
+        let me = self.parts.broker;
+        let brokers: Vec<BrokerId> = self.context.brokers.keys().copied().collect();
+        for broker in brokers {
+            let mut stops = Vec::new();
+            for name in partitions {
+                let Some(partition) = self.context.partition(name) else {
+                    continue;
+                };
+                let among = |brokers: &BTreeMap<TopicPartition, BTreeSet<BrokerId>>| {
+                    brokers.get(name).is_some_and(|brokers| brokers.contains(&broker))
+                };
+                let is_asked = among(&self.context.stopping) || among(&self.context.stopped);
+                if partition.replicas.contains(&broker) && !is_asked {
+                    stops.push(StopReplicaPartition {
+                        partition: name.clone(),
+                        leader_epoch: TOPIC_IS_DELETED,
+                        delete: true,
+                    });
+                }
+            }
+            if stops.is_empty() {
+                continue;
+            }
+            for stop in &stops {
+                let asked = self.context.stopping.entry(stop.partition.clone());
+                asked.or_default().insert(broker);
+            }
+            let request = StopReplica {
+                sender: self.context.sender(me, broker),
+                partitions: stops,
+            };
+            if broker == me {
+                let answer = self.parts.local.stop_replica(request).await;
+                self.take_stop_replica_answer(me, answer);
+            } else {
+                self.channels.tell(broker, Request::StopReplica(request));
+            }
+        }
+    }
+
+    /// Notes which replicas of topics that are to be deleted are gone. Of those that are not, the broker is asked again
+    /// some time.
+    pub(super) fn take_stop_replica_answer(&mut self, broker: BrokerId, answer: ControlAnswer) {
+        if !answer.error.is_none() {
+            tracing::error!(
+                "broker {broker} refused its controller's StopReplica: {}",
+                answer.error
+            );
+            for brokers in self.context.stopping.values_mut() {
+                brokers.remove(&broker);
+            }
+        }
+        for (partition, error) in answer.partitions {
+            let asked = self.context.stopping.get_mut(&partition);
+            if !asked.is_some_and(|brokers| brokers.remove(&broker)) {
+                continue;
+            }
+            if error.is_none() {
+                self.context.stopped.entry(partition).or_default().insert(broker);
+            } else {
+                tracing::warn!("replica {partition} on broker {broker} cannot be deleted now: {error}");
+            }
+        }
+    }
+
+    /// Forgets topics of which no replica is left.
+    pub(super) async fn finish_deletions(&mut self) -> Result<(), Lost> {
+        let is_gone = |name: &&TopicName| {
+            let topic = self.context.topic(name);
+            let mut partitions = topic.into_iter().flat_map(|topic| &topic.partitions);
+            partitions.all(|(number, partition)| {
+                let name = TopicPartition::new(Arc::clone(name), *number);
+                let stopped = self.context.stopped.get(&name);
+                let is_stopped = |id: &BrokerId| stopped.is_some_and(|brokers| brokers.contains(id));
+                // A partition without a state was never anywhere but, perhaps, here.
+                partition
+                    .replicas
+                    .iter()
+                    .all(|id| is_stopped(id) || (partition.state.is_none() && *id != self.parts.broker))
+            })
+        };
+        let done: Vec<TopicName> = self.context.deleting.iter().filter(is_gone).cloned().collect();
         let mut groups = Vec::new();
         for topic in &done {
             groups.push(self.deletion_group(topic).await?);
@@ -131,52 +212,6 @@ impl Active {
             }
         }
         Ok(())
-    }
-
-    /// Deletes the replicas on this broker; yields the topics that have replicas left somewhere.
-    async fn stop_replicas(&self, partitions: &[TopicPartition]) -> BTreeSet<TopicName> {
-        let me = self.parts.broker;
-        let mut kept: BTreeSet<TopicName> = BTreeSet::new();
-        let mut mine = Vec::new();
-        for name in partitions {
-            let Some(partition) = self.context.partition(name) else {
-                continue;
-            };
-            if partition.replicas.contains(&me) {
-                mine.push(StopReplicaPartition {
-                    partition: name.clone(),
-                    leader_epoch: TOPIC_IS_DELETED,
-                    delete: true,
-                });
-            }
-            // A partition without a state was never anywhere.
-            let elsewhere = partition.replicas.iter().any(|replica| *replica != me);
-            if elsewhere && partition.state.is_some() {
-                kept.insert(Arc::clone(&name.topic));
-            }
-        }
-        if mine.is_empty() {
-            return kept;
-        }
-        let request = StopReplica {
-            sender: self.context.sender(me, me),
-            partitions: mine,
-        };
-        let answer = self.parts.local.stop_replica(request).await;
-        if !answer.error.is_none() {
-            tracing::error!(
-                "this broker refused its controller's StopReplica: {}",
-                answer.error
-            );
-            kept.extend(partitions.iter().map(|partition| Arc::clone(&partition.topic)));
-        }
-        for (partition, error) in answer.partitions {
-            if !error.is_none() {
-                tracing::warn!("replica {partition} cannot be deleted now: {error}");
-                kept.insert(partition.topic);
-            }
-        }
-        kept
     }
 
     /// Deletes everything that the store has of a topic.

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::active::{Active, Reason};
+use super::context::New;
 use super::reign::Lost;
 use super::request::{AdminError, Answers, ElectionType};
 use crate::base::error_code::ErrorCode;
@@ -33,7 +34,7 @@ impl Active {
         };
         let changed = self.elect(&wanted, reason).await?;
         if !changed.is_empty() {
-            self.tell(&changed, &BTreeSet::new()).await?;
+            self.tell(&changed, &New::new()).await?;
         }
         let answers = partitions.iter().map(|name| match refused.get(name) {
             Some(error) => Err(error.clone()),

@@ -8,6 +8,8 @@ use crate::store::znodes::PartitionState;
 pub trait Replicas {
     /// True when the broker lives and the partition's disk on it works.
     fn online(&self, broker: BrokerId) -> bool;
+    /// True while the broker, though it may live, is about to stop: it is not elected any more.
+    fn leaving(&self, broker: BrokerId) -> bool;
     /// The czxid of the broker's registration, when it lives.
     fn registered(&self, broker: BrokerId) -> Option<Zxid>;
 }
@@ -22,7 +24,7 @@ pub fn first(
     let isr: Vec<BrokerId> = replicas
         .iter()
         .copied()
-        .filter(|id| brokers.online(*id))
+        .filter(|id| brokers.online(*id) && !brokers.leaving(*id))
         .collect();
     Some(PartitionState {
         controller_epoch,
@@ -36,8 +38,10 @@ pub fn first(
 /// The state that a partition must have now, or `None` when it may stay as it is. `mzxid` is the change that last
 /// wrote its state.
 ///
-/// A leader that has registered again since is taken for bounced and elected again, with a new epoch: the batches
-/// before and after whatever it lost must not share one.
+/// A replica that has registered again since is taken for bounced. A leader of that kind is elected again, with a new
+/// epoch: the batches before and after whatever it lost must not share one. A follower of that kind leaves the ISR until
+/// it has caught up: after a power cut it may lack what it had acknowledged. Where all in sync have bounced, one of
+/// them leads, alone in the ISR, as nobody knows which of them lost least.
 pub fn again(
     replicas: &[BrokerId],
     state: &PartitionState,
@@ -46,12 +50,11 @@ pub fn again(
     unclean: bool,
     controller_epoch: ControllerEpoch,
 ) -> Option<PartitionState> {
-    let online = |id: &BrokerId| brokers.online(*id);
-    let in_sync: Vec<BrokerId> = state.isr.iter().copied().filter(online).collect();
-    let stays = state.leader.filter(|leader| {
-        brokers.online(*leader) && brokers.registered(*leader).is_some_and(|czxid| czxid <= mzxid)
-    });
-    if let Some(leader) = stays
+    let stayed =
+        |id: &BrokerId| brokers.online(*id) && brokers.registered(*id).is_some_and(|czxid| czxid <= mzxid);
+    let electable = |id: &BrokerId| brokers.online(*id) && !brokers.leaving(*id);
+    let in_sync: Vec<BrokerId> = state.isr.iter().copied().filter(stayed).collect();
+    if let Some(leader) = state.leader
         && in_sync.contains(&leader)
     {
         if in_sync == state.isr {
@@ -59,15 +62,81 @@ pub fn again(
         }
         return next(state, Some(leader), in_sync, state.recovering, controller_epoch);
     }
-    if let Some(leader) = replicas.iter().find(|id| in_sync.contains(id)) {
+    if let Some(leader) = replicas.iter().find(|id| in_sync.contains(id) && electable(id)) {
         return next(state, Some(*leader), in_sync, state.recovering, controller_epoch);
     }
-    if unclean && let Some(leader) = replicas.iter().copied().find(online) {
+    if let Some(leader) = replicas
+        .iter()
+        .copied()
+        .find(|id| state.isr.contains(id) && electable(id))
+    {
+        return next(
+            state,
+            Some(leader),
+            vec![leader],
+            state.recovering,
+            controller_epoch,
+        );
+    }
+    if unclean && let Some(leader) = replicas.iter().copied().find(electable) {
         return next(state, Some(leader), vec![leader], true, controller_epoch);
     }
     // Nobody may lead. The list of those who could, if they came back, is kept.
     state.leader?;
     next(state, None, state.isr.clone(), state.recovering, controller_epoch)
+}
+
+/// The state of a partition whose replicas are to be `target` only, all of which are in sync: the leader is one of them,
+/// and nobody else is in the ISR (`reassignPartitionLeaderElection` and what follows it). `None` when none can lead.
+pub fn moved(
+    target: &[BrokerId],
+    state: &PartitionState,
+    brokers: &impl Replicas,
+    controller_epoch: ControllerEpoch,
+) -> Option<PartitionState> {
+    let isr: Vec<BrokerId> = state
+        .isr
+        .iter()
+        .copied()
+        .filter(|id| target.contains(id))
+        .collect();
+    let can_lead = |id: &BrokerId| isr.contains(id) && brokers.online(*id);
+    let leader = state.leader.filter(can_lead).or_else(|| {
+        target
+            .iter()
+            .copied()
+            .find(|id| can_lead(id) && !brokers.leaving(*id))
+    })?;
+    next(state, Some(leader), isr, state.recovering, controller_epoch)
+}
+
+/// The state of a partition one of whose replicas stops under control: another one in sync leads, and it leaves the ISR
+/// (`controlledShutdownPartitionLeaderElection`). `None` when it must stay: it leads and nobody else can, or it is not
+/// in the ISR.
+pub fn left(
+    replicas: &[BrokerId],
+    state: &PartitionState,
+    leaving: BrokerId,
+    brokers: &impl Replicas,
+    controller_epoch: ControllerEpoch,
+) -> Option<PartitionState> {
+    let isr: Vec<BrokerId> = state
+        .isr
+        .iter()
+        .copied()
+        .filter(|id| *id != leaving && !brokers.leaving(*id) && brokers.online(*id))
+        .collect();
+    let leader = match state.leader? {
+        leader if leader != leaving => {
+            if !state.isr.contains(&leaving) {
+                return None;
+            }
+            let isr = state.isr.iter().copied().filter(|id| *id != leaving).collect();
+            return next(state, Some(leader), isr, state.recovering, controller_epoch);
+        }
+        _ => replicas.iter().copied().find(|id| isr.contains(id))?,
+    };
+    next(state, Some(leader), isr, state.recovering, controller_epoch)
 }
 
 /// What became of the wish that the first replica leads.
@@ -94,7 +163,7 @@ pub fn preferred(
     if state.leader == Some(first) {
         return Preferred::Leads;
     }
-    if !brokers.online(first) || !state.isr.contains(&first) {
+    if !brokers.online(first) || brokers.leaving(first) || !state.isr.contains(&first) {
         return Preferred::NotAvailable;
     }
     let isr = state.isr.clone();
@@ -133,12 +202,19 @@ mod tests {
 
     use super::*;
 
+    /// The czxid of one that is about to stop.
+    const LEAVING: Zxid = -1;
+
     /// Live brokers and the czxid of each.
     struct Brokers(BTreeMap<i32, Zxid>);
 
     impl Replicas for Brokers {
         fn online(&self, broker: BrokerId) -> bool {
             self.0.contains_key(&broker.get())
+        }
+
+        fn leaving(&self, broker: BrokerId) -> bool {
+            self.0.get(&broker.get()).is_some_and(|czxid| *czxid == LEAVING)
         }
 
         fn registered(&self, broker: BrokerId) -> Option<Zxid> {
@@ -194,11 +270,87 @@ mod tests {
             elect(&[1], &state(1, 5, &[1]), &[(1, 101)], false),
             Some((1, 6, vec![1]))
         );
-        // A follower that bounced does not matter.
+        // The others that are in sync come first.
+        assert_eq!(
+            elect(&[1, 2], &state(1, 5, &[1, 2]), &[(1, 101), (2, 10)], false),
+            Some((2, 6, vec![2]))
+        );
+        assert_eq!(
+            elect(&[1, 2], &state(1, 5, &[1, 2]), &[(1, 101), (2, 102)], false),
+            Some((1, 6, vec![1]))
+        );
+    }
+
+    #[test]
+    fn a_bounced_follower_leaves_the_isr() {
         assert_eq!(
             elect(&[1, 2], &state(1, 5, &[1, 2]), &[(1, 10), (2, 101)], false),
+            Some((1, 6, vec![1]))
+        );
+    }
+
+    #[test]
+    fn a_broker_that_leaves_keeps_what_it_leads_and_is_not_elected() {
+        assert_eq!(
+            elect(&[1, 2], &state(1, 5, &[1, 2]), &[(1, LEAVING), (2, 10)], false),
             None
         );
+        assert_eq!(
+            elect(
+                &[1, 2, 3],
+                &state(1, 5, &[1, 2, 3]),
+                &[(2, LEAVING), (3, 10)],
+                false
+            ),
+            Some((3, 6, vec![2, 3]))
+        );
+        assert_eq!(
+            elect(&[1, 2], &state(1, 5, &[1, 2]), &[(2, LEAVING)], false),
+            Some((-1, 6, vec![1, 2]))
+        );
+    }
+
+    /// The state in which a partition is left by broker 1, as numbers.
+    fn leave(before: &PartitionState, live: &[(i32, Zxid)]) -> Option<(i32, i32, Vec<i32>)> {
+        let brokers = Brokers(live.iter().copied().collect());
+        left(&ids(&[1, 2, 3]), before, BrokerId(1), &brokers, EPOCH).map(numbers)
+    }
+
+    fn numbers(state: PartitionState) -> (i32, i32, Vec<i32>) {
+        (
+            state.leader.map_or(-1, BrokerId::get),
+            state.leader_epoch.get(),
+            state.isr.iter().map(|id| id.get()).collect(),
+        )
+    }
+
+    #[test]
+    fn a_controlled_shutdown_moves_what_another_replica_in_sync_can_lead() {
+        let all = [(1, LEAVING), (2, 10), (3, 10)];
+        assert_eq!(leave(&state(1, 5, &[1, 3, 2]), &all), Some((2, 6, vec![3, 2])));
+        assert_eq!(leave(&state(2, 5, &[1, 2]), &all), Some((2, 6, vec![2])));
+        assert_eq!(leave(&state(2, 5, &[2]), &all), None);
+        assert_eq!(leave(&state(1, 5, &[1]), &all), None);
+        assert_eq!(leave(&state(1, 5, &[1, 2]), &[(1, LEAVING), (2, LEAVING)]), None);
+        assert_eq!(leave(&state(-1, 5, &[1, 2]), &all), None);
+    }
+
+    #[test]
+    fn a_move_ends_with_the_target_alone() {
+        let brokers = |live: &[i32]| Brokers(live.iter().map(|id| (*id, 10)).collect());
+        let end = |before: &PartitionState, live: &[i32]| {
+            moved(&ids(&[3, 2]), before, &brokers(live), EPOCH).map(numbers)
+        };
+        assert_eq!(
+            end(&state(1, 5, &[1, 2, 3]), &[1, 2, 3]),
+            Some((3, 6, vec![2, 3]))
+        );
+        assert_eq!(
+            end(&state(2, 5, &[1, 2, 3]), &[1, 2, 3]),
+            Some((2, 6, vec![2, 3]))
+        );
+        assert_eq!(end(&state(1, 5, &[1, 2, 3]), &[1, 2]), Some((2, 6, vec![2, 3])));
+        assert_eq!(end(&state(1, 5, &[1, 2, 3]), &[1]), None);
     }
 
     #[test]
@@ -283,8 +435,9 @@ mod tests {
                     prop_assert_eq!(&after.isr, &before.isr);
                 }
             } else {
+                let stayed = |id: i32| live.get(&id).is_some_and(|czxid| *czxid <= 100);
                 let leader = before.leader.map(BrokerId::get);
-                prop_assert!(leader.is_none() || live.get(&leader.unwrap()).is_some_and(|czxid| *czxid <= 100));
+                prop_assert!(leader.is_none() || isr.iter().all(|id| stayed(*id)));
             }
         }
     }

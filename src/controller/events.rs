@@ -8,20 +8,23 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use super::active::Active;
+use super::channels::Answered;
 use super::reign::{Election, Lost, elect};
 use super::request::{
-    AdminError, Answers, CreatedTopic, ElectionType, MorePartitions, NewTopic, OngoingReassignment,
-    Reassignment,
+    AdminError, AlterPartition, AlteredPartition, Answers, CreatedTopic, ElectionType, MorePartitions,
+    NewTopic, OngoingReassignment, Reassignment,
 };
+use super::watching::Look;
 use super::{Parts, none};
 use crate::base::clock;
-use crate::base::ids::{BrokerEpoch, BrokerId, TopicName, TopicPartition};
+use crate::base::error_code::ErrorCode;
+use crate::base::ids::{BrokerEpoch, BrokerId, ControllerEpoch, TopicName, TopicPartition};
 use crate::base::shutdown::Shutdown;
 use crate::store::znodes::ProducerIdBlock;
 use crate::store::{StoreError, Watcher};
 
 /// How long to wait before another try after the store failed.
-const RETRY: Duration = Duration::from_millis(500);
+pub(super) const RETRY: Duration = Duration::from_millis(500);
 /// How many requests to create topics are handled together.
 const TOGETHER: usize = 256;
 
@@ -48,6 +51,7 @@ pub(super) enum Event {
     },
     ReplicasOffline {
         partitions: Vec<TopicPartition>,
+        reply: oneshot::Sender<bool>,
     },
     BrokersChanged,
     ElectLeaders {
@@ -66,6 +70,24 @@ pub(super) enum Event {
     Settled {
         reply: oneshot::Sender<bool>,
     },
+    AlterPartitions {
+        broker: BrokerId,
+        epoch: BrokerEpoch,
+        proposals: Vec<AlterPartition>,
+        reply: oneshot::Sender<Result<Vec<Result<AlteredPartition, ErrorCode>>, ErrorCode>>,
+    },
+    ControlledShutdown {
+        broker: BrokerId,
+        epoch: BrokerEpoch,
+        reply: oneshot::Sender<Result<Vec<TopicPartition>, ErrorCode>>,
+    },
+    /// Something changed in the store, in this reign.
+    Look {
+        look: Look,
+        reign: ControllerEpoch,
+    },
+    /// Another broker has answered.
+    Answered(Answered),
 }
 
 impl Event {
@@ -76,13 +98,17 @@ impl Event {
             Self::DeleteTopics { topics, reply } => drop(reply.send(none(topics.len()))),
             Self::CreatePartitions { topics, reply, .. } => drop(reply.send(none(topics.len()))),
             Self::AllocateProducerIds { reply, .. } => drop(reply.send(Err(AdminError::not_controller()))),
-            Self::ReplicasOffline { .. } | Self::BrokersChanged => {}
+            Self::ReplicasOffline { reply, .. } => drop(reply.send(false)),
+            Self::BrokersChanged => {}
             Self::ElectLeaders {
                 partitions, reply, ..
             } => drop(reply.send(none(partitions.len()))),
             Self::AlterReassignments { reply, .. } => drop(reply.send(Err(AdminError::not_controller()))),
             Self::ListReassignments { reply, .. } => drop(reply.send(Err(AdminError::not_controller()))),
             Self::Settled { reply } => drop(reply.send(false)),
+            Self::AlterPartitions { reply, .. } => drop(reply.send(Err(ErrorCode::NotController))),
+            Self::ControlledShutdown { reply, .. } => drop(reply.send(Err(ErrorCode::NotController))),
+            Self::Look { .. } | Self::Answered(_) => {}
         }
     }
 }
@@ -107,11 +133,12 @@ impl Queue {
     }
 }
 
-/// Tries to be elected, reigns, and tries again, until shutdown.
+/// Tries to be elected, reigns, and tries again, until shutdown. `own`: the queue's other end, for what comes back.
 pub(super) async fn run(
     parts: Arc<Parts>,
     active: Arc<AtomicBool>,
     events: mpsc::Receiver<Event>,
+    own: mpsc::Sender<Event>,
     shutdown: Shutdown,
 ) {
     let mut queue = Queue {
@@ -119,27 +146,34 @@ pub(super) async fn run(
         back: VecDeque::new(),
     };
     loop {
-        let lost = match elect(&parts.store, parts.broker).await {
-            Ok(Election::Won(reign)) => match Active::begin(Arc::clone(&parts), reign).await {
-                Ok(controller) => {
-                    active.store(true, Ordering::Release);
-                    let lost = reign_on(controller, &mut queue, &shutdown).await;
-                    active.store(false, Ordering::Release);
-                    lost
-                }
-                Err(lost) => Some(lost),
-            },
+        // Who is not registered would find itself dead.
+        if !wait_for_registration(&parts, &mut queue, &shutdown).await {
+            return;
+        }
+        let (lost, reign) = match elect(&parts.store, parts.broker).await {
+            Ok(Election::Won(reign)) => {
+                let lost = match Active::begin(Arc::clone(&parts), reign.clone(), own.clone()).await {
+                    Ok(controller) => {
+                        active.store(true, Ordering::Release);
+                        let lost = reign_on(controller, &mut queue, &shutdown).await;
+                        active.store(false, Ordering::Release);
+                        lost
+                    }
+                    Err(lost) => Some(lost),
+                };
+                (lost, Some(reign))
+            }
             Ok(Election::Other(watcher)) => {
                 if !wait_for_turn(watcher, &mut queue, &shutdown).await {
                     return;
                 }
                 continue;
             }
-            Err(error) => Some(Lost::Store(error)),
+            Err(error) => (Some(Lost::Store(error)), None),
         };
         match lost {
             None => return,
-            Some(Lost::Moved) => tracing::warn!("another broker has become the controller"),
+            Some(Lost::Moved) => tracing::warn!("this broker is the controller no more"),
             Some(Lost::Store(error)) => tracing::error!("the controller cannot go on: {error}"),
         }
         if lost == Some(Lost::Store(StoreError::Failed)) {
@@ -147,10 +181,44 @@ pub(super) async fn run(
             refuse_all(&mut queue, &shutdown).await;
             return;
         }
+        if let Some(reign) = reign {
+            reign.resign().await;
+        }
+        if !pause(&mut queue, &shutdown).await {
+            return;
+        }
+    }
+}
+
+/// Waits a while before another try; refuses everything meanwhile. False at shutdown.
+async fn pause(queue: &mut Queue, shutdown: &Shutdown) -> bool {
+    let mut over = std::pin::pin!(clock::sleep(RETRY));
+    loop {
         tokio::select! {
             biased;
-            () = shutdown.wait() => return,
-            () = clock::sleep(RETRY) => {}
+            () = shutdown.wait() => return false,
+            () = &mut over => return true,
+            event = queue.next() => match event {
+                Some(event) => event.refuse(),
+                None => return false,
+            },
+        }
+    }
+}
+
+/// Waits until this broker is registered; refuses everything meanwhile. False at shutdown.
+async fn wait_for_registration(parts: &Parts, queue: &mut Queue, shutdown: &Shutdown) -> bool {
+    let mut registered = parts.registration.subscribe();
+    let mut registered = std::pin::pin!(registered.wait_for(Option::is_some));
+    loop {
+        tokio::select! {
+            biased;
+            () = shutdown.wait() => return false,
+            known = &mut registered => return known.is_ok(),
+            event = queue.next() => match event {
+                Some(event) => event.refuse(),
+                None => return false,
+            },
         }
     }
 }
@@ -243,7 +311,10 @@ async fn handle(controller: &mut Active, event: Event, queue: &mut Queue) -> Res
         Event::AllocateProducerIds { broker, epoch, reply } => {
             let _ = reply.send(controller.allocate_producer_ids(broker, epoch).await?);
         }
-        Event::ReplicasOffline { partitions } => controller.replicas_offline(partitions).await?,
+        Event::ReplicasOffline { partitions, reply } => {
+            controller.replicas_offline(partitions).await?;
+            let _ = reply.send(true);
+        }
         Event::BrokersChanged => controller.brokers_changed().await?,
         Event::ElectLeaders {
             partitions,
@@ -261,6 +332,20 @@ async fn handle(controller: &mut Active, event: Event, queue: &mut Queue) -> Res
         Event::Settled { reply } => {
             let _ = reply.send(true);
         }
+        Event::AlterPartitions {
+            broker,
+            epoch,
+            proposals,
+            reply,
+        } => {
+            let _ = reply.send(controller.alter_partitions(broker, epoch, &proposals).await?);
+        }
+        Event::ControlledShutdown { broker, epoch, reply } => {
+            let _ = reply.send(controller.controlled_shutdown(broker, epoch).await?);
+        }
+        Event::Look { look, reign } if reign == controller.reign.epoch => controller.look(look).await?,
+        Event::Look { .. } => {}
+        Event::Answered(answered) => controller.answered(answered).await?,
     }
     Ok(())
 }

@@ -3,26 +3,38 @@
 //! One task handles one event at a time, in the order they came; nothing else writes for the controller. It is elected
 //! through the store, and everything that it writes is fenced by its epoch there: a controller that was deposed without
 //! noticing stops at its next write. What decides (`assignment`, `election`, the plans of `create`) is kept apart from
-//! what does. Its own broker gets the same typed requests as any other, through [`LocalBroker`].
+//! what does. Its own broker gets the same typed requests as any other, through a [`BrokerLink`].
 
 mod active;
 mod alter_configs;
+mod alter_partition;
 pub mod assignment;
+mod brokers;
+mod channels;
 pub mod comparison;
 mod context;
+mod controlled_shutdown;
 mod create;
 mod delete;
 mod elect_leaders;
 pub mod election;
 mod events;
+mod imbalance;
+mod link;
+mod loading;
+mod notifications;
 pub mod producer_id_source;
 mod producer_ids;
 mod reassignment;
 pub mod registration;
 mod reign;
 pub mod request;
+mod to_controller;
 pub mod topic_name;
+mod watching;
 
+#[cfg(test)]
+mod cluster_test;
 #[cfg(test)]
 mod controller_test;
 #[cfg(test)]
@@ -34,11 +46,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::{mpsc, oneshot};
 
 pub use create::MAX_PARTITIONS_PER_REQUEST;
+#[cfg(test)]
+pub use link::Nobody;
+pub use link::{BrokerLink, Links};
 pub use request::{
-    AdminError, AlterConfigs, Answers, ConfigChanges, ConfigOperation, ConfigResource, CreatedTopic,
-    ElectionType, MorePartitions, NewTopic, OngoingReassignment, Reassignment,
+    AdminError, AlterConfigs, AlterPartition, AlteredPartition, Answers, ConfigChanges, ConfigOperation,
+    ConfigResource, CreatedTopic, ElectionType, MorePartitions, NewTopic, OngoingReassignment, Reassignment,
 };
+pub use to_controller::ToController;
 
+use crate::base::clock;
 use crate::base::error_code::ErrorCode;
 use crate::base::ids::{BrokerEpoch, BrokerId, TopicName, TopicPartition};
 use crate::base::random::Random;
@@ -46,32 +63,14 @@ use crate::base::shutdown::Shutdown;
 use crate::base::task;
 use crate::metadata::Cluster;
 use crate::metadata::configs::StoredConfigs;
-use crate::metadata::control::{ControlAnswer, LeaderAndIsr, StopReplica, UpdateMetadata};
-use crate::store::znodes::{Broker, ProducerIdBlock};
-use crate::store::{BoxFuture, Store};
-use events::Event;
-use registration::RegisterError;
+use crate::store::znodes::notifications::encode_log_dir_event;
+use crate::store::znodes::{Broker, ProducerIdBlock, paths};
+use crate::store::{CreateKind, Store, StoreError};
+use events::{Event, RETRY};
+use registration::{RegisterError, Registration};
 
 /// How many events may wait. Who brings one waits while the queue is full.
 const QUEUE: usize = 1024;
-
-/// The controller's own broker. Requests come one at a time, in the order in which they must take effect.
-///
-/// A broker refuses requests with a smaller controller epoch, or a smaller broker epoch, than it knows (error for the
-/// whole).
-pub trait LocalBroker: Send + Sync {
-    /// Makes the broker leader or follower. The answer means that new replicas have their folders, durably: after it
-    /// a folder that is missing is taken for lost. `KAFKA_STORAGE_ERROR` says that the replica's disk does not work.
-    /// The image has the configs of the topics.
-    fn leader_and_isr(&self, request: LeaderAndIsr) -> BoxFuture<'_, ControlAnswer>;
-
-    /// Stops replicas. The answer means that deleted ones have lost their folder's name, durably: after it a folder
-    /// of that name is taken for a stranger's. A replica that is not there is no error.
-    fn stop_replica(&self, request: StopReplica) -> BoxFuture<'_, ControlAnswer>;
-
-    /// Takes in what the cluster looks like: [`Cluster::update`], and what follows from it.
-    fn update_metadata(&self, request: UpdateMetadata) -> BoxFuture<'_, ErrorCode>;
-}
 
 /// What a controller works with.
 pub struct Parts {
@@ -84,7 +83,11 @@ pub struct Parts {
     /// Brings configs into the image.
     pub configs: StoredConfigs,
     /// This broker, as the controller reaches it.
-    pub local: Arc<dyn LocalBroker>,
+    pub local: Arc<dyn BrokerLink>,
+    /// The other brokers, as the controller reaches them.
+    pub links: Arc<dyn Links>,
+    /// Under which epoch this broker is registered, and how.
+    pub registration: Arc<Registration>,
     /// For topic ids, and where assignments begin.
     pub random: Random,
 }
@@ -108,6 +111,7 @@ impl Controller {
             Arc::clone(&parts),
             Arc::clone(&active),
             receiver,
+            events.clone(),
             shutdown,
         ));
         Self {
@@ -178,10 +182,33 @@ impl Controller {
             .unwrap_or_else(|| Err(AdminError::not_controller()))
     }
 
-    /// Tells that replicas of this broker do not work any more, because their disk failed.
+    /// Tells the controller, whichever broker that is, that replicas of this broker do not work any more, because their
+    /// disk failed (Kafka: `ReplicaManager.handleLogDirFailure`, `KafkaZkClient.propagateLogDirEvent`).
     pub async fn replicas_offline(&self, partitions: Vec<TopicPartition>) {
-        // Without a receiver the broker is about to end.
-        let _ = self.events.send(Event::ReplicasOffline { partitions }).await;
+        let taken = self
+            .ask(|reply| Event::ReplicasOffline { partitions, reply })
+            .await;
+        if taken != Some(true) {
+            self.notify_of_log_dir().await;
+        }
+    }
+
+    /// Has the controller of another broker ask this one which of its replicas work.
+    async fn notify_of_log_dir(&self) {
+        let path = format!("{}/{}", paths::LOG_DIR_EVENT_NOTIFICATIONS, paths::LOG_DIR_EVENT);
+        let data = encode_log_dir_event(self.parts.broker);
+        loop {
+            let kind = CreateKind::PersistentSequential;
+            match self.parts.store.create(&path, Some(data.clone()), kind).await {
+                Ok(_) => return,
+                // Two of them do no harm.
+                Err(StoreError::ConnectionLoss | StoreError::SessionExpired) => clock::sleep(RETRY).await,
+                Err(error) => {
+                    tracing::error!("the controller cannot be told of a log directory that failed: {error}");
+                    return;
+                }
+            }
+        }
     }
 
     /// Registers this broker anew, because it is to be reached elsewhere, and has the brokers told of it.
@@ -189,7 +216,7 @@ impl Controller {
     /// # Errors
     /// The registration could not be written, or another broker has an address.
     pub async fn register_again(&self, node: &Broker) -> Result<(), RegisterError> {
-        registration::update(&self.parts.store, self.parts.broker, node).await?;
+        self.parts.registration.change(node).await?;
         // Without a receiver the broker is about to end.
         let _ = self.events.send(Event::BrokersChanged).await;
         Ok(())
@@ -236,6 +263,41 @@ impl Controller {
         self.ask(|reply| Event::ListReassignments { partitions, reply })
             .await
             .unwrap_or_else(|| Err(AdminError::not_controller()))
+    }
+
+    /// Takes what a leader proposes for the ISRs of its partitions. An answer per partition, in the order given.
+    ///
+    /// # Errors
+    /// NOT_CONTROLLER; STALE_BROKER_EPOCH when the leader is not registered with that epoch.
+    pub async fn alter_partitions(
+        &self,
+        broker: BrokerId,
+        epoch: BrokerEpoch,
+        proposals: Vec<AlterPartition>,
+    ) -> Result<Vec<Result<AlteredPartition, ErrorCode>>, ErrorCode> {
+        self.ask(|reply| Event::AlterPartitions {
+            broker,
+            epoch,
+            proposals,
+            reply,
+        })
+        .await
+        .unwrap_or(Err(ErrorCode::NotController))
+    }
+
+    /// Has the partitions that a broker leads led by others, because it is about to stop. Yields those that it still
+    /// leads.
+    ///
+    /// # Errors
+    /// NOT_CONTROLLER; UNKNOWN_SERVER_ERROR when it is not registered; STALE_BROKER_EPOCH.
+    pub async fn controlled_shutdown(
+        &self,
+        broker: BrokerId,
+        epoch: BrokerEpoch,
+    ) -> Result<Vec<TopicPartition>, ErrorCode> {
+        self.ask(|reply| Event::ControlledShutdown { broker, epoch, reply })
+            .await
+            .unwrap_or(Err(ErrorCode::NotController))
     }
 
     /// Changes configs, through whichever broker this is. An answer per resource.

@@ -1,14 +1,19 @@
 //! Producer ids, one after the other, out of blocks that the controller gives (Kafka: `RPCProducerIdManager`).
 //!
-//! Invariant: an id is given out once. What is left of a block when the broker stops is lost, as in Kafka.
+//! Invariant: an id is given out once. What is left of a block when the broker stops is lost, as in Kafka. An id that a log
+//! knows already is passed over: another broker had the log directories for a while, with a store of its own, and gave it
+//! out. With such an id a new producer's first batches would be taken for those of the old one, and dropped as duplicates.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Mutex as AsyncMutex;
 
-use super::Controller;
+use super::ToController;
 use crate::base::error_code::ErrorCode;
-use crate::base::ids::{BrokerEpoch, BrokerId, ProducerId};
+use crate::base::ids::ProducerId;
+use crate::replica::replicas::Replicas;
+use crate::store::znodes::ProducerIdBlock;
 
 /// This broker's producer ids. Clones share them.
 #[derive(Clone)]
@@ -17,24 +22,22 @@ pub struct ProducerIds {
 }
 
 struct Inner {
-    controller: Controller,
-    broker: BrokerId,
-    epoch: BrokerEpoch,
-    /// The next id, and the last of the block.
-    block: Mutex<(i64, i64)>,
-    /// Held while a block is asked for, so that only one is.
-    asking: AsyncMutex<()>,
+    controller: ToController,
+    replicas: Arc<Replicas>,
+    /// What is left of the block, in order.
+    left: Mutex<VecDeque<ProducerId>>,
+    /// Held while a block is asked for, so that only one is. Holds one that could not be compared with the logs yet.
+    asking: AsyncMutex<Option<ProducerIdBlock>>,
 }
 
 impl ProducerIds {
-    /// The ids of `broker`, registered with `epoch`. No block is asked for before the first id is wanted.
-    pub fn new(controller: Controller, broker: BrokerId, epoch: BrokerEpoch) -> Self {
+    /// The ids of the broker whose logs are `replicas`. No block is asked for before the first id is wanted.
+    pub fn new(controller: ToController, replicas: Arc<Replicas>) -> Self {
         let inner = Inner {
             controller,
-            broker,
-            epoch,
-            block: Mutex::new((0, -1)),
-            asking: AsyncMutex::new(()),
+            replicas,
+            left: Mutex::default(),
+            asking: AsyncMutex::default(),
         };
         Self {
             inner: Arc::new(inner),
@@ -42,42 +45,64 @@ impl ProducerIds {
     }
 
     fn take(&self) -> Option<ProducerId> {
-        let mut block = self.inner.block.lock().unwrap_or_else(PoisonError::into_inner);
-        let next = block.0;
-        (next <= block.1).then(|| {
-            block.0 = next.saturating_add(1);
-            ProducerId(next)
-        })
+        let mut left = self.inner.left.lock().unwrap_or_else(PoisonError::into_inner);
+        left.pop_front()
+    }
+
+    /// Takes up the ids of a block that no log knows. False while the logs cannot be asked.
+    fn put(&self, block: &ProducerIdBlock) -> bool {
+        let ids = block.first..=block.last;
+        let Some(known) = self.inner.replicas.known_producer_ids(&ids) else {
+            return false;
+        };
+        if !known.is_empty() {
+            let (first, last) = (block.first, block.last);
+            tracing::warn!(
+                known = known.len(),
+                first,
+                last,
+                "producer ids that logs know already are not given out"
+            );
+        }
+        let free = ids.map(ProducerId).filter(|id| !known.contains(id));
+        *self.inner.left.lock().unwrap_or_else(PoisonError::into_inner) = free.collect();
+        true
     }
 
     /// An id that nobody has.
     ///
     /// # Errors
-    /// COORDINATOR_LOAD_IN_PROGRESS while the controller gives no block: the producer tries again, as with Kafka.
+    /// COORDINATOR_LOAD_IN_PROGRESS while the controller gives no block, or a log directory stalls: the producer tries
+    /// again, as with Kafka.
     pub async fn next(&self) -> Result<ProducerId, ErrorCode> {
         loop {
             if let Some(id) = self.take() {
                 return Ok(id);
             }
-            let _asking = self.inner.asking.lock().await;
+            let mut asking = self.inner.asking.lock().await;
             if let Some(id) = self.take() {
                 return Ok(id);
             }
-            match self
-                .inner
-                .controller
-                .allocate_producer_ids(self.inner.broker, self.inner.epoch)
-                .await
-            {
-                Ok(given) => {
-                    *self.inner.block.lock().unwrap_or_else(PoisonError::into_inner) =
-                        (given.first, given.last);
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "no block of producer ids");
-                    return Err(ErrorCode::CoordinatorLoadInProgress);
-                }
+            let block = match asking.take() {
+                Some(kept) => kept,
+                None => self.block().await?,
+            };
+            if !self.put(&block) {
+                tracing::warn!("no producer id is given out before each log was asked whether it knows it");
+                *asking = Some(block);
+                return Err(ErrorCode::CoordinatorLoadInProgress);
             }
         }
+    }
+
+    async fn block(&self) -> Result<ProducerIdBlock, ErrorCode> {
+        self.inner
+            .controller
+            .allocate_producer_ids()
+            .await
+            .map_err(|error| {
+                tracing::warn!(%error, "no block of producer ids");
+                ErrorCode::CoordinatorLoadInProgress
+            })
     }
 }

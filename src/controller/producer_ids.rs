@@ -58,7 +58,8 @@ impl Active {
                 .await
             {
                 Ok(_) => return Ok(Ok(block)),
-                Err(StoreError::BadVersion) => {}
+                // Read again; a block that nobody knows to have been taken is left out.
+                Err(StoreError::BadVersion | StoreError::ConnectionLoss) => {}
                 Err(error) => return Err(error.into()),
             }
         }

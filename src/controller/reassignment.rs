@@ -6,14 +6,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::active::{Active, Reason};
-use super::context::{Context, Partition, Topic};
+use super::channels::Request;
+use super::context::{Context, New, Partition, Topic};
 use super::create::put;
+use super::election::Replicas;
 use super::reign::{Group, Lost};
 use super::request::{AdminError, Answers, OngoingReassignment, Reassignment};
 use crate::base::error_code::ErrorCode;
 use crate::base::ids::{BrokerId, TopicName, TopicPartition};
 use crate::store::Operation;
-use crate::store::znodes::{NewPartitions, paths};
+use crate::store::znodes::{NewPartitions, notifications, paths};
 
 /// Where a partition is and where it goes (`ReplicaAssignment`).
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -62,10 +64,11 @@ impl Assignment {
         }
     }
 
-    /// What it is once nothing is left to wait for: everybody who stays is in sync.
-    fn ended(self, isr: &[BrokerId]) -> Self {
+    /// What it is once nothing is left to wait for: everybody who stays is in sync, and one of them can lead.
+    fn ended(self, isr: &[BrokerId], can_lead: impl Fn(&BrokerId) -> bool) -> Self {
         let target = self.target();
-        if self.moves() && !without(&target, isr).is_empty() {
+        let is_over = without(&target, isr).is_empty() && target.iter().any(can_lead);
+        if self.moves() && !is_over {
             return self;
         }
         Self {
@@ -114,7 +117,10 @@ fn plan(context: &Context, wish: &Reassignment) -> Result<Option<Assignment>, Ad
         .state
         .as_ref()
         .map_or(&[][..], |written| &written.state.isr);
-    let after = current.towards(&target).ended(isr);
+    let seen = context.seen(name);
+    let after = current
+        .towards(&target)
+        .ended(isr, |id| seen.online(*id) && !seen.leaving(*id));
     Ok(Some(after).filter(|after| after != current))
 }
 
@@ -206,55 +212,171 @@ impl Active {
                 partition.and_then(|partition| Some((partition, partition.state.as_ref()?)))
             {
                 let before = Assignment::of(partition);
-                let after = before.clone().ended(&written.state.isr);
+                let seen = self.context.seen(&moving.partition);
+                let can_lead = |id: &BrokerId| seen.online(*id) && !seen.leaving(*id);
+                let after = before.clone().ended(&written.state.isr, can_lead);
                 if after != before {
                     plans.insert(moving.partition, after);
                 }
             }
         }
-        self.reassign(plans).await
+        self.reassign(plans).await?;
+        if self.has_old_reassignments {
+            Box::pin(self.take_old_reassignments()).await?;
+        }
+        Ok(())
     }
 
-    /// Writes assignments, a topic at a time, and tells of them under a new leader epoch.
+    /// Carries out plans: what begins to move is written before anybody is told of it; what has moved is led by those who
+    /// stay before that is written, so that the next controller can go on at each point. Then replicas that are none any
+    /// more are deleted.
     async fn reassign(&mut self, plans: BTreeMap<TopicPartition, Assignment>) -> Result<(), Lost> {
         let me = self.parts.broker;
-        let mut topics: BTreeMap<TopicName, Topic> = BTreeMap::new();
-        let mut new = BTreeSet::new();
+        let mut new = New::new();
+        let mut marked = BTreeSet::new();
+        let mut dropped: BTreeMap<BrokerId, Vec<TopicPartition>> = BTreeMap::new();
         for (name, after) in &plans {
-            let Some(topic) = self.context.topic(&name.topic) else {
+            let Some(before) = self.context.partition(name) else {
                 continue;
             };
-            let topic = topics
-                .entry(TopicName::clone(&name.topic))
-                .or_insert_with(|| topic.clone());
-            if let Some(partition) = topic.partitions.get_mut(&name.partition) {
-                // This broker has no folder of what is new to it, and of what nobody has led yet.
-                let had = partition.replicas.contains(&me) && partition.state.is_some();
-                if !had && after.replicas.contains(&me) {
-                    new.insert(name.clone());
-                }
-                partition.replicas.clone_from(&after.replicas);
-                partition.adding.clone_from(&after.adding);
-                partition.removing.clone_from(&after.removing);
+            // Nobody has a folder of what nobody has led yet.
+            let had = |id: &BrokerId| before.replicas.contains(id) && before.state.is_some();
+            let added = after.replicas.iter().copied().filter(|id| !had(id));
+            let added: Vec<BrokerId> = added.collect();
+            if added.contains(&me) {
+                marked.insert(name.clone());
+            }
+            if !added.is_empty() {
+                new.insert(name.clone(), added);
+            }
+            for id in without(&before.replicas, &after.replicas) {
+                dropped.entry(id).or_default().push(name.clone());
             }
         }
+        let (begun, ended): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            plans.into_iter().partition(|(_, after)| after.moves());
+        let begun = self.assign(begun);
+        self.write_assignments(&begun, &marked).await?;
+        let ended = self.assign(ended);
+        self.elect(&begun, Reason::Reassigned).await?;
+        self.elect(&ended, Reason::Moved).await?;
+        let names: Vec<TopicPartition> = begun.into_iter().chain(ended.iter().cloned()).collect();
+        if names.is_empty() {
+            return Ok(());
+        }
+        self.tell(&names, &new).await?;
+        self.write_assignments(&ended, &marked).await?;
+        self.drop_replicas(dropped).await;
+        Ok(())
+    }
+
+    /// Takes assignments into the memory; yields whose they are.
+    fn assign(&mut self, plans: BTreeMap<TopicPartition, Assignment>) -> Vec<TopicPartition> {
+        let mut names = Vec::new();
+        for (name, after) in plans {
+            if let Some(partition) = self.context.partition_mut(&name) {
+                partition.replicas = after.replicas;
+                partition.adding = after.adding;
+                partition.removing = after.removing;
+                names.push(name);
+            }
+        }
+        names
+    }
+
+    /// Writes the nodes of the topics of these partitions as they are in memory.
+    async fn write_assignments(
+        &self,
+        partitions: &[TopicPartition],
+        marked: &BTreeSet<TopicPartition>,
+    ) -> Result<(), Lost> {
+        let topics: BTreeSet<&TopicName> = partitions.iter().map(|name| &name.topic).collect();
         let mut groups = Vec::new();
-        for (name, topic) in &topics {
-            groups.push(self.assignment_group(name, topic, &new).await?);
+        for name in topics {
+            if let Some(topic) = self.context.topic(name) {
+                groups.push(self.assignment_group(name, topic, marked).await?);
+            }
         }
         for answer in self.reign.write(groups).await? {
             answer?;
         }
-        for (name, topic) in topics {
-            if let Some(known) = self.context.topic_mut(&name) {
-                *known = topic;
+        Ok(())
+    }
+
+    /// Has replicas deleted that are none any more. One on a broker that is away stays there, as with Kafka.
+    async fn drop_replicas(&self, dropped: BTreeMap<BrokerId, Vec<TopicPartition>>) {
+        let me = self.parts.broker;
+        for (broker, names) in dropped {
+            let request = self.stop_request(broker, names, true);
+            if broker == me {
+                let answer = self.parts.local.stop_replica(request).await;
+                for (partition, error) in answer.partitions {
+                    if !error.is_none() {
+                        tracing::warn!("replica {partition}, which is none any more, stays: {error}");
+                    }
+                }
+            } else {
+                self.channels.tell(broker, Request::StopReplica(request));
             }
         }
-        let names: Vec<TopicPartition> = plans.into_keys().collect();
-        if !names.is_empty() {
-            self.elect(&names, Reason::Reassigned).await?;
-            self.tell(&names, &new).await?;
+    }
+
+    /// The requests that tools up to 2.3 left in the store: moves begin, and their node goes when they are over.
+    pub(super) async fn take_old_reassignments(&mut self) -> Result<(), Lost> {
+        let Some(node) = self.reign.store.get(paths::REASSIGN_PARTITIONS).await? else {
+            return Ok(());
+        };
+        let wanted = match notifications::decode_reassignment(node.data.as_deref().unwrap_or_default()) {
+            Ok(wanted) => wanted,
+            Err(error) => {
+                tracing::error!(
+                    "{} cannot be read and is dropped: {error}",
+                    paths::REASSIGN_PARTITIONS
+                );
+                BTreeMap::new()
+            }
+        };
+        let is_there = |name: &TopicPartition, replicas: &[BrokerId]| {
+            let partition = self.context.partition(name).map(Assignment::of);
+            partition.is_none_or(|assignment| assignment.target() == replicas)
+        };
+        let wishes: Vec<Reassignment> = wanted
+            .iter()
+            .filter(|(name, replicas)| !is_there(name, replicas))
+            .map(|(name, replicas)| Reassignment {
+                partition: name.clone(),
+                replicas: Some(replicas.clone()),
+                any_number: true,
+            })
+            .collect();
+        let mut refused = BTreeSet::new();
+        let answers = self.alter_reassignments(&wishes).await?;
+        for (wish, answer) in wishes.iter().zip(answers) {
+            if let Err(error) = answer {
+                tracing::warn!("{} cannot be moved as an old tool asks: {error}", wish.partition);
+                refused.insert(wish.partition.clone());
+            }
         }
+        let mut left = wanted;
+        left.retain(|name, _| {
+            let moves = self
+                .context
+                .partition(name)
+                .is_some_and(|partition| Assignment::of(partition).moves());
+            moves && !refused.contains(name)
+        });
+        let operation = if left.is_empty() {
+            Operation::delete(paths::REASSIGN_PARTITIONS, None)
+        } else {
+            let data = Some(notifications::encode_reassignment(&left));
+            Operation::set(paths::REASSIGN_PARTITIONS, data, None)
+        };
+        self.has_old_reassignments = !left.is_empty();
+        let group = Group {
+            operations: vec![operation],
+        };
+        // An error says that somebody else has taken it away.
+        self.reign.write(vec![group]).await?;
         Ok(())
     }
 
@@ -303,8 +425,9 @@ mod tests {
             (moving.adding.clone(), moving.removing.clone()),
             (ids(&[3]), ids(&[1]))
         );
-        assert_eq!(moving.clone().ended(&ids(&[1, 2])), moving);
-        assert_eq!(moving.clone().ended(&ids(&[1, 2, 3])), still(&[2, 3]));
+        assert_eq!(moving.clone().ended(&ids(&[1, 2]), |_| true), moving);
+        assert_eq!(moving.clone().ended(&ids(&[1, 2, 3]), |_| true), still(&[2, 3]));
+        assert_eq!(moving.clone().ended(&ids(&[1, 2, 3]), |_| false), moving);
         assert_eq!(moving.origin(), ids(&[2, 1]), "the order is the target's");
         assert_eq!(moving.target(), ids(&[2, 3]));
     }
@@ -312,7 +435,10 @@ mod tests {
     #[test]
     fn a_move_that_is_taken_back_or_changes_its_goal_drops_what_it_added() {
         let moving = still(&[1]).towards(&ids(&[2]));
-        assert_eq!(moving.towards(&moving.origin()).ended(&ids(&[1])), still(&[1]));
+        assert_eq!(
+            moving.towards(&moving.origin()).ended(&ids(&[1]), |_| true),
+            still(&[1])
+        );
         let elsewhere = moving.towards(&ids(&[3]));
         assert_eq!(elsewhere.replicas, ids(&[3, 1]));
         assert_eq!((elsewhere.adding, elsewhere.removing), (ids(&[3]), ids(&[1])));
@@ -320,6 +446,9 @@ mod tests {
 
     #[test]
     fn another_order_needs_nobody_in_sync() {
-        assert_eq!(still(&[1, 2]).towards(&ids(&[2, 1])).ended(&[]), still(&[2, 1]));
+        assert_eq!(
+            still(&[1, 2]).towards(&ids(&[2, 1])).ended(&[], |_| false),
+            still(&[2, 1])
+        );
     }
 }

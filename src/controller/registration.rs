@@ -1,12 +1,150 @@
 //! What a broker writes before there is a controller: the tree's fixed nodes, the cluster's id, its own id and its
 //! registration (Kafka: `KafkaServer.startup`, `KafkaZkClient.registerBroker`). Called by `lifecycle/`.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
+use tokio::sync::watch;
+
+use crate::base::clock::{self, Instant};
 use crate::base::ids::{BrokerEpoch, BrokerId};
 use crate::base::random::Random;
+use crate::base::shutdown::Shutdown;
 use crate::store::znodes::{BadNode, Broker, ClusterId, paths};
-use crate::store::{CreateKind, MultiError, Operation, Outcome, Store, StoreError};
+use crate::store::{BoxFuture, CreateKind, MultiError, Operation, Outcome, Session, Store, StoreError};
+
+/// How long to wait before another try to register, after one has failed.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// This broker's registration: made at the start, and made anew whenever the session with the store was lost (Kafka:
+/// `KafkaController.processRegisterBrokerAndReelect`).
+///
+/// Invariant: the epoch that is told is that of a registration of this session, or none.
+pub struct Registration {
+    store: Arc<dyn Store>,
+    id: BrokerId,
+    /// What is written.
+    node: Mutex<Broker>,
+    epoch: watch::Sender<Option<BrokerEpoch>>,
+}
+
+impl Registration {
+    /// Registers a broker. For as long as `patience` it waits for an earlier registration of its id to go: that of a
+    /// former life, which ended without closing its session (Kafka stops then, and wants to be started again).
+    ///
+    /// # Errors
+    /// As [`register`].
+    pub async fn begin(
+        store: &Arc<dyn Store>,
+        id: BrokerId,
+        node: Broker,
+        patience: Duration,
+    ) -> Result<Arc<Self>, RegisterError> {
+        let begun = Instant::now();
+        let mut told = false;
+        let epoch = loop {
+            match register(store, id, &node).await {
+                Err(RegisterError::Taken(_)) if Instant::now().since(begun) < patience => {
+                    if !told {
+                        told = true;
+                        tracing::warn!(
+                            "broker.id={id} is registered already; waiting up to {} s for that session to end",
+                            patience.as_secs()
+                        );
+                    }
+                    clock::sleep(RETRY).await;
+                }
+                registered => break registered?,
+            }
+        };
+        Ok(Arc::new(Self {
+            store: Arc::clone(store),
+            id,
+            node: Mutex::new(node),
+            epoch: watch::Sender::new(Some(epoch)),
+        }))
+    }
+
+    /// One that is only said to be there.
+    #[cfg(test)]
+    pub fn said(store: &Arc<dyn Store>, id: BrokerId, epoch: BrokerEpoch) -> Arc<Self> {
+        Arc::new(Self {
+            store: Arc::clone(store),
+            id,
+            node: Mutex::new(Broker::new(&[], None, 0)),
+            epoch: watch::Sender::new(Some(epoch)),
+        })
+    }
+
+    /// The broker.
+    pub fn broker(&self) -> BrokerId {
+        self.id
+    }
+
+    /// The epoch under which the broker is registered; `None` while it is not.
+    pub fn epoch(&self) -> Option<BrokerEpoch> {
+        *self.epoch.borrow()
+    }
+
+    /// Tells of each epoch.
+    pub fn subscribe(&self) -> watch::Receiver<Option<BrokerEpoch>> {
+        self.epoch.subscribe()
+    }
+
+    /// Writes what the broker has become.
+    ///
+    /// # Errors
+    /// The registration could not be written, or another broker has an address.
+    pub(super) async fn change(&self, node: &Broker) -> Result<(), RegisterError> {
+        update(&self.store, self.id, node).await?;
+        *self.node.lock().unwrap_or_else(PoisonError::into_inner) = node.clone();
+        Ok(())
+    }
+
+    /// Registers the broker anew after each loss of the session, until shutdown. `again` is called with the new epoch
+    /// before anybody else learns of it.
+    pub async fn follow(
+        self: Arc<Self>,
+        shutdown: Shutdown,
+        again: impl Fn(BrokerEpoch) -> BoxFuture<'static, ()> + Send + Sync,
+    ) {
+        let mut session = self.store.session();
+        loop {
+            let lost = session.wait_for(|session| matches!(session, Session::Expired(_)));
+            tokio::select! {
+                biased;
+                () = shutdown.wait() => return,
+                lost = lost => if lost.is_err() { return },
+            }
+            tracing::warn!("the session with the store has expired: this broker registers anew");
+            self.epoch.send_replace(None);
+            let epoch = tokio::select! {
+                biased;
+                () = shutdown.wait() => return,
+                epoch = self.register_again() => epoch,
+            };
+            again(epoch).await;
+            self.epoch.send_replace(Some(epoch));
+            tracing::info!("this broker is registered again, with epoch {epoch}");
+        }
+    }
+
+    async fn register_again(&self) -> BrokerEpoch {
+        loop {
+            let registered = async {
+                self.store.renew().await?;
+                let mut node = self.node.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                node.timestamp = clock::now_ms().to_string();
+                register(&self.store, self.id, &node).await
+            };
+            match registered.await {
+                Ok(epoch) => return epoch,
+                Err(error) => tracing::warn!("{error}; trying again"),
+            }
+            clock::sleep(RETRY).await;
+        }
+    }
+}
 
 /// Why a broker cannot join the cluster: one line for the user.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -76,9 +214,9 @@ pub async fn prepare(
         }
         match store.multi(missing).await {
             Ok(_) => return Ok(Arc::from(id)),
-            // Another broker starts at the same time.
+            // Another broker starts at the same time; or nobody knows whether this was written.
             Err(MultiError {
-                error: StoreError::NodeExists,
+                error: StoreError::NodeExists | StoreError::ConnectionLoss,
                 ..
             }) => {}
             Err(failed) => return Err(failed.error.into()),
@@ -102,28 +240,35 @@ pub async fn register(
 ) -> Result<BrokerEpoch, RegisterError> {
     check_addresses(store, id, broker).await?;
     let path = paths::broker(id);
-    let operations = vec![
-        Operation::create(&path, None, CreateKind::Ephemeral),
-        Operation::set(&path, Some(broker.encode()), Some(0)),
-    ];
-    match store.multi(operations).await {
-        Ok(outcomes) => match outcomes.last() {
-            Some(Outcome::Set(stat)) => Ok(BrokerEpoch(stat.czxid)),
-            _ => Err(StoreError::Failed.into()),
-        },
-        Err(MultiError {
-            error: error @ (StoreError::NodeExists | StoreError::ConnectionLoss),
-            ..
-        }) => {
-            // An earlier try may have gone through though its answer was lost.
-            let session = store.session().borrow().id();
-            match store.get(&path).await? {
-                Some(node) if node.stat.owner == Some(session) => Ok(BrokerEpoch(node.stat.czxid)),
-                Some(_) => Err(RegisterError::Taken(id)),
-                None => Err(error.into()),
+    loop {
+        let operations = vec![
+            Operation::create(&path, None, CreateKind::Ephemeral),
+            Operation::set(&path, Some(broker.encode()), Some(0)),
+        ];
+        match store.multi(operations).await {
+            Ok(outcomes) => {
+                return match outcomes.last() {
+                    Some(Outcome::Set(stat)) => Ok(BrokerEpoch(stat.czxid)),
+                    _ => Err(StoreError::Failed.into()),
+                };
             }
+            Err(MultiError {
+                error: StoreError::NodeExists | StoreError::ConnectionLoss,
+                ..
+            }) => {
+                // An earlier try may have gone through though its answer was lost.
+                let session = store.session().borrow().id();
+                match store.get(&path).await? {
+                    Some(node) if node.stat.owner == Some(session) => {
+                        return Ok(BrokerEpoch(node.stat.czxid));
+                    }
+                    Some(_) => return Err(RegisterError::Taken(id)),
+                    // It did not go through, or somebody else's has gone since.
+                    None => {}
+                }
+            }
+            Err(failed) => return Err(failed.error.into()),
         }
-        Err(failed) => Err(failed.error.into()),
     }
 }
 
@@ -139,11 +284,8 @@ async fn check_addresses(store: &Arc<dyn Store>, id: BrokerId, broker: &Broker) 
     let mine = addresses(broker).map_err(|error| RegisterError::BadNode(paths::broker(id), error))?;
     for name in store.children(paths::BROKER_IDS).await?.unwrap_or_default() {
         let Ok(other) = name.parse().map(BrokerId) else {
-            let path = format!("{}/{name}", paths::BROKER_IDS);
-            return Err(RegisterError::BadNode(
-                path,
-                BadNode("its name is no broker id".to_owned()),
-            ));
+            tracing::error!("{}/{name}: its name is no broker id", paths::BROKER_IDS);
+            continue;
         };
         if other == id {
             continue;
@@ -151,11 +293,15 @@ async fn check_addresses(store: &Arc<dyn Store>, id: BrokerId, broker: &Broker) 
         let Some(node) = store.get(&paths::broker(other)).await? else {
             continue;
         };
-        let theirs = Broker::decode(node.data.as_deref().unwrap_or_default())
-            .and_then(|broker| addresses(&broker))
-            .map_err(|error| RegisterError::BadNode(paths::broker(other), error))?;
-        if let Some(address) = theirs.into_iter().find(|address| mine.contains(address)) {
-            return Err(RegisterError::AddressTaken(other, address));
+        let theirs = Broker::decode(node.data.as_deref().unwrap_or_default());
+        match theirs.and_then(|broker| addresses(&broker)) {
+            Ok(theirs) => {
+                if let Some(address) = theirs.into_iter().find(|address| mine.contains(address)) {
+                    return Err(RegisterError::AddressTaken(other, address));
+                }
+            }
+            // It keeps a broker of Kafka from starting; nobody need be stopped by what others write.
+            Err(error) => tracing::error!("{} cannot be read: {error}", paths::broker(other)),
         }
     }
     Ok(())

@@ -65,7 +65,11 @@ impl Group {
 /// Tries to become the controller.
 pub(super) async fn elect(store: &Arc<dyn Store>, me: BrokerId) -> Result<Election, StoreError> {
     let (node, watcher) = store.get_and_watch(paths::CONTROLLER).await?;
-    if node.is_some() {
+    if let Some(node) = node {
+        // Of an earlier reign in the same session: whoever is elected now, everything begins anew.
+        if node.stat.owner == Some(store.session().borrow().id()) {
+            store.delete(paths::CONTROLLER, Some(node.stat.version)).await?;
+        }
         return Ok(Election::Other(watcher));
     }
     let epoch_node = store.get(paths::CONTROLLER_EPOCH).await?;
@@ -129,6 +133,14 @@ pub(super) async fn elect(store: &Arc<dyn Store>, me: BrokerId) -> Result<Electi
 }
 
 impl Reign {
+    /// Makes room for another controller, unless there is one already. What cannot be done now goes with the session.
+    pub(super) async fn resign(&self) {
+        let operations = vec![self.check(), Operation::delete(paths::CONTROLLER, None)];
+        if let Err(error) = self.store.multi(operations).await {
+            tracing::debug!("the end of the reign was not written: {error}");
+        }
+    }
+
     fn check(&self) -> Operation {
         Operation::check(paths::CONTROLLER_EPOCH, Some(self.fence))
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::base::error_code::ErrorCode;
-use crate::base::ids::{BrokerId, TopicId, TopicName, TopicPartition};
+use crate::base::ids::{BrokerEpoch, BrokerId, LeaderEpoch, TopicId, TopicName, TopicPartition};
 pub use crate::config::alter::{Changes as ConfigChanges, Operation as ConfigOperation};
 
 /// Why something was not done: the code a client gets, and a message.
@@ -135,4 +135,34 @@ pub struct AlterConfigs {
     pub resource: ConfigResource,
     /// How.
     pub changes: ConfigChanges,
+}
+
+/// What a leader wants its partition's ISR to be (AlterPartition).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AlterPartition {
+    /// The partition.
+    pub partition: TopicPartition,
+    /// The epoch in which the sender leads.
+    pub leader_epoch: LeaderEpoch,
+    /// The ISR, each member with the epoch of its broker, −1 where that is not known.
+    pub isr: Vec<(BrokerId, BrokerEpoch)>,
+    /// True while the leader has not recovered from an unclean election.
+    pub recovering: bool,
+    /// The version of the partition's state that the sender knows.
+    pub partition_epoch: i32,
+}
+
+/// A partition as it is after an [`AlterPartition`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AlteredPartition {
+    /// The leader, if there is one.
+    pub leader: Option<BrokerId>,
+    /// The leader's epoch.
+    pub leader_epoch: LeaderEpoch,
+    /// The replicas in sync.
+    pub isr: Vec<BrokerId>,
+    /// True while the leader has not recovered from an unclean election.
+    pub recovering: bool,
+    /// The version of the partition's state.
+    pub partition_epoch: i32,
 }

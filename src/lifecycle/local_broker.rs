@@ -1,13 +1,12 @@
-//! This broker as its own controller reaches it: the typed requests, without a socket between.
+//! This broker as a controller reaches it: its own without a socket between, another one through `api/`.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::base::error_code::ErrorCode;
 use crate::base::task;
-use crate::controller::LocalBroker;
+use crate::controller::BrokerLink;
 use crate::group::service::Groups;
-use crate::metadata::Cluster;
 use crate::metadata::control::{ControlAnswer, LeaderAndIsr, StopReplica, UpdateMetadata};
 use crate::replica::replicas::Replicas;
 use crate::store::BoxFuture;
@@ -16,13 +15,11 @@ use crate::store::BoxFuture;
 pub struct Local {
     /// Its partitions.
     pub replicas: Arc<Replicas>,
-    /// What it knows of the cluster.
-    pub cluster: Cluster,
     /// The groups that it coordinates.
     pub groups: Groups,
 }
 
-impl LocalBroker for Local {
+impl BrokerLink for Local {
     fn leader_and_isr(&self, request: LeaderAndIsr) -> BoxFuture<'_, ControlAnswer> {
         Box::pin(self.replicas.leader_and_isr(request))
     }
@@ -32,20 +29,25 @@ impl LocalBroker for Local {
     }
 
     fn update_metadata(&self, request: UpdateMetadata) -> BoxFuture<'_, ErrorCode> {
-        let gone = self.cluster.update(&request);
-        let image = self.cluster.get();
-        let topics: BTreeSet<String> = gone
-            .iter()
-            .filter(|partition| image.topic(&partition.topic).is_none())
-            .map(|partition| partition.topic.to_string())
-            .collect();
-        if !topics.is_empty() {
-            // The controller does not wait for it.
-            let groups = self.groups.clone();
-            drop(task::spawn(async move {
-                groups.topics_deleted(topics.into_iter().collect()).await;
-            }));
-        }
-        Box::pin(std::future::ready(ErrorCode::None))
+        Box::pin(async move {
+            let gone = match self.replicas.update_metadata(&request).await {
+                Ok(gone) => gone,
+                Err(error) => return error,
+            };
+            let image = self.replicas.cluster().get();
+            let topics: BTreeSet<String> = gone
+                .iter()
+                .filter(|partition| image.topic(&partition.topic).is_none())
+                .map(|partition| partition.topic.to_string())
+                .collect();
+            if !topics.is_empty() {
+                // The controller does not wait for it.
+                let groups = self.groups.clone();
+                drop(task::spawn(async move {
+                    groups.topics_deleted(topics.into_iter().collect()).await;
+                }));
+            }
+            ErrorCode::None
+        })
     }
 }

@@ -167,7 +167,8 @@ async fn a_disk_that_fails_at_any_call_or_a_power_cut_then_loses_nothing() {
                     failed = directories.iter().any(|one| one.is_offline());
                     broker.disk.heal();
                     let acknowledged = BATCHES + usize::from(append(&broker).await);
-                    let disk = broker.disk.clone();
+                    // Its mover may be at work still.
+                    let disk = broker.disk.after_kill();
                     drop(broker);
                     if power {
                         disk.power_cut(|| false);

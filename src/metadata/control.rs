@@ -1,5 +1,5 @@
 //! What a controller tells brokers, typed: LeaderAndIsr, StopReplica and UpdateMetadata as Kafka 3.9 has them in
-//! ZooKeeper mode. The same types go to the controller's own broker in memory and, later, to others over the wire.
+//! ZooKeeper mode. The same types go to the controller's own broker in memory, and to others over the wire ([`super::messages`]).
 
 use std::sync::Arc;
 

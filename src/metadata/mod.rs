@@ -2,12 +2,13 @@
 //!
 //! A [`ClusterImage`] never changes; [`Cluster`] holds the current one. Its versions share what they have in common, so
 //! that a change costs what it touches, whatever the number of partitions. [`control`] has the requests by which a
-//! controller changes it; [`configs`] brings in what the store says of topics' and brokers' configs.
+//! controller changes it, [`messages`] their form on the wire; [`configs`] brings in what the store says of topics' and brokers' configs.
 
 pub mod configs;
 pub mod control;
 mod image;
 mod internal_topics;
+pub mod messages;
 
 use std::sync::Arc;
 

@@ -11,7 +11,8 @@ use tokio::sync::Notify;
 /// A budget of bytes; clones share it.
 #[derive(Clone)]
 pub struct Budget {
-    shared: Arc<Shared>,
+    /// `None` without a limit: then nothing is counted, as all connections would count in the same place.
+    shared: Option<Arc<Shared>>,
 }
 
 struct Shared {
@@ -22,47 +23,56 @@ struct Shared {
 
 /// A share of the budget, given back when it is dropped.
 pub struct Charge {
-    shared: Arc<Shared>,
+    shared: Option<Arc<Shared>>,
     bytes: i64,
+}
+
+impl Shared {
+    fn is_full(&self) -> bool {
+        self.used_bytes.load(Ordering::Relaxed) >= self.limit_bytes
+    }
 }
 
 impl Budget {
     /// A budget of `limit_bytes`; zero or less is no limit.
     pub fn new(limit_bytes: i64) -> Self {
-        Self {
-            shared: Arc::new(Shared {
+        let shared = (limit_bytes > 0).then(|| {
+            Arc::new(Shared {
                 limit_bytes,
                 used_bytes: AtomicI64::new(0),
                 freed: Notify::new(),
-            }),
-        }
+            })
+        });
+        Self { shared }
     }
 
-    /// What is in use, in bytes.
+    /// What is in use, in bytes; 0 without a limit.
     pub fn used_bytes(&self) -> i64 {
-        self.shared.used_bytes.load(Ordering::Relaxed)
+        let used = |shared: &Arc<Shared>| shared.used_bytes.load(Ordering::Relaxed);
+        self.shared.as_ref().map_or(0, used)
     }
 
     /// Waits until anything is left, then takes `bytes`.
     pub async fn charge(&self, bytes: usize) -> Charge {
         let mut charge = Charge {
-            shared: Arc::clone(&self.shared),
+            shared: self.shared.clone(),
             bytes: 0,
         };
-        if self.shared.limit_bytes > 0 {
-            loop {
-                let freed = self.shared.freed.notified();
-                if self.used_bytes() < self.shared.limit_bytes {
-                    break;
-                }
-                freed.await;
+        let Some(shared) = &self.shared else {
+            return charge;
+        };
+        loop {
+            let freed = shared.freed.notified();
+            if !shared.is_full() {
+                break;
             }
+            freed.await;
         }
         charge.add(bytes);
-        if self.used_bytes() < self.shared.limit_bytes {
+        if !shared.is_full() {
             // Something is left for who waits next. Without this it would wait until this charge is dropped, which
             // a slow client decides.
-            self.shared.freed.notify_one();
+            shared.freed.notify_one();
         }
         charge
     }
@@ -71,18 +81,20 @@ impl Budget {
 impl Charge {
     /// Takes more without waiting: what a request grows to when it is decoded.
     pub fn add(&mut self, bytes: usize) {
-        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
-        self.bytes = self.bytes.saturating_add(bytes);
-        self.shared.used_bytes.fetch_add(bytes, Ordering::Relaxed);
+        if let Some(shared) = &self.shared {
+            let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+            self.bytes = self.bytes.saturating_add(bytes);
+            shared.used_bytes.fetch_add(bytes, Ordering::Relaxed);
+        }
     }
 }
 
 impl Drop for Charge {
     fn drop(&mut self) {
-        self.shared.used_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
-        if self.shared.limit_bytes > 0 {
+        if let Some(shared) = &self.shared {
+            shared.used_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
             // One waiter a charge: it passes the turn on when it leaves something.
-            self.shared.freed.notify_one();
+            shared.freed.notify_one();
         }
     }
 }

@@ -3,12 +3,12 @@
 //! The next request is not begun before the one before it has passed its ordering point, which is where
 //! [`api::dispatch`] returns; what is then still pending is waited for by the writing half, in turn.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::activity::Activity;
 use super::budget::Budget;
-use super::frames::{FrameError, Frames};
 use super::queue::{AnswerQueue, Queued, QueuedAnswer};
 use super::workers::Served;
 use super::writer::write_answers;
@@ -16,6 +16,8 @@ use crate::api::{self, Answer, ConnectionContext, Rejected, Services};
 use crate::base::clock;
 use crate::base::net::{self, ReadHalf, TcpStream};
 use crate::base::shutdown::Shutdown;
+use crate::base::task;
+use crate::wire::frames::{FrameError, Frames};
 
 /// Requests of one connection whose answers may be owed at a time, at most. Kafka has one; the clients' default is five.
 pub const REQUESTS_IN_FLIGHT: usize = 64;
@@ -63,6 +65,14 @@ pub async fn serve(
     let (mut read_half, mut write_half) = net::split(stream);
     let _served = served.enter(write_half.severance());
     let queue = AnswerQueue::new(bounds.requests_in_flight.clamp(1, REQUESTS_IN_FLIGHT));
+    let mut ends = pin!(task::seldom(async {
+        tokio::select! {
+            biased;
+            () = activity.idle(bounds.idle) => Ended::Idle,
+            () = activity.closed() => Ended::Excess,
+            () = answered(closing, &queue, activity) => Ended::ListenerClosed,
+        }
+    }));
     let ended = tokio::select! {
         // In this order always: what a poll reads, and can be answered at once, the same poll writes.
         biased;
@@ -71,9 +81,7 @@ pub async fn serve(
             Ok(()) => return,
             Err(error) => Ended::Write(error),
         },
-        () = activity.idle(bounds.idle) => Ended::Idle,
-        () = activity.closed() => Ended::Excess,
-        () = answered(closing, &queue, activity) => Ended::ListenerClosed,
+        ended = &mut ends => ended,
     };
     let why = match ended {
         Ended::Frame(FrameError::Closed) => return,
@@ -150,7 +158,7 @@ async fn answered(closing: &Shutdown, queue: &AnswerQueue, activity: &Activity) 
 /// Waits for `what` before more is read; for a client that has gone, no longer than [`DRAIN`]: nobody else would see
 /// that it has, and what it waits for may be its own parked requests. `None` when it is to be let go.
 async fn unless_gone<T>(half: &ReadHalf, what: impl Future<Output = T>) -> Option<T> {
-    let mut what = std::pin::pin!(what);
+    let mut what = pin!(what);
     tokio::select! {
         biased;
         done = &mut what => return Some(done),

@@ -7,7 +7,6 @@ pub mod activity;
 pub mod admission;
 pub mod budget;
 pub mod connection;
-pub mod frames;
 pub mod limits;
 pub mod listener;
 pub mod listeners;

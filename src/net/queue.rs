@@ -1,9 +1,13 @@
 //! The answers of one connection, in the order of its requests.
 //!
-//! The reader pushes, the writer takes; both are halves of one task, so the lock is never contended.
+//! The reader pushes, the writer takes; both are halves of one task, so the lock is never contended. Invariant: each poll
+//! of that task polls the reader before the writer. So a push wakes nobody: the writer looks anyway, and a wake would have
+//! the task polled once more for nothing.
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 
 use tokio::sync::Notify;
 
@@ -34,7 +38,6 @@ struct State {
 /// A bounded queue.
 pub(super) struct AnswerQueue {
     state: Mutex<State>,
-    pushed: Notify,
     written: Notify,
     bound: usize,
 }
@@ -43,7 +46,6 @@ impl AnswerQueue {
     pub(super) fn new(bound: usize) -> Self {
         Self {
             state: Mutex::default(),
-            pushed: Notify::new(),
             written: Notify::new(),
             bound,
         }
@@ -82,17 +84,11 @@ impl AnswerQueue {
 
     pub(super) fn push(&self, queued: Queued) {
         self.state().waiting.push_back(queued);
-        self.pushed.notify_one();
     }
 
     /// Waits for the next answer that is owed.
     pub(super) async fn next(&self) -> Queued {
-        loop {
-            if let Some(queued) = self.take() {
-                return queued;
-            }
-            self.pushed.notified().await;
-        }
+        poll_fn(|_| self.take().map_or(Poll::Pending, Poll::Ready)).await
     }
 
     fn take(&self) -> Option<Queued> {

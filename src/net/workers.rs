@@ -9,6 +9,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::num::NonZero;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -48,6 +49,8 @@ struct State {
     /// Those that take none, each with whether it runs: one that hung may do so again.
     aside: Vec<(Serving, Arc<AtomicBool>)>,
     started: usize,
+    /// `num.network.threads` as it was last seen.
+    asked: i32,
 }
 
 /// The threads that serve connections; clones share them.
@@ -98,7 +101,28 @@ impl State {
 }
 
 impl Workers {
-    /// Starts `threads` workers, at least one (`num.network.threads`).
+    /// Starts as many workers as `config` says.
+    ///
+    /// # Errors
+    /// When the system gives no more threads.
+    pub fn of_config(config: &BrokerConfig) -> io::Result<Self> {
+        let workers = Self::start(threads(config.num_network_threads, cores()))?;
+        workers.note(config.num_network_threads);
+        Ok(workers)
+    }
+
+    /// Tells of a number of threads that was not asked for before and is not used.
+    fn note(&self, asked: i32) {
+        let (before, cores) = (std::mem::replace(&mut self.state().asked, asked), cores());
+        let serving = threads(asked, cores);
+        if asked != before && serving < threads(asked, usize::MAX) {
+            tracing::info!(
+                "num.network.threads={asked}: {serving} threads serve connections, on {cores} cores"
+            );
+        }
+    }
+
+    /// Starts `threads` workers, at least one.
     ///
     /// # Errors
     /// When the system gives no more threads.
@@ -207,9 +231,20 @@ impl Workers {
     }
 }
 
+/// How many threads serve connections when `asked` are to and there are so many `cores`: no more than cores, as they never
+/// wait for a client, and more of them would only wait for each other; but two, for one may wait for a disk.
+fn threads(asked: i32, cores: usize) -> usize {
+    usize::try_from(asked).unwrap_or(1).clamp(1, cores.max(2))
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZero::get)
+}
+
 impl ConfigListener for Workers {
     fn broker_config_changed(&self, config: &BrokerConfig) {
-        let threads = usize::try_from(config.num_network_threads).unwrap_or(1);
+        self.note(config.num_network_threads);
+        let threads = threads(config.num_network_threads, cores());
         if let Err(error) = self.resize(threads) {
             tracing::error!(%error, "num.network.threads={threads}: no more threads can be started");
         }
@@ -231,7 +266,8 @@ mod tests {
     use std::sync::mpsc;
     use tokio::io::AsyncReadExt as _;
 
-    const PATIENCE: Duration = Duration::from_millis(50);
+    // Longer than a thread that is well waits for its turn on a machine that is busy with other things.
+    const PATIENCE: Duration = Duration::from_secs(1);
 
     /// A connection that is served by the worker whose turn `number` is; the client's side.
     async fn connect(workers: &Workers, number: u64) -> TcpStream {
@@ -293,6 +329,20 @@ mod tests {
         }
         assert!(answers(&workers, 6).await);
         release.send(()).unwrap();
+    }
+
+    #[test]
+    fn there_are_no_more_threads_than_cores() {
+        for (asked, cores, threads_there) in [
+            (3, 2, 2),
+            (3, 16, 3),
+            (8, 16, 8),
+            (1, 1, 1),
+            (0, 4, 1),
+            (-1, 4, 1),
+        ] {
+            assert_eq!(threads(asked, cores), threads_there, "{asked} on {cores} cores");
+        }
     }
 
     #[tokio::test]

@@ -96,7 +96,7 @@ impl Out<'_> {
             self.flush().await?;
             if bytes.len() > GATHER_BYTES {
                 for piece in bytes.chunks(PIECE_BYTES) {
-                    self.half.write_all(piece).await?;
+                    self.half.write_all(piece, false).await?;
                     self.activity.touch();
                 }
                 return Ok(());
@@ -109,7 +109,7 @@ impl Out<'_> {
     /// The length was promised: a file that became shorter ends the connection.
     async fn slice(&mut self, slice: FileSlice) -> io::Result<()> {
         if slice.length >= SENDFILE_BYTES {
-            self.flush().await?;
+            self.send(true).await?;
             return self.pieces(slice).await;
         }
         if self.gathered.len() + slice.length > GATHER_BYTES {
@@ -143,8 +143,13 @@ impl Out<'_> {
     }
 
     async fn flush(&mut self) -> io::Result<()> {
+        self.send(false).await
+    }
+
+    /// Sends what is gathered; `more` when something is sent right behind it.
+    async fn send(&mut self, more: bool) -> io::Result<()> {
         if !self.gathered.is_empty() {
-            self.half.write_all(&self.gathered).await?;
+            self.half.write_all(&self.gathered, more).await?;
             self.activity.touch();
             self.gathered.clear();
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::base::disk::FileSlice;
 use crate::base::error_code::ErrorCode;
-use crate::base::ids::{BrokerId, Offset};
+use crate::base::ids::{BrokerEpoch, BrokerId, Offset};
 use crate::storage::log::FlushWork;
 
 use super::partition::Partition;
@@ -89,6 +89,8 @@ impl PendingFlush {
 pub struct FetchParameters {
     /// The follower that fetches; `None` for consumers.
     pub follower: Option<BrokerId>,
+    /// The epoch of the follower's registration as it knows it (v15); −1 for none.
+    pub follower_epoch: BrokerEpoch,
     /// How long to wait for `min_bytes`, in milliseconds.
     pub max_wait_ms: i32,
     /// Bytes to wait for.

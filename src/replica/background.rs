@@ -159,7 +159,7 @@ impl Replicas {
     }
 
     /// Does a job for each directory that works, again and again. A directory whose last run is not over is left out.
-    fn every(
+    pub(super) fn every(
         self: &Arc<Self>,
         shutdown: &Shutdown,
         first: Duration,
@@ -296,6 +296,7 @@ impl Replicas {
         // A failure has taken the directory offline and was told then.
         if let Ok((files, flush)) = partition.retain(now_ms) {
             if !files.is_empty() {
+                self.fetchers.touch(partition.name());
                 self.bury(Buried::files(Arc::clone(partition.directory()), files));
             }
             if let Some(flush) = flush {
@@ -388,7 +389,7 @@ fn watch_for_stall(
     // eighth is for finding the threads that hang.
     let (silence, interval) = (stall * 3 / 4, stall / 8);
     task::spawn(async move {
-        let mut look = directory.watch().look(Instant::now());
+        let mut look = directory.watch().look(Instant::now()).every(interval);
         while clock::timeout(interval, shutdown.wait()).await.is_none() {
             match directory.watch().look_again(&mut look, Instant::now(), silence) {
                 Some(true) => {

@@ -12,7 +12,7 @@ use crate::base::error_code::ErrorCode;
 use crate::base::ids::{BrokerEpoch, BrokerId, ControllerEpoch, TopicId, TopicName, TopicPartition};
 use crate::base::task;
 use crate::metadata::control::{
-    ControlAnswer, LeaderAndIsr, LeaderAndIsrPartition, Sender, StopReplica, TOPIC_IS_DELETED,
+    ControlAnswer, LeaderAndIsr, LeaderAndIsrPartition, Sender, StopReplica, TOPIC_IS_DELETED, UpdateMetadata,
 };
 use crate::storage::log::Log;
 
@@ -57,6 +57,22 @@ impl Replicas {
     /// Says under which epoch this broker is registered: requests for an earlier one are refused from now on.
     pub async fn registered(&self, epoch: BrokerEpoch) {
         self.control.lock().await.broker_epoch = Some(epoch);
+        self.fetchers.registered(epoch);
+    }
+
+    /// Takes in what the cluster looks like (`ReplicaManager.maybeUpdateMetadataCache`); yields the partitions that are
+    /// gone.
+    ///
+    /// # Errors
+    /// STALE_BROKER_EPOCH, STALE_CONTROLLER_EPOCH.
+    pub async fn update_metadata(&self, request: &UpdateMetadata) -> Result<Vec<TopicPartition>, ErrorCode> {
+        let mut seen = self.control.lock().await;
+        seen.check(&Sender {
+            controller: request.controller,
+            controller_epoch: request.controller_epoch,
+            broker_epoch: request.broker_epoch,
+        })?;
+        Ok(self.cluster().update(request))
     }
 
     /// Makes this broker leader or follower of the partitions that are named, and makes logs that are missing.
@@ -185,7 +201,8 @@ impl Replicas {
             .map(|(at, _)| at)
     }
 
-    /// Stops replicas, and deletes the logs that are to go: renamed now, removed after `file.delete.delay.ms`.
+    /// Stops replicas: those that are not deleted are followed no more, until LeaderAndIsr says so again. The others go:
+    /// their folders are renamed now, and removed after `file.delete.delay.ms`.
     pub async fn stop_replica(self: &Arc<Self>, request: StopReplica) -> ControlAnswer {
         let mut seen = self.control.lock().await;
         if let Err(error) = seen.check(&request.sender) {
@@ -207,22 +224,25 @@ impl Replicas {
                 answers.push((name, ErrorCode::FencedLeaderEpoch));
                 continue;
             }
+            self.fetchers.leave(&name);
+            if !stop.delete {
+                // It stays what it is, and where it is: a later decision has it followed again.
+                answers.push((name, ErrorCode::None));
+                continue;
+            }
             self.forget(&name.topic, name.partition);
-            stopped.push((partition, stop.delete));
+            stopped.push(partition);
         }
         let mut running = Vec::new();
         for directory in self.directories() {
             let (here, elsewhere): (Vec<_>, Vec<_>) = stopped
                 .into_iter()
-                .partition(|(partition, _)| Arc::ptr_eq(partition.directory(), directory));
+                .partition(|partition| Arc::ptr_eq(partition.directory(), directory));
             stopped = elsewhere;
             if here.is_empty() {
                 continue;
             }
-            let names: Vec<_> = here
-                .iter()
-                .map(|(partition, _)| partition.name().clone())
-                .collect();
+            let names: Vec<_> = here.iter().map(|partition| partition.name().clone()).collect();
             let (replicas, directory) = (Arc::clone(self), Arc::clone(directory));
             let pool = directory.pool().clone();
             let work = move || replicas.stop_all(&directory, &here);
@@ -241,22 +261,14 @@ impl Replicas {
         }
     }
 
-    /// Stops partitions of one directory; the folders of those that are to be deleted get their new names, durably with
-    /// one sync. Blocks.
-    fn stop_all(
-        self: &Arc<Self>,
-        directory: &Arc<HostDirectory>,
-        stopped: &[(Arc<Partition>, bool)],
-    ) -> ErrorCode {
+    /// Ends partitions of one directory; their folders get their new names, durably with one sync. Blocks.
+    fn stop_all(self: &Arc<Self>, directory: &Arc<HostDirectory>, stopped: &[Arc<Partition>]) -> ErrorCode {
         let mut result = Ok(());
         let (mut renamed, mut cleaned) = (false, Vec::new());
-        for (partition, delete) in stopped {
+        for partition in stopped {
             partition.stop().dispatch();
             self.tell_resigned(partition.name(), None);
             self.end_move(partition.name(), clock::now_ms());
-            if !delete {
-                continue;
-            }
             // It stays there from now on; on its way to this pool it may have been moved.
             let lies_in = partition.directory();
             match partition.bury(clock::now_ms()) {
@@ -301,13 +313,19 @@ impl Replicas {
             isr: decision.isr.clone(),
             replicas: decision.replicas.clone(),
         };
-        let epoch = decision.leader_epoch;
+        let (leader, epoch) = (decision.leader, decision.leader_epoch);
         match partition.apply(decision) {
             Ok((wakes, became)) => {
                 wakes.dispatch();
                 match became {
-                    Some(Role::Leader) => self.tell_elected(partition, epoch),
-                    Some(_) => self.tell_resigned(partition.name(), Some(epoch)),
+                    Some(Role::Leader) => {
+                        self.fetchers.leave(partition.name());
+                        self.tell_elected(partition, epoch);
+                    }
+                    Some(_) => {
+                        self.fetchers.follow(partition, id, leader, epoch);
+                        self.tell_resigned(partition.name(), Some(epoch));
+                    }
                     None => {}
                 }
                 ErrorCode::None

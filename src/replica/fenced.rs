@@ -110,7 +110,7 @@ impl Partition {
         now_ms: i64,
     ) -> (AppendAnswer, Wakes) {
         match check(&locked, epoch) {
-            Ok(()) => self.append_locked(locked, records, acks, Origin::Coordinator, now_ms),
+            Ok(()) => self.append_locked(locked, records, acks, Origin::Coordinator, now_ms, None),
             Err(error) => (AppendAnswer::failed(error), Wakes::default()),
         }
     }

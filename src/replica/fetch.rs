@@ -111,8 +111,11 @@ impl Replicas {
                 whole_first_batch,
                 note_follower,
             };
-            let (answer, wakes) = partition.read(wanted, parameters, &request);
-            wakes.dispatch();
+            let (answer, after) = partition.read(wanted, parameters, &request);
+            after.wakes.dispatch();
+            if let Some(change) = after.isr {
+                self.isr.propose(partition.proposal(change));
+            }
             let size = answer.records_size();
             whole_first_batch &= size == 0;
             left = left.saturating_sub(size);

@@ -1,11 +1,22 @@
 //! Who leads a partition, in which epoch, and which replicas are in sync: decisions only (the state part of Kafka's
 //! `Partition`).
 //!
-//! Invariant: leader epoch and partition epoch never go down; the ISR is a subset of the replicas. Called by
-//! `partition` under its lock. No I/O, no clock.
+//! Invariant: leader epoch and partition epoch never go down; the ISR is a subset of the replicas; one change of the ISR
+//! is in flight at most, and while it is, the high watermark waits for every replica that may be in sync (`maximalIsr`).
+//! `min.insync.replicas` counts the ISR that the controller has confirmed, also where Kafka counts the maximal one (the
+//! acknowledgement): it tells less often that a record is safe. Called by `partition` under its lock. No I/O, no clock.
 
+use std::time::Duration;
+
+use crate::base::clock::Instant;
 use crate::base::error_code::ErrorCode;
-use crate::base::ids::{BrokerId, ControllerEpoch, LeaderEpoch, Offset};
+use crate::base::ids::{BrokerEpoch, BrokerId, ControllerEpoch, LeaderEpoch, Offset};
+
+use super::follower::{Follower, FollowerFetch};
+
+/// How long no change is proposed after the controller refused one: a broker that stops, and goes on fetching, would else
+/// be proposed with each of its fetches.
+const PAUSE_AFTER_REFUSAL: Duration = Duration::from_millis(500);
 
 /// What the controller decided about one partition (a row of LeaderAndIsr).
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -35,21 +46,15 @@ pub enum Role {
     Follower,
 }
 
-/// How far another replica is, as its fetches tell.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Follower {
-    id: BrokerId,
-    log_end: Offset,
-    log_start: Offset,
-}
-
 /// What a decision of the controller changed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Applied {
-    /// It was older than what is known: nothing changed.
+    /// Its leader epoch is not above the known one: nothing changed.
     Stale,
-    /// Role and epoch are as before; the ISR or the replicas may have changed.
-    SameEpoch,
+    /// This broker has no replica by it: nothing changed.
+    NotHere,
+    /// Its partition epoch is below the known one: nothing changed, and the controller is not told.
+    Ignored,
     /// A new epoch began.
     NewEpoch {
         /// True when this broker was not the leader before.
@@ -57,15 +62,82 @@ pub enum Applied {
     },
 }
 
+/// A change of the ISR that the leader wants.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct IsrChange {
+    /// The epoch of the leadership.
+    pub leader_epoch: LeaderEpoch,
+    /// The partition epoch that it builds on.
+    pub partition_epoch: i32,
+    /// The ISR as it is to be, each member with the broker epoch of its last fetch, −1 where it told none.
+    pub isr: Vec<(BrokerId, BrokerEpoch)>,
+    /// Tells it apart from other changes of the same partition.
+    pub serial: u64,
+}
+
+/// What the controller answered to a change of the ISR.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct IsrState {
+    /// The leader's epoch.
+    pub leader_epoch: LeaderEpoch,
+    /// The ISR.
+    pub isr: Vec<BrokerId>,
+    /// The version of the partition's state in the store.
+    pub partition_epoch: i32,
+}
+
+/// What becomes of a change of the ISR that was answered (`Partition.handleAlterPartitionUpdate`,
+/// `handleAlterPartitionError`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Answered {
+    /// Something else came in between: the answer says nothing any more.
+    Outdated,
+    /// The ISR is what the answer says.
+    Committed,
+    /// It was not made, and will not be: the ISR is what it was.
+    Refused,
+    /// The leader knows less than the controller: nothing is changed until the controller has told it.
+    Waits,
+    /// It may or may not have been made: to be sent again.
+    Again,
+}
+
+/// What the high watermark depends on besides the replicas.
+pub struct Moment<'a> {
+    /// The time; seldom asked for.
+    pub now: &'a dyn Fn() -> Instant,
+    /// `replica.lag.time.max.ms`.
+    pub lag_max: Duration,
+    /// Which brokers are alive.
+    pub is_alive: &'a dyn Fn(BrokerId) -> bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Kind {
+    Expands(BrokerId),
+    Shrinks,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct InFlight {
+    kind: Kind,
+    serial: u64,
+}
+
 /// The leadership of one partition as this broker knows it.
 #[derive(Debug)]
 pub struct Leadership {
     me: BrokerId,
     role: Role,
+    /// The ISR in it is the one that the controller has confirmed.
     decided: LeaderAndIsr,
     followers: Vec<Follower>,
     /// Where the epoch of this broker's leadership starts.
     epoch_start: Option<Offset>,
+    in_flight: Option<InFlight>,
+    serial: u64,
+    /// No change is proposed before.
+    paused_until: Option<Instant>,
 }
 
 impl Leadership {
@@ -84,6 +156,9 @@ impl Leadership {
             },
             followers: Vec::new(),
             epoch_start: None,
+            in_flight: None,
+            serial: 0,
+            paused_until: None,
         }
     }
 
@@ -97,6 +172,11 @@ impl Leadership {
         self.role == Role::Leader
     }
 
+    /// True for a follower in this epoch.
+    pub fn follows_in(&self, epoch: LeaderEpoch) -> bool {
+        self.role == Role::Follower && self.decided.leader_epoch == epoch
+    }
+
     /// The last decision.
     pub fn decided(&self) -> &LeaderAndIsr {
         &self.decided
@@ -107,15 +187,19 @@ impl Leadership {
         self.decided.leader_epoch
     }
 
-    /// Takes a decision of the controller. `log_end` is where a new epoch of this broker's leadership starts.
-    pub fn apply(&mut self, decision: LeaderAndIsr, log_end: Offset) -> Applied {
-        if decision.controller_epoch < self.decided.controller_epoch
-            || decision.leader_epoch < self.decided.leader_epoch
-            || decision.partition_epoch < self.decided.partition_epoch
-        {
+    /// Takes a decision of the controller (`ReplicaManager.becomeLeaderOrFollower`, `Partition.makeLeader`,
+    /// `makeFollower`). `log_end` is where a new epoch of this broker's leadership starts. A change of the ISR that is in
+    /// flight is forgotten: whatever is answered, this is newer.
+    pub fn apply(&mut self, decision: LeaderAndIsr, log_end: Offset, now: Instant) -> Applied {
+        if decision.leader_epoch <= self.decided.leader_epoch {
             return Applied::Stale;
         }
-        let new_epoch = decision.leader_epoch > self.decided.leader_epoch || self.role == Role::Undecided;
+        if !decision.replicas.contains(&self.me) {
+            return Applied::NotHere;
+        }
+        if decision.partition_epoch < self.decided.partition_epoch {
+            return Applied::Ignored;
+        }
         let was_leader = self.is_leader();
         self.role = if decision.leader == self.me {
             Role::Leader
@@ -124,35 +208,31 @@ impl Leadership {
         };
         self.decided = decision;
         self.decided.isr.retain(|id| self.decided.replicas.contains(id));
-        if !self.is_leader() {
-            self.followers.clear();
-            self.epoch_start = None;
+        self.in_flight = None;
+        self.paused_until = None;
+        if self.is_leader() {
+            self.begin_to_lead(log_end, now, !was_leader);
         } else {
-            self.followers
-                .retain(|one| self.decided.replicas.contains(&one.id));
-            for id in &self.decided.replicas {
-                if *id != self.me && !self.followers.iter().any(|one| one.id == *id) {
-                    self.followers.push(Follower {
-                        id: *id,
-                        log_end: Offset(-1),
-                        log_start: Offset(-1),
-                    });
-                }
-            }
-            if new_epoch || !was_leader {
-                self.epoch_start = Some(log_end);
-                for follower in &mut self.followers {
-                    follower.log_end = Offset(-1);
-                    follower.log_start = Offset(-1);
-                }
+            self.followers = Vec::new();
+            self.epoch_start = None;
+        }
+        Applied::NewEpoch {
+            new_leader: self.is_leader() && !was_leader,
+        }
+    }
+
+    fn begin_to_lead(&mut self, log_end: Offset, now: Instant, new_leader: bool) {
+        let (me, replicas) = (self.me, &self.decided.replicas);
+        self.followers.retain(|one| replicas.contains(&one.id()));
+        for id in replicas {
+            if *id != me && !self.followers.iter().any(|one| one.id() == *id) {
+                self.followers.push(Follower::new(*id));
             }
         }
-        if new_epoch {
-            Applied::NewEpoch {
-                new_leader: self.is_leader() && !was_leader,
-            }
-        } else {
-            Applied::SameEpoch
+        self.epoch_start = Some(log_end);
+        for follower in &mut self.followers {
+            let in_sync = self.decided.isr.contains(&follower.id());
+            follower.epoch_begins(new_leader, in_sync, log_end, now);
         }
     }
 
@@ -161,7 +241,7 @@ impl Leadership {
     /// # Errors
     /// FENCED_LEADER_EPOCH, UNKNOWN_LEADER_EPOCH or NOT_LEADER_OR_FOLLOWER (`Partition.checkCurrentLeaderEpoch`).
     pub fn check(&self, client_epoch: i32, leader_only: bool) -> Result<(), ErrorCode> {
-        if client_epoch >= 0 {
+        if client_epoch != -1 {
             match client_epoch.cmp(&self.decided.leader_epoch.get()) {
                 std::cmp::Ordering::Less => return Err(ErrorCode::FencedLeaderEpoch),
                 std::cmp::Ordering::Greater => return Err(ErrorCode::UnknownLeaderEpoch),
@@ -202,19 +282,38 @@ impl Leadership {
         Ok(self.decided.leader_epoch)
     }
 
-    /// The high watermark that the replicas allow: the least log end of those in sync. `None` while this broker does
-    /// not lead or the ISR is smaller than `min.insync.replicas` demands (it must not advance then; pitfall 14).
-    pub fn high_watermark(&self, log_end: Offset, min_insync_replicas: i32) -> Option<Offset> {
+    /// The high watermark that the replicas allow: the least log end of those that are, or may be, in sync, and of those
+    /// that could join at once, which they could not if it ran ahead of them. `None` while this broker does not lead or
+    /// the ISR is smaller than `min.insync.replicas` demands (it must not advance then; pitfall 14). Kafka:
+    /// `Partition.maybeIncrementLeaderHW`.
+    pub fn high_watermark(
+        &self,
+        log_end: Offset,
+        min_insync_replicas: i32,
+        moment: &Moment<'_>,
+    ) -> Option<Offset> {
         if !self.is_leader() || self.decided.isr.len() < self.effective_min_isr(min_insync_replicas) {
             return None;
         }
-        let least = self
-            .followers
-            .iter()
-            .filter(|one| self.decided.isr.contains(&one.id))
-            .map(|one| one.log_end)
-            .min();
-        Some(least.map_or(log_end, |least| least.min(log_end)))
+        let mut allowed = log_end;
+        for follower in &self.followers {
+            let waits_for = follower.log_end() < allowed
+                && (self.may_be_in_sync(follower.id())
+                    || (follower.is_caught_up(log_end, (moment.now)(), moment.lag_max)
+                        && (moment.is_alive)(follower.id())));
+            if waits_for {
+                allowed = follower.log_end();
+            }
+        }
+        Some(allowed)
+    }
+
+    /// True for members of the ISR, and of the one that the controller may have confirmed already (`maximalIsr`).
+    fn may_be_in_sync(&self, id: BrokerId) -> bool {
+        self.decided.isr.contains(&id)
+            || self
+                .in_flight
+                .is_some_and(|change| change.kind == Kind::Expands(id))
     }
 
     /// What a produce with acks=all is told once the high watermark has passed its records.
@@ -228,16 +327,18 @@ impl Leadership {
         }
     }
 
-    /// The least log start of all replicas, for DeleteRecords.
-    pub fn low_watermark(&self, log_start: Offset) -> Offset {
-        self.followers
-            .iter()
-            .map(|one| one.log_start)
-            .min()
-            .map_or(log_start, |least| least.min(log_start))
+    /// The least log start of all replicas that are alive, for DeleteRecords (`Partition.lowWatermarkIfLeader`).
+    pub fn low_watermark(&self, log_start: Offset, is_alive: impl Fn(BrokerId) -> bool) -> Offset {
+        let mut low = log_start;
+        for follower in &self.followers {
+            if follower.log_start() < low && is_alive(follower.id()) {
+                low = follower.log_start();
+            }
+        }
+        low
     }
 
-    /// Takes from a follower's fetch how far it is.
+    /// Takes from a follower's fetch how far it is. `leader_log_end`: this log's end at the fetch.
     ///
     /// # Errors
     /// UNKNOWN_LEADER_EPOCH, or NOT_LEADER_OR_FOLLOWER for requests without an epoch, when `id` is no replica
@@ -246,13 +347,13 @@ impl Leadership {
         &mut self,
         id: BrokerId,
         client_epoch: i32,
-        log_end: Offset,
-        log_start: Offset,
+        fetch: &FollowerFetch,
+        leader_log_end: Offset,
+        now: Instant,
     ) -> Result<(), ErrorCode> {
         self.check_follower(id, client_epoch)?;
-        if let Some(follower) = self.followers.iter_mut().find(|one| one.id == id) {
-            follower.log_end = log_end;
-            follower.log_start = log_start;
+        if let Some(follower) = self.followers.iter_mut().find(|one| one.id() == id) {
+            follower.fetched(fetch, leader_log_end, now);
         }
         Ok(())
     }
@@ -262,7 +363,7 @@ impl Leadership {
     /// # Errors
     /// As [`follower_fetched`](Self::follower_fetched).
     pub fn check_follower(&self, id: BrokerId, client_epoch: i32) -> Result<(), ErrorCode> {
-        if self.followers.iter().any(|one| one.id == id) {
+        if self.followers.iter().any(|one| one.id() == id) {
             Ok(())
         } else if client_epoch >= 0 {
             Err(ErrorCode::UnknownLeaderEpoch)
@@ -276,118 +377,132 @@ impl Leadership {
     pub fn lags_behind_epoch(&self, high_watermark: Offset) -> bool {
         self.is_leader() && self.epoch_start.is_some_and(|start| start > high_watermark)
     }
+
+    /// True while a change of the ISR is under way.
+    pub fn is_isr_in_flight(&self) -> bool {
+        self.in_flight.is_some()
+    }
+
+    /// True for a follower that is not in the ISR, while nothing is in flight.
+    pub fn could_expand(&self, id: BrokerId) -> bool {
+        self.is_leader() && self.in_flight.is_none() && !self.decided.isr.contains(&id)
+    }
+
+    /// Proposes that a follower, which has just fetched, comes into the ISR: it has all up to the high watermark, and all
+    /// up to the start of the leader's epoch (KAFKA-7128). Its registration has to be the one that the cluster knows, as
+    /// far as both are known (KIP-903): a replica that came back empty has told another epoch or fetched anew.
+    /// `registered`: the broker epoch of its registration if it is alive, −1 for an unknown one. Kafka:
+    /// `Partition.maybeExpandIsr`.
+    pub fn propose_expansion(
+        &mut self,
+        id: BrokerId,
+        high_watermark: Offset,
+        registered: Option<BrokerEpoch>,
+        now: Instant,
+    ) -> Option<IsrChange> {
+        if !self.may_propose(now) || self.decided.isr.contains(&id) {
+            return None;
+        }
+        let follower = self.followers.iter().find(|one| one.id() == id)?;
+        let (told, registered) = (follower.broker_epoch(), registered?);
+        let same_life = told.get() < 0 || registered.get() < 0 || told == registered;
+        if !same_life || follower.log_end() < high_watermark.max(self.epoch_start?) {
+            return None;
+        }
+        let isr = self.decided.isr.iter().copied().chain([id]).collect();
+        Some(self.propose(Kind::Expands(id), isr))
+    }
+
+    /// Proposes that followers that were not caught up for too long leave the ISR (`Partition.maybeShrinkIsr`). Yields
+    /// them too.
+    pub fn propose_shrinking(
+        &mut self,
+        log_end: Offset,
+        now: Instant,
+        lag_max: Duration,
+    ) -> Option<(IsrChange, Vec<BrokerId>)> {
+        if !self.may_propose(now) {
+            return None;
+        }
+        let lags = |id: &BrokerId| {
+            let follower = self.followers.iter().find(|one| one.id() == *id);
+            follower.is_some_and(|one| !one.is_caught_up(log_end, now, lag_max))
+        };
+        let (out, stay): (Vec<_>, Vec<_>) = self.decided.isr.iter().copied().partition(lags);
+        if out.is_empty() {
+            return None;
+        }
+        Some((self.propose(Kind::Shrinks, stay), out))
+    }
+
+    fn may_propose(&self, now: Instant) -> bool {
+        self.is_leader() && self.in_flight.is_none() && self.paused_until.is_none_or(|until| now >= until)
+    }
+
+    fn propose(&mut self, kind: Kind, isr: Vec<BrokerId>) -> IsrChange {
+        self.serial += 1;
+        self.in_flight = Some(InFlight {
+            kind,
+            serial: self.serial,
+        });
+        let epoch_of = |id: BrokerId| {
+            let follower = self.followers.iter().find(|one| one.id() == id);
+            follower.map_or(BrokerEpoch(-1), Follower::broker_epoch)
+        };
+        IsrChange {
+            leader_epoch: self.decided.leader_epoch,
+            partition_epoch: self.decided.partition_epoch,
+            isr: isr.into_iter().map(|id| (id, epoch_of(id))).collect(),
+            serial: self.serial,
+        }
+    }
+
+    /// Takes the controller's answer to a change.
+    pub fn isr_answered(
+        &mut self,
+        change: &IsrChange,
+        answer: Result<IsrState, ErrorCode>,
+        now: Instant,
+    ) -> Answered {
+        let is_mine = self
+            .in_flight
+            .is_some_and(|in_flight| in_flight.serial == change.serial)
+            && self.decided.leader_epoch == change.leader_epoch;
+        if !is_mine {
+            return Answered::Outdated;
+        }
+        match answer {
+            Ok(state) => {
+                if state.leader_epoch != self.decided.leader_epoch
+                    || state.partition_epoch < self.decided.partition_epoch
+                {
+                    return Answered::Outdated;
+                }
+                self.decided.isr = state.isr;
+                self.decided.isr.retain(|id| self.decided.replicas.contains(id));
+                self.decided.partition_epoch = state.partition_epoch;
+                self.in_flight = None;
+                Answered::Committed
+            }
+            // The controller says that the partition epoch is right and that it made no change.
+            Err(ErrorCode::OperationNotAttempted | ErrorCode::IneligibleReplica) => {
+                self.in_flight = None;
+                self.paused_until = Some(now.after(PAUSE_AFTER_REFUSAL));
+                Answered::Refused
+            }
+            Err(
+                ErrorCode::UnknownTopicOrPartition
+                | ErrorCode::UnknownTopicId
+                | ErrorCode::FencedLeaderEpoch
+                | ErrorCode::InvalidUpdateVersion
+                | ErrorCode::InvalidRequest
+                | ErrorCode::NewLeaderElected,
+            ) => Answered::Waits,
+            Err(_) => Answered::Again,
+        }
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn decision(leader: i32, leader_epoch: i32, partition_epoch: i32, isr: &[i32]) -> LeaderAndIsr {
-        LeaderAndIsr {
-            controller_epoch: ControllerEpoch(1),
-            leader: BrokerId(leader),
-            leader_epoch: LeaderEpoch(leader_epoch),
-            partition_epoch,
-            isr: isr.iter().copied().map(BrokerId).collect(),
-            replicas: vec![BrokerId(1), BrokerId(2), BrokerId(3)],
-        }
-    }
-
-    fn leader(isr: &[i32]) -> Leadership {
-        let mut leadership = Leadership::new(BrokerId(1));
-        assert_eq!(
-            leadership.apply(decision(1, 5, 0, isr), Offset(10)),
-            Applied::NewEpoch { new_leader: true }
-        );
-        leadership
-    }
-
-    #[test]
-    fn requests_are_checked_by_epoch_first_and_role_second() {
-        let leader = leader(&[1]);
-        let mut follower = Leadership::new(BrokerId(1));
-        follower.apply(decision(2, 5, 0, &[2]), Offset(0));
-        let undecided = Leadership::new(BrokerId(1));
-        for (leadership, epoch, leader_only, expected) in [
-            (&leader, -1, true, Ok(())),
-            (&leader, 5, true, Ok(())),
-            (&leader, 4, true, Err(ErrorCode::FencedLeaderEpoch)),
-            (&leader, 6, true, Err(ErrorCode::UnknownLeaderEpoch)),
-            (&follower, 5, true, Err(ErrorCode::NotLeaderOrFollower)),
-            (&follower, 5, false, Ok(())),
-            (&follower, 4, true, Err(ErrorCode::FencedLeaderEpoch)),
-            (&undecided, -1, false, Err(ErrorCode::NotLeaderOrFollower)),
-        ] {
-            assert_eq!(
-                leadership.check(epoch, leader_only),
-                expected,
-                "{epoch} {leader_only}"
-            );
-        }
-    }
-
-    #[test]
-    fn older_decisions_change_nothing() {
-        let mut leadership = leader(&[1]);
-        leadership.apply(decision(1, 5, 3, &[1, 2]), Offset(12));
-        for stale in [
-            decision(2, 4, 9, &[2]),
-            decision(2, 5, 2, &[2]),
-            LeaderAndIsr {
-                controller_epoch: ControllerEpoch(0),
-                ..decision(2, 9, 9, &[2])
-            },
-        ] {
-            assert_eq!(leadership.apply(stale, Offset(12)), Applied::Stale);
-            assert!(leadership.is_leader());
-            assert_eq!(leadership.decided().isr, [BrokerId(1), BrokerId(2)]);
-        }
-    }
-
-    #[test]
-    fn min_insync_replicas_is_no_more_than_the_replicas() {
-        let mut alone = Leadership::new(BrokerId(1));
-        let mut of_one = decision(1, 0, 0, &[1]);
-        of_one.replicas = vec![BrokerId(1)];
-        alone.apply(of_one, Offset(0));
-        assert_eq!(alone.check_append(-1, 2), Ok(LeaderEpoch(0)));
-        assert_eq!(alone.high_watermark(Offset(7), 2), Some(Offset(7)));
-
-        let three = leader(&[1]);
-        assert_eq!(three.check_append(-1, 2), Err(ErrorCode::NotEnoughReplicas));
-        assert_eq!(three.check_append(1, 2), Ok(LeaderEpoch(5)));
-        assert_eq!(three.high_watermark(Offset(7), 2), None);
-        assert_eq!(three.acknowledgement(2), ErrorCode::NotEnoughReplicasAfterAppend);
-        assert_eq!(three.acknowledgement(1), ErrorCode::None);
-    }
-
-    #[test]
-    fn the_high_watermark_is_the_least_log_end_in_sync() {
-        let mut leadership = leader(&[1, 2]);
-        assert_eq!(leadership.high_watermark(Offset(20), 1), Some(Offset(-1)));
-        assert_eq!(
-            leadership.follower_fetched(BrokerId(2), 5, Offset(15), Offset(3)),
-            Ok(())
-        );
-        assert_eq!(leadership.high_watermark(Offset(20), 1), Some(Offset(15)));
-        // One that is not in sync does not count for the high watermark, but for the low watermark.
-        let _ = leadership.follower_fetched(BrokerId(3), 5, Offset(2), Offset(1));
-        assert_eq!(leadership.high_watermark(Offset(20), 1), Some(Offset(15)));
-        assert_eq!(leadership.low_watermark(Offset(4)), Offset(1));
-    }
-
-    #[test]
-    fn strangers_do_not_fetch_as_followers() {
-        let mut leadership = leader(&[1]);
-        let mut fetch = |epoch| leadership.follower_fetched(BrokerId(9), epoch, Offset(0), Offset(0));
-        assert_eq!(fetch(5), Err(ErrorCode::UnknownLeaderEpoch));
-        assert_eq!(fetch(-1), Err(ErrorCode::NotLeaderOrFollower));
-    }
-
-    #[test]
-    fn a_new_leader_says_when_its_latest_offset_is_not_known() {
-        let leadership = leader(&[1, 2]);
-        assert!(leadership.lags_behind_epoch(Offset(9)));
-        assert!(!leadership.lags_behind_epoch(Offset(10)));
-    }
-}
+#[path = "leadership_test.rs"]
+mod tests;

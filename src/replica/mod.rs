@@ -12,24 +12,34 @@ pub mod directories;
 pub mod fenced;
 pub mod fetch;
 pub mod fetch_session;
+pub mod fetchers;
+pub mod follower;
+mod following;
+pub mod isr;
 pub mod leadership;
 pub mod moving;
 pub mod offsets;
 pub mod partition;
+pub mod producer_ids;
 mod read;
 pub mod replicas;
 pub mod signals;
 pub mod stall;
 mod throttle;
 mod together;
+mod truncation;
 pub mod upkeep;
 pub mod waiting;
 
 #[cfg(test)]
 mod cleaner_test;
 #[cfg(test)]
+mod cluster_test;
+#[cfg(test)]
 mod moving_test;
 #[cfg(test)]
 mod replicas_test;
+#[cfg(test)]
+mod test_cluster;
 #[cfg(test)]
 pub mod testing;

@@ -393,3 +393,53 @@ async fn a_limit_slows_moves_down_and_lifting_it_frees_them() {
     }
     shutdown.begin();
 }
+
+/// Half of the copies have something, the others have not begun yet; there are more in the directory than it
+/// takes to sync them together.
+#[tokio::test]
+async fn a_clean_stop_does_not_sync_one_copy_after_the_other() {
+    const COPIES: i32 = 80;
+    let broker = TestBroker::new(2);
+    let directory = Arc::clone(&broker.replicas.directories()[1]);
+    broker.lead("t", 1, 2 * COPIES, 0, &[1]).await;
+    let mut copies = Vec::new();
+    for number in 0..2 * COPIES {
+        let partition = broker.replicas.partition("t", number).unwrap();
+        if Arc::ptr_eq(partition.directory(), &directory) {
+            continue;
+        }
+        let records = idempotent(0, 3);
+        let append = broker
+            .replicas
+            .append("t", number, &records, -1, Origin::Client, NOW_MS);
+        assert!(append.await.error.is_none());
+        let state = partition.lock_blocking();
+        let (id, config) = (state.log.topic_id(), Arc::clone(state.log.config()));
+        let name = partition.name().clone();
+        let mut copy = Log::create_future(directory.volume(), name, id, config, NOW_MS).unwrap();
+        if copies.len() % 2 == 0 {
+            let chunk = state.log.chunk_behind(&copy).unwrap();
+            copy.put_chunk(chunk, &mut None, NOW_MS).unwrap();
+        }
+        copies.push((Arc::clone(&directory), copy));
+    }
+    assert_eq!(copies.len(), COPIES as usize);
+    let paths: Vec<_> = copies.iter().map(|(_, copy)| copy.path().to_owned()).collect();
+    broker.replicas.resume_moves(copies);
+    for directory in broker.replicas.directories() {
+        directory.sync().unwrap();
+        directory.pool().run(|| ()).await.unwrap();
+    }
+    let before = broker.disk.counts().syncs;
+    broker.replicas.close_moves().await;
+    // Twice the file system for the ids of the new ones, and twice for what all of them hold.
+    assert_eq!(broker.disk.counts().syncs - before, 4);
+    broker.disk.power_cut(|| false);
+    let disk = directory.volume().disk();
+    for (number, path) in paths.iter().enumerate() {
+        let id = crate::storage::partition_metadata::read(disk, path).unwrap();
+        assert!(id.is_some(), "{}", path.display());
+        let log = disk.metadata(&path.join("00000000000000000000.log")).unwrap();
+        assert_eq!(log.length > 0, number % 2 == 0, "{}", path.display());
+    }
+}

@@ -6,20 +6,23 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::base::clock;
+use crate::base::clock::{self, Instant};
 use crate::base::error_code::ErrorCode;
 use crate::base::ids::{BrokerId, LeaderEpoch, Offset, TopicId, TopicPartition};
 use crate::base::task::Pool;
 use crate::config::LogConfig;
+use crate::metadata::Cluster;
+use crate::records::validate::{self, LookedAt};
 use crate::storage::log::{AppendError, FlushWork, Log};
 use crate::storage::producer_state::{Origin, Verification};
 
 use super::answers::{AppendAnswer, PendingAck, PendingFlush, RecordError};
 use super::directories::HostDirectory;
-use super::leadership::{Applied, LeaderAndIsr, Leadership, Role};
+use super::leadership::{Applied, LeaderAndIsr, Leadership, Moment, Role};
 use super::stall::Call;
 use super::waiting::{Parked, Progress, Waiters, Wakes, Wants};
 
@@ -36,8 +39,33 @@ pub struct Partition {
     state: Mutex<State>,
 }
 
+/// What all partitions of a broker share.
+pub struct Surroundings {
+    /// The cluster, for who is alive.
+    pub cluster: Cluster,
+    /// `replica.lag.time.max.ms`.
+    pub lag_max: Duration,
+}
+
+impl Surroundings {
+    /// The cluster, and what its configuration says of followers.
+    pub fn new(cluster: Cluster) -> Arc<Self> {
+        let lag_max_ms = cluster.get().broker_config.replica_lag_time_max_ms;
+        Arc::new(Self {
+            cluster,
+            lag_max: Duration::from_millis(u64::try_from(lag_max_ms).unwrap_or(0)),
+        })
+    }
+
+    /// True while the broker is alive, as far as the controller has told.
+    fn is_alive(&self, broker: BrokerId) -> bool {
+        self.cluster.get().brokers.contains_key(&broker)
+    }
+}
+
 /// What the lock protects.
 pub(super) struct State {
+    pub(super) surroundings: Arc<Surroundings>,
     pub(super) leadership: Leadership,
     pub(super) log: Log,
     pub(super) waiters: Waiters,
@@ -59,16 +87,39 @@ impl State {
             log_end: self.log.log_end_offset(),
             high_watermark: self.log.high_watermark(),
             last_stable: self.log.last_stable_offset(),
-            log_start: self.leadership.low_watermark(self.log.log_start_offset()),
+            log_start: self
+                .leadership
+                .low_watermark(self.log.log_start_offset(), |broker| {
+                    self.surroundings.is_alive(broker)
+                }),
             appended_bytes: self.appended_bytes,
         }
+    }
+
+    /// Says that so many bytes were appended.
+    pub(super) fn note_appended(&mut self, bytes: usize) {
+        self.appended_bytes += bytes as u64;
+    }
+
+    /// The leader epoch to append in, when an append with these `acks` is taken.
+    fn check_append(&self, acks: i16) -> Result<LeaderEpoch, ErrorCode> {
+        let min_insync_replicas = self.log.config().min_insync_replicas;
+        self.leadership.check_append(acks, min_insync_replicas)
     }
 
     /// Advances the high watermark as far as the replicas allow, and finds out who is to be woken.
     pub(super) fn settle(&mut self) -> Wakes {
         let min_insync_replicas = self.log.config().min_insync_replicas;
         let log_end = self.log.log_end_offset();
-        if let Some(allowed) = self.leadership.high_watermark(log_end, min_insync_replicas) {
+        let moment = Moment {
+            now: &Instant::now,
+            lag_max: self.surroundings.lag_max,
+            is_alive: &|broker| self.surroundings.is_alive(broker),
+        };
+        let allowed = self
+            .leadership
+            .high_watermark(log_end, min_insync_replicas, &moment);
+        if let Some(allowed) = allowed {
             self.log.raise_high_watermark(allowed);
         }
         if self.waiters.is_empty() {
@@ -83,6 +134,7 @@ impl Partition {
     /// A partition around its log; nothing is decided about its leadership yet.
     pub(super) fn new(
         me: BrokerId,
+        surroundings: &Arc<Surroundings>,
         directories: &Arc<[Arc<HostDirectory>]>,
         directory: &Arc<HostDirectory>,
         log: Log,
@@ -95,6 +147,7 @@ impl Partition {
             coming_from: AtomicUsize::new(usize::MAX),
             first: Arc::clone(directory),
             state: Mutex::new(State {
+                surroundings: Arc::clone(surroundings),
                 leadership: Leadership::new(me),
                 log,
                 waiters: Waiters::default(),
@@ -223,18 +276,21 @@ impl Partition {
         Ok(self.lock()?.state.progress())
     }
 
-    /// Takes a decision of the controller (`Partition.makeLeader`, `makeFollower`). Everybody who waits is woken when
-    /// role or epoch changed; then it also says what this broker is from now on.
+    /// Takes a decision of the controller (`Partition.makeLeader`, `makeFollower`). Everybody who waits is woken when a
+    /// new epoch began; then it also says what this broker is from now on. A new leader's epoch begins in the log at once,
+    /// though nothing is appended: that is how followers with a longer tail of an older epoch learn to give it up.
     ///
     /// # Errors
-    /// KAFKA_STORAGE_ERROR; STALE_CONTROLLER_EPOCH for a decision that is older than what is known.
+    /// KAFKA_STORAGE_ERROR; STALE_CONTROLLER_EPOCH for a decision that is no newer than what is known;
+    /// UNKNOWN_TOPIC_OR_PARTITION for one by which this broker has no replica.
     pub fn apply(&self, decision: LeaderAndIsr) -> Result<(Wakes, Option<Role>), ErrorCode> {
         let mut locked = self.lock()?;
         let state = &mut *locked.state;
         let log_end = state.log.log_end_offset();
-        match state.leadership.apply(decision, log_end) {
+        match state.leadership.apply(decision, log_end, Instant::now()) {
             Applied::Stale => Err(ErrorCode::StaleControllerEpoch),
-            Applied::SameEpoch => Ok((state.settle(), None)),
+            Applied::NotHere => Err(ErrorCode::UnknownTopicOrPartition),
+            Applied::Ignored => Ok((Wakes::default(), None)),
             Applied::NewEpoch { .. } => {
                 if state.leadership.is_leader() {
                     let epoch = state.leadership.leader_epoch();
@@ -256,8 +312,9 @@ impl Partition {
         origin: Origin,
         now_ms: i64,
     ) -> Option<(AppendAnswer, Wakes)> {
+        let looked_at = look_at(records, acks, now_ms, || self.lock());
         match self.lock() {
-            Ok(locked) => Some(self.append_locked(locked, records, acks, origin, now_ms)),
+            Ok(locked) => Some(self.append_locked(locked, records, acks, origin, now_ms, looked_at.as_ref())),
             Err(_) if self.is_stalled() => None,
             Err(error) => Some((AppendAnswer::failed(error), Wakes::default())),
         }
@@ -277,8 +334,9 @@ impl Partition {
         origin: Origin,
         now_ms: i64,
     ) -> (AppendAnswer, Wakes) {
+        let looked_at = look_at(records, acks, now_ms, || self.lock_on_pool());
         match self.lock_on_pool() {
-            Ok(locked) => self.append_locked(locked, records, acks, origin, now_ms),
+            Ok(locked) => self.append_locked(locked, records, acks, origin, now_ms, looked_at.as_ref()),
             Err(error) => (AppendAnswer::failed(error), Wakes::default()),
         }
     }
@@ -290,17 +348,18 @@ impl Partition {
         acks: i16,
         origin: Origin,
         now_ms: i64,
+        looked_at: Option<&LookedAt>,
     ) -> (AppendAnswer, Wakes) {
         let failed = |error| (AppendAnswer::failed(error), Wakes::default());
         let state = &mut *locked.state;
-        let min_insync_replicas = state.log.config().min_insync_replicas;
-        let epoch = match state.leadership.check_append(acks, min_insync_replicas) {
+        let epoch = match state.check_append(acks) {
             Ok(epoch) => epoch,
             Err(error) => return failed(error),
         };
-        let appended = state
-            .log
-            .append_as_leader(records, epoch, origin, Verification::Disabled, now_ms);
+        let appended =
+            state
+                .log
+                .append_as_leader(records, epoch, origin, Verification::Disabled, now_ms, looked_at);
         let info = match appended {
             Ok(info) => info,
             Err(error) => {
@@ -310,7 +369,7 @@ impl Partition {
                 );
             }
         };
-        state.appended_bytes += info.bytes as u64;
+        state.note_appended(info.bytes);
         let wakes = state.settle();
         let required = info.last_offset.plus(1);
         let mut answer = AppendAnswer {
@@ -322,7 +381,9 @@ impl Partition {
         if acks == -1 {
             let seen = state.progress();
             if seen.high_watermark >= required {
-                answer.error = state.leadership.acknowledgement(min_insync_replicas);
+                answer.error = state
+                    .leadership
+                    .acknowledgement(state.log.config().min_insync_replicas);
             } else {
                 answer.pending = Some(PendingAck {
                     partition: Arc::clone(self),
@@ -415,6 +476,24 @@ impl Partition {
         state.stopped = true;
         state.waiters.wake_all()
     }
+}
+
+/// Goes through the records of a compressed batch before the log is locked for good: others append meanwhile, where Kafka
+/// has them wait. What is wrong is left for the append to say.
+fn look_at<'a>(
+    records: &Bytes,
+    acks: i16,
+    now_ms: i64,
+    lock: impl FnOnce() -> Result<Locked<'a>, ErrorCode>,
+) -> Option<LookedAt> {
+    if !validate::take_long(records) {
+        return None;
+    }
+    let locked = lock().ok()?;
+    locked.state.check_append(acks).ok()?;
+    let rules = locked.state.log.rules();
+    drop(locked);
+    validate::look_at(records, now_ms, rules)
 }
 
 /// Kafka's answer to an append that its log refused (`ReplicaManager.appendToLocalLog`).

@@ -5,14 +5,26 @@
 
 use std::sync::Arc;
 
+use crate::base::clock::Instant;
 use crate::base::error_code::ErrorCode;
-use crate::base::ids::{LeaderEpoch, Offset};
+use crate::base::ids::{BrokerId, LeaderEpoch, Offset};
 use crate::storage::log::{self, ReadError};
 
 use super::answers::{AbortedTransaction, DivergingEpoch, FetchParameters, ReadAnswer, ReadRequest};
 use super::fetch_session::FetchPartition;
+use super::follower::FollowerFetch;
+use super::leadership::IsrChange;
 use super::partition::{Partition, State};
 use super::waiting::{Bound, Wakes};
+
+/// What is to be done after a read, without the lock.
+#[derive(Default)]
+pub(super) struct AfterRead {
+    /// Who is to be woken.
+    pub(super) wakes: Wakes,
+    /// The ISR that the leader wants from now on.
+    pub(super) isr: Option<IsrChange>,
+}
 
 impl Partition {
     /// Reads from the partition, if it may be read by who asks.
@@ -21,21 +33,21 @@ impl Partition {
         wanted: &FetchPartition,
         parameters: &FetchParameters,
         request: &ReadRequest,
-    ) -> (ReadAnswer, Wakes) {
+    ) -> (ReadAnswer, AfterRead) {
         let mut locked = match self.lock() {
             Ok(locked) => locked,
-            Err(error) => return (ReadAnswer::failed(error), Wakes::default()),
+            Err(error) => return (ReadAnswer::failed(error), AfterRead::default()),
         };
         let state = &mut *locked.state;
         match read(state, wanted, parameters, request) {
-            Ok((mut answer, wakes)) => {
+            Ok((mut answer, after)) => {
                 answer.partition = Some(Arc::clone(self));
-                (answer, wakes)
+                (answer, after)
             }
             Err(error) => {
                 let mut answer = ReadAnswer::failed(error);
                 answer.partition = Some(Arc::clone(self));
-                (answer, Wakes::default())
+                (answer, AfterRead::default())
             }
         }
     }
@@ -46,7 +58,7 @@ fn read(
     wanted: &FetchPartition,
     parameters: &FetchParameters,
     request: &ReadRequest,
-) -> Result<(ReadAnswer, Wakes), ErrorCode> {
+) -> Result<(ReadAnswer, AfterRead), ErrorCode> {
     let has_id = !wanted.topic_id.is_zero();
     if has_id && state.log.topic_id().is_some_and(|id| id != wanted.topic_id) {
         return Err(ErrorCode::InconsistentTopicId);
@@ -72,7 +84,7 @@ fn read(
         && let Some(diverging) = diverging_epoch(state, wanted.last_fetched_epoch, offset)?
     {
         answer.diverging_epoch = Some(diverging);
-        return Ok((answer, Wakes::default()));
+        return Ok((answer, AfterRead::default()));
     }
     let bound = match parameters.bound {
         Bound::LogEnd => log::Bound::LogEnd,
@@ -106,18 +118,38 @@ fn read(
             })
             .collect()
     });
-    let wakes = match parameters.follower {
+    let after = match parameters.follower {
         Some(follower) if request.note_follower => {
-            let start = Offset(wanted.log_start_offset);
-            let epoch = wanted.current_leader_epoch;
-            state
-                .leadership
-                .follower_fetched(follower, epoch, offset, start)?;
-            state.settle()
+            let told = FollowerFetch {
+                offset,
+                log_start: Offset(wanted.log_start_offset),
+                broker_epoch: parameters.follower_epoch,
+            };
+            note_follower(state, follower, wanted.current_leader_epoch, &told)?
         }
-        _ => Wakes::default(),
+        _ => AfterRead::default(),
     };
-    Ok((answer, wakes))
+    Ok((answer, after))
+}
+
+/// Takes from a follower's fetch how far it is: it may join the ISR by it, and the high watermark may move, in this order
+/// (`Partition.updateFollowerFetchState`).
+fn note_follower(
+    state: &mut State,
+    follower: BrokerId,
+    client_epoch: i32,
+    told: &FollowerFetch,
+) -> Result<AfterRead, ErrorCode> {
+    let now = Instant::now();
+    let log_end = state.log.log_end_offset();
+    state
+        .leadership
+        .follower_fetched(follower, client_epoch, told, log_end, now)?;
+    let isr = state.propose_expansion(follower, now);
+    Ok(AfterRead {
+        wakes: state.settle(),
+        isr,
+    })
 }
 
 /// True when behind the segment that was read there is another one with records below the bound: as one read yields

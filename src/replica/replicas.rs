@@ -14,7 +14,9 @@ use crate::metadata::configs::ConfigListener;
 use crate::storage::log::Log;
 
 use super::directories::HostDirectory;
-use super::partition::Partition;
+use super::fetchers::Fetchers;
+use super::isr::IsrQueue;
+use super::partition::{Partition, Surroundings};
 use super::signals::Listeners;
 use super::waiting::ParkingLot;
 
@@ -24,6 +26,7 @@ type Topics = BTreeMap<TopicName, BTreeMap<i32, Arc<Partition>>>;
 pub struct Replicas {
     me: BrokerId,
     cluster: Cluster,
+    surroundings: Arc<Surroundings>,
     directories: Arc<[Arc<HostDirectory>]>,
     topics: RwLock<Topics>,
     parking: Arc<ParkingLot>,
@@ -33,6 +36,8 @@ pub struct Replicas {
     pub(super) graveyard: Mutex<Vec<super::background::Buried>>,
     pub(super) cleaner: super::cleaner::CleanerState,
     pub(super) moves: super::moving::Moves,
+    pub(super) isr: IsrQueue,
+    pub(super) fetchers: Fetchers,
 }
 
 impl Replicas {
@@ -41,6 +46,9 @@ impl Replicas {
     pub fn new(me: BrokerId, cluster: Cluster, directories: Vec<Arc<HostDirectory>>) -> Arc<Self> {
         Arc::new(Self {
             me,
+            surroundings: Surroundings::new(cluster.clone()),
+            fetchers: Fetchers::new(me, cluster.clone()),
+            isr: IsrQueue::default(),
             cluster,
             directories: directories.into(),
             topics: RwLock::default(),
@@ -56,7 +64,13 @@ impl Replicas {
     /// Takes over a log that was found in a directory at the start. Clients are served once the controller decided about
     /// it.
     pub fn host(&self, directory: &Arc<HostDirectory>, log: Log) -> Arc<Partition> {
-        let partition = Arc::new(Partition::new(self.me, &self.directories, directory, log));
+        let partition = Arc::new(Partition::new(
+            self.me,
+            &self.surroundings,
+            &self.directories,
+            directory,
+            log,
+        ));
         let name = partition.name();
         directory.partition_came();
         let mut topics = self.topics.write().unwrap_or_else(PoisonError::into_inner);
@@ -105,6 +119,11 @@ impl Replicas {
     /// This broker.
     pub fn me(&self) -> BrokerId {
         self.me
+    }
+
+    /// What all partitions share.
+    pub(super) fn surroundings(&self) -> &Arc<Surroundings> {
+        &self.surroundings
     }
 
     /// The log directories, in the order of `log.dirs`.
@@ -192,5 +211,6 @@ impl ConfigListener for Replicas {
         }
         self.cleaner.config_changed();
         self.moves.config_changed();
+        self.fetchers.config_changed();
     }
 }

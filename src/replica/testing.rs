@@ -9,9 +9,10 @@ use bytes::Bytes;
 
 use crate::base::disk::Disk;
 use crate::base::disk::memory::MemoryDisk;
+use crate::base::error_code::ErrorCode;
 use crate::base::ids::{
     BrokerEpoch, BrokerId, ControllerEpoch, LeaderEpoch, Offset, ProducerEpoch, ProducerId, TopicId,
-    TopicName, Uuid,
+    TopicName, TopicPartition, Uuid,
 };
 use crate::base::random::Random;
 use crate::base::task::Pool;
@@ -117,6 +118,15 @@ impl TestBroker {
             is_new: epoch == 0,
             recovering: false,
         };
+        // A decision that comes again changes nothing, and is answered so.
+        let is_known = |partition: &TopicPartition| {
+            let known = self.replicas.partition(&partition.topic, partition.partition);
+            known.and_then(|known| known.leader()).map(|(_, epoch)| epoch) == Some(LeaderEpoch(epoch))
+        };
+        let known: Vec<TopicPartition> = (0..partitions)
+            .map(|number| TopicPartition::new(TopicName::clone(&name), number))
+            .filter(is_known)
+            .collect();
         let answer = self
             .replicas
             .leader_and_isr(LeaderAndIsr {
@@ -130,7 +140,11 @@ impl TestBroker {
             .await;
         assert!(answer.error.is_none());
         for (partition, error) in &answer.partitions {
-            assert!(error.is_none(), "{partition}: {error}");
+            let expected = match known.contains(partition) {
+                true => ErrorCode::StaleControllerEpoch,
+                false => ErrorCode::None,
+            };
+            assert_eq!(*error, expected, "{partition}");
         }
         self.cluster.update(&UpdateMetadata {
             controller: ME,
@@ -219,6 +233,7 @@ pub fn wanted(topic: &str, partition: i32, fetch_offset: i64) -> FetchPartition 
 pub fn consumer(max_wait_ms: i32, min_bytes: i32) -> FetchParameters {
     FetchParameters {
         follower: None,
+        follower_epoch: BrokerEpoch(-1),
         max_wait_ms,
         min_bytes,
         max_bytes: 10_000_000,

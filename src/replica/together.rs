@@ -16,24 +16,55 @@ use crate::storage::volume::{LogIoError, Volume};
 /// cost more.
 const SYNC_TOGETHER: usize = 32;
 
-/// Syncs the logs of a directory.
-pub(super) fn sync_works(
+/// Syncs logs of a directory; what is done is answered with whose it is.
+pub(super) fn sync_works<T>(
     directory: &HostDirectory,
-    works: Vec<(Arc<Partition>, FlushWork)>,
-) -> Result<Vec<(Arc<Partition>, Flushed)>, LogIoError> {
+    works: Vec<(T, FlushWork)>,
+) -> Result<Vec<(T, Flushed)>, LogIoError> {
     let volume = directory.volume();
     let (together, single) = separated(volume, works, |(_, work)| work.folder());
     flush_together(volume, &together)?;
     let mut synced = Vec::new();
-    for (partition, work) in single {
-        synced.push((partition, work.run()?));
+    for (whose, work) in single {
+        synced.push((whose, work.run()?));
     }
-    synced.extend(
-        together
-            .into_iter()
-            .map(|(partition, work)| (partition, work.synced())),
-    );
+    synced.extend(together.into_iter().map(|(whose, work)| (whose, work.synced())));
     Ok(synced)
+}
+
+/// Completes logs of a directory for a clean stop. Nobody else has them any more.
+pub(super) fn close_logs<'a>(
+    directory: &HostDirectory,
+    logs: impl Iterator<Item = &'a mut Log>,
+    now_ms: i64,
+) -> Result<(), LogIoError> {
+    let volume = directory.volume();
+    let mut works = Vec::new();
+    let mut old = Vec::new();
+    for log in logs {
+        match log.creation_work() {
+            Some(work) => works.push((log, work)),
+            None => old.push(log),
+        }
+    }
+    let (together, single) = separated(volume, works, |(_, work)| work.folder());
+    create_together(volume, &together, |_, work, step| step(work))?;
+    for (log, work) in together {
+        log.created(work.synced());
+        old.push(log);
+    }
+    // These see to themselves.
+    old.extend(single.into_iter().map(|(log, _)| log));
+    let mut works = Vec::new();
+    for log in old {
+        if let Some(work) = log.close()? {
+            works.push((log, work));
+        }
+    }
+    for (log, flushed) in sync_works(directory, works)? {
+        log.flushed(flushed, now_ms);
+    }
+    Ok(())
 }
 
 /// Writes what those of these partitions that are new lack on disk (`partition.metadata`), if they are many; yields those
@@ -51,7 +82,15 @@ pub(super) fn create(
         Some((Arc::clone(partition), work))
     });
     let (together, single) = separated(volume, new.collect(), |(_, work)| work.folder());
-    create_together(volume, &together)?;
+    // A log may get another folder meanwhile: that is looked at under the partition's lock before anything is put there.
+    // Of one that is deleted the work knows.
+    create_together(volume, &together, |partition, work, step| {
+        let state = partition.lock_blocking();
+        if is_of(work, &state.log) {
+            step(work)?;
+        }
+        Ok(())
+    })?;
     for (partition, work) in together {
         let mut state = partition.lock_blocking();
         if is_of(&work, &state.log) {
@@ -78,7 +117,7 @@ fn separated<W>(volume: &Volume, works: Vec<W>, folder: impl Fn(&W) -> &Path) ->
     (together, single)
 }
 
-fn flush_together(volume: &Volume, works: &[(Arc<Partition>, FlushWork)]) -> Result<(), LogIoError> {
+fn flush_together<T>(volume: &Volume, works: &[(T, FlushWork)]) -> Result<(), LogIoError> {
     if works.is_empty() {
         return Ok(());
     }
@@ -92,20 +131,22 @@ fn flush_together(volume: &Volume, works: &[(Arc<Partition>, FlushWork)]) -> Res
     sync(volume)
 }
 
-/// The same for new logs. A topic may be deleted meanwhile, and another one made under its name: its folder is looked at
-/// under the partition's lock before anything is put there.
-fn create_together(volume: &Volume, works: &[(Arc<Partition>, CreationWork)]) -> Result<(), LogIoError> {
+/// A part of the creation of a log.
+type CreationStep = fn(&CreationWork) -> Result<(), LogIoError>;
+
+/// The same for new logs; `carry_out` does a step for one of them.
+fn create_together<T>(
+    volume: &Volume,
+    works: &[(T, CreationWork)],
+    carry_out: impl Fn(&T, &CreationWork, CreationStep) -> Result<(), LogIoError>,
+) -> Result<(), LogIoError> {
     if works.is_empty() {
         return Ok(());
     }
-    let each = |step: fn(&CreationWork) -> Result<(), LogIoError>| {
-        works.iter().try_for_each(|(partition, work)| {
-            let state = partition.lock_blocking();
-            if is_of(work, &state.log) {
-                step(work)?;
-            }
-            Ok(())
-        })
+    let each = |step: CreationStep| {
+        works
+            .iter()
+            .try_for_each(|(whose, work)| carry_out(whose, work, step))
     };
     each(CreationWork::stage)?;
     sync(volume)?;

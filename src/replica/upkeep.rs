@@ -111,9 +111,8 @@ impl Partition {
     fn finish_creation(&self) {
         let work = self.lock_blocking().log.creation_work();
         if let Some(work) = work {
-            match work.run_unless_deleted() {
-                Ok(Some(created)) => self.lock_blocking().log.created(created),
-                Ok(None) => {}
+            match work.run() {
+                Ok(created) => self.lock_blocking().log.created(created),
                 Err(error) => {
                     tracing::error!(partition = %self.name(), %error, "cannot finish a new log");
                 }

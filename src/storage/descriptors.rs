@@ -1,12 +1,13 @@
 //! Open files, at most as many as the process may hold: ten thousand partitions do not mean ten thousand descriptors.
 //!
 //! Invariant: the cache holds at most `capacity` files; one that was used lately stays. A file that is dropped here
-//! lives on while a read still holds it. A file's id never names another file, and outlives renames.
+//! lives on while a read still holds it. A file's id never names another file, and outlives renames. Each append and
+//! each read comes here, so who finds a busy file holds up nobody.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::base::disk::File;
 use crate::base::hash::HashMap;
@@ -35,11 +36,24 @@ struct Cache {
     clock: u64,
 }
 
+impl Cache {
+    /// Puts a file among the newest, if it is still there.
+    fn use_now(&mut self, id: FileId) {
+        let Some(cached) = self.files.get_mut(&id) else {
+            return;
+        };
+        let before = std::mem::replace(&mut cached.used, self.clock);
+        self.by_use.remove(&before);
+        self.by_use.insert(self.clock, id);
+        self.clock += 1;
+    }
+}
+
 /// The cache of open files; one serves all log directories.
 pub struct Descriptors {
     capacity: usize,
     next_id: AtomicU64,
-    cache: Mutex<Cache>,
+    cache: RwLock<Cache>,
 }
 
 impl Descriptors {
@@ -48,7 +62,7 @@ impl Descriptors {
         Arc::new(Self {
             capacity: capacity.max(1),
             next_id: AtomicU64::new(0),
-            cache: Mutex::default(),
+            cache: RwLock::default(),
         })
     }
 
@@ -57,8 +71,12 @@ impl Descriptors {
         FileId(self.next_id.fetch_add(count, Ordering::Relaxed))
     }
 
-    fn cache(&self) -> MutexGuard<'_, Cache> {
-        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    fn look(&self) -> RwLockReadGuard<'_, Cache> {
+        self.cache.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change(&self) -> RwLockWriteGuard<'_, Cache> {
+        self.cache.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The open file `id`, opened with `open` when it is not in the cache.
@@ -73,16 +91,13 @@ impl Descriptors {
     }
 
     fn cached(&self, id: FileId) -> Option<Arc<File>> {
-        let mut cache = self.cache();
-        let clock = cache.clock;
-        let cached = cache.files.get_mut(&id)?;
+        let cache = self.look();
+        let cached = cache.files.get(&id)?;
         let file = Arc::clone(&cached.file);
         // A file among the newest quarter keeps its place: the busy ones cost one look-up and nothing else.
-        if clock - cached.used > self.capacity as u64 / 4 {
-            let before = std::mem::replace(&mut cached.used, clock);
-            cache.by_use.remove(&before);
-            cache.by_use.insert(clock, id);
-            cache.clock += 1;
+        if cache.clock - cached.used > self.capacity as u64 / 4 {
+            drop(cache);
+            self.change().use_now(id);
         }
         Some(file)
     }
@@ -90,7 +105,7 @@ impl Descriptors {
     /// Keeps a file that was just opened or created.
     pub fn put(&self, id: FileId, file: Arc<File>) {
         let mut dropped = Vec::new();
-        let mut cache = self.cache();
+        let mut cache = self.change();
         let used = cache.clock;
         cache.clock += 1;
         if let Some(before) = cache.files.insert(id, Cached { file, used }) {
@@ -111,7 +126,7 @@ impl Descriptors {
 
     /// Lets go of a file that is about to be removed or replaced.
     pub fn forget(&self, id: FileId) {
-        let mut cache = self.cache();
+        let mut cache = self.change();
         let gone = cache.files.remove(&id);
         if let Some(gone) = &gone {
             cache.by_use.remove(&gone.used);
@@ -122,7 +137,7 @@ impl Descriptors {
 
     /// How many files are open in the cache.
     pub fn open_files(&self) -> usize {
-        self.cache().files.len()
+        self.look().files.len()
     }
 }
 
@@ -158,7 +173,7 @@ mod tests {
         assert_eq!(memory.counts().opens, 100, "the file in use was opened once");
         descriptors.forget(first);
         assert_eq!(descriptors.open_files(), 7);
-        let cache = descriptors.cache();
+        let cache = descriptors.look();
         assert_eq!(cache.by_use.len(), 7);
     }
 }

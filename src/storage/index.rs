@@ -89,9 +89,17 @@ impl<'a, E: Entry> Entries<'a, E> {
 
     /// The number of the first entry for which `before` is false; all for which it is true come first.
     pub fn partition_point(&self, before: impl Fn(&E) -> bool) -> io::Result<u32> {
-        let in_tail = self.tail.partition_point(&before) as u32;
-        if in_tail > 0 || self.written == 0 {
-            return Ok(self.written + in_tail);
+        Ok(self.search(before)?.0)
+    }
+
+    /// The number of the first entry for which `before` is false, and the entry before it where the search saw that.
+    fn search(&self, before: impl Fn(&E) -> bool) -> io::Result<(u32, Option<E>)> {
+        let in_tail = self.tail.partition_point(&before);
+        if let Some(last) = in_tail.checked_sub(1) {
+            return Ok((self.written + in_tail as u32, self.tail.get(last).copied()));
+        }
+        if self.written == 0 {
+            return Ok((0, None));
         }
         let (mut low, mut high) = (0, self.written);
         while high - low > BLOCK_ENTRIES {
@@ -101,14 +109,17 @@ impl<'a, E: Entry> Entries<'a, E> {
                 _ => high = planted!("index-search-one-off", middle - 1, middle),
             }
         }
-        Ok(low + self.block(low, high)?.partition_point(&before) as u32)
+        let block = self.block(low, high)?;
+        let in_block = block.partition_point(&before);
+        let last = in_block.checked_sub(1).and_then(|last| block.get(last)).copied();
+        Ok((low + in_block as u32, last))
     }
 
     /// The last entry for which `before` is true.
     pub fn last_where(&self, before: impl Fn(&E) -> bool) -> io::Result<Option<E>> {
-        match self.partition_point(before)?.checked_sub(1) {
-            Some(number) => self.get(number),
-            None => Ok(None),
+        match self.search(before)? {
+            (_, Some(last)) => Ok(Some(last)),
+            (number, None) => number.checked_sub(1).map_or(Ok(None), |number| self.get(number)),
         }
     }
 }

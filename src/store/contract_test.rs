@@ -9,6 +9,9 @@ use bytes::Bytes;
 
 use super::embedded::EmbeddedStore;
 use super::memory::{Lost, MemoryServer, MemoryStore};
+use super::reading_back::ReadingBack;
+use super::zookeeper::ZookeeperStore;
+use super::zookeeper::testing::{self, Fate, Proxy};
 use super::*;
 use crate::base::disk::Disk;
 use crate::base::disk::memory::MemoryDisk;
@@ -59,35 +62,118 @@ impl Backend for Embedded {
     }
 }
 
+/// A real ZooKeeper, behind a proxy.
+struct RealZookeeper {
+    fates: fn(usize) -> Fate,
+    proxy: Option<Proxy>,
+    chroot: String,
+    store: Option<ZookeeperStore>,
+}
+
+impl RealZookeeper {
+    /// Every change is made and answered.
+    fn new() -> Self {
+        Self {
+            fates: |_| Fate::Pass,
+            proxy: None,
+            chroot: testing::chroot(),
+            store: None,
+        }
+    }
+
+    /// Every third change is lost, and the answer to every third.
+    fn lossy() -> Self {
+        Self {
+            fates: |number| match number % 3 {
+                0 => Fate::LoseReply,
+                1 => Fate::LoseRequest,
+                _ => Fate::Pass,
+            },
+            ..Self::new()
+        }
+    }
+}
+
+impl Backend for RealZookeeper {
+    async fn connect(&mut self) -> Arc<dyn Store> {
+        if self.proxy.is_none() {
+            self.proxy = Some(Proxy::new(self.fates).await);
+        }
+        let proxy = self.proxy.as_ref().unwrap();
+        let store = testing::connect(format!("{}{}", proxy.address, self.chroot)).await;
+        self.store = Some(store.clone());
+        Arc::new(store)
+    }
+
+    async fn end_session(&mut self) {
+        let store = self.store.take().unwrap();
+        testing::kill_session(&store).await;
+        self.proxy.as_ref().unwrap().cut().await;
+        let mut session = store.session();
+        let over = session.wait_for(|session| matches!(session, Session::Expired(_)));
+        over.await.unwrap();
+    }
+}
+
+/// The same, for a caller that reads back whether its change was made.
+struct Lossy(RealZookeeper);
+
+impl Backend for Lossy {
+    async fn connect(&mut self) -> Arc<dyn Store> {
+        Arc::new(ReadingBack(self.0.connect().await))
+    }
+
+    async fn end_session(&mut self) {
+        self.0.end_session().await;
+    }
+}
+
 macro_rules! contract {
-    ($($name:ident),* $(,)?) => {
-        mod memory {
+    (in_any_order: $($any:ident),*; in_order: $($ordered:ident),*;) => {
+        contract!(memory, Memory(MemoryServer::new(), None), $($any,)* $($ordered),*);
+        contract!(embedded, Embedded(Disk::memory(MemoryDisk::new()), None), $($any,)* $($ordered),*);
+        contract!(#[ignore] real_zookeeper, RealZookeeper::new(), $($any,)* $($ordered),*);
+        // Who waits for each answer has no order to lose.
+        contract!(#[ignore] real_zookeeper_with_losses, Lossy(RealZookeeper::lossy()), $($any),*);
+    };
+    ($module:ident, $backend:expr, $($name:ident),*) => {
+        mod $module {
+            use super::*;
+
             $(#[tokio::test]
             async fn $name() {
-                super::$name(super::Memory(super::MemoryServer::new(), None)).await;
+                super::$name($backend).await;
             })*
         }
-        mod embedded {
+    };
+    (#[ignore] $module:ident, $backend:expr, $($name:ident),*) => {
+        mod $module {
+            use super::*;
+
             $(#[tokio::test]
+            #[ignore = "wants a ZooKeeper: scripts/test zookeeper"]
             async fn $name() {
-                super::$name(super::Embedded(super::Disk::memory(super::MemoryDisk::new()), None)).await;
+                super::$name($backend).await;
             })*
         }
     };
 }
 
 contract!(
-    creates_need_a_parent_and_a_free_name,
-    null_and_empty_data_differ,
-    versions_guard_sets_and_deletes,
-    a_multi_is_one_change_or_none,
-    sequence_numbers_never_repeat,
-    ephemerals_go_with_their_session_and_have_no_children,
-    zxids_rise_over_restarts,
-    watches_fire_once,
-    watches_end_with_the_session,
-    changes_take_effect_in_the_order_of_the_calls,
-    paths_are_checked,
+    in_any_order:
+        creates_need_a_parent_and_a_free_name,
+        null_and_empty_data_differ,
+        versions_guard_sets_and_deletes,
+        a_multi_is_one_change_or_none,
+        sequence_numbers_never_repeat,
+        ephemerals_go_with_their_session_and_have_no_children,
+        zxids_rise_over_restarts,
+        watches_fire_once,
+        watches_end_with_the_session,
+        paths_are_checked;
+    in_order:
+        changes_take_effect_in_the_order_of_the_calls,
+        reads_see_what_was_asked_before;
 );
 
 fn data(text: &'static str) -> Option<Bytes> {
@@ -303,6 +389,25 @@ async fn changes_take_effect_in_the_order_of_the_calls(mut backend: impl Backend
     drop(store.set("/n", data("dropped"), None));
     let stat = store.set("/n", data("last"), Some(101)).await.unwrap();
     assert_eq!(stat.version, 102);
+}
+
+async fn reads_see_what_was_asked_before(mut backend: impl Backend) {
+    let store = backend.connect().await;
+    persistent(&store, "/n").await;
+    for round in 0..50 {
+        // Nobody waits for these.
+        drop(store.create("/n/child", data("new"), CreateKind::Persistent));
+        assert!(store.get("/n/child").await.unwrap().is_some(), "round {round}");
+        drop(store.delete("/n/child", None));
+        assert_eq!(
+            store.children("/n").await.unwrap().unwrap(),
+            [""; 0],
+            "round {round}"
+        );
+        drop(store.set("/n", data("x"), None));
+        let (node, _) = store.get_and_watch("/n").await.unwrap();
+        assert_eq!(node.unwrap().stat.version, round + 1);
+    }
 }
 
 async fn paths_are_checked(mut backend: impl Backend) {

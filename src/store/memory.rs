@@ -3,11 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use tokio::sync::watch;
+use bytes::Bytes;
+use tokio::sync::{mpsc, watch};
 
 use super::tree::{Author, Records, Tree};
-use super::watches::Watches;
+use super::watches::{Fired, Watches};
 use super::{
     BoxFuture, ChangeKind, MultiError, Node, Operation, Outcome, Session, SessionId, Store, StoreError,
     StoreFuture, Watcher,
@@ -24,9 +26,21 @@ pub struct MemoryServer {
 struct Inner {
     tree: Tree,
     watches: BTreeMap<SessionId, Watches>,
+    /// The sessions of those that are not near.
+    distant: BTreeMap<SessionId, Distant>,
     sessions: i64,
     lose: BTreeMap<SessionId, Lost>,
     changes: u64,
+    /// Data that was written, where somebody wants to know all of it.
+    journal: Option<Vec<(String, Option<Bytes>)>>,
+}
+
+/// A session whose client is not near.
+struct Distant {
+    /// Takes the watches that fire.
+    fires: mpsc::UnboundedSender<Fired>,
+    heard_ms: i64,
+    timeout_ms: i64,
 }
 
 /// What becomes of the next change of a session.
@@ -73,6 +87,108 @@ impl MemoryServer {
     pub fn changes(&self) -> u64 {
         self.lock().changes
     }
+
+    /// Keeps from now on what is written, for [`MemoryServer::journal`].
+    pub fn keep_journal(&self) {
+        self.lock().journal.get_or_insert_default();
+    }
+
+    /// Paths and data that were written since this was last asked, in order; no data for a node that was deleted.
+    pub fn journal(&self) -> Vec<(String, Option<Bytes>)> {
+        self.lock()
+            .journal
+            .as_mut()
+            .map(std::mem::take)
+            .unwrap_or_default()
+    }
+
+    /// The node at `path`, as it is.
+    pub fn peek(&self, path: &str) -> Option<Node> {
+        self.lock().tree.get(path)
+    }
+
+    /// Ends a session: its ephemeral nodes go.
+    pub fn expire(&self, session: SessionId) {
+        self.lock().expire(session);
+    }
+
+    /// Ends the distant sessions that were not heard of for their timeouts; tells which.
+    pub fn expire_silent(&self, now_ms: i64) -> Vec<SessionId> {
+        let mut inner = self.lock();
+        let silent = inner
+            .distant
+            .iter()
+            .filter(|(_, one)| now_ms - one.heard_ms > one.timeout_ms);
+        let silent: Vec<_> = silent.map(|(id, _)| *id).collect();
+        for id in &silent {
+            inner.expire(*id);
+        }
+        silent
+    }
+
+    pub(super) fn begin(&self, timeout: Duration) -> (SessionId, mpsc::UnboundedReceiver<Fired>) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let mut inner = self.lock();
+        let id = inner.begin();
+        let distant = Distant {
+            fires: sender,
+            heard_ms: clock::now_ms(),
+            timeout_ms: i64::try_from(timeout.as_millis()).unwrap_or(i64::MAX),
+        };
+        inner.distant.insert(id, distant);
+        (id, receiver)
+    }
+
+    pub(super) fn is_alive(&self, session: SessionId) -> bool {
+        self.lock().distant.contains_key(&session)
+    }
+
+    pub(super) fn heard(&self, session: SessionId) {
+        if let Some(distant) = self.lock().distant.get_mut(&session) {
+            distant.heard_ms = clock::now_ms();
+        }
+    }
+
+    fn ask<T>(&self, session: SessionId, ask: impl FnOnce(&mut Inner) -> T) -> Result<T, StoreError> {
+        let mut inner = self.lock();
+        if inner.distant.contains_key(&session) {
+            Ok(ask(&mut inner))
+        } else {
+            Err(StoreError::SessionExpired)
+        }
+    }
+
+    pub(super) fn get(&self, session: SessionId, path: &str) -> Result<Option<Node>, StoreError> {
+        self.ask(session, |inner| inner.tree.get(path))
+    }
+
+    pub(super) fn get_and_watch(
+        &self,
+        session: SessionId,
+        path: &str,
+    ) -> Result<(Option<Node>, Watcher), StoreError> {
+        self.ask(session, |inner| inner.get_and_watch(session, path))
+    }
+
+    pub(super) fn children(&self, session: SessionId, path: &str) -> Result<Option<Vec<String>>, StoreError> {
+        self.ask(session, |inner| inner.tree.children(path))
+    }
+
+    pub(super) fn children_and_watch(
+        &self,
+        session: SessionId,
+        path: &str,
+    ) -> Result<Option<(Vec<String>, Watcher)>, StoreError> {
+        self.ask(session, |inner| inner.children_and_watch(session, path))
+    }
+
+    pub(super) fn multi(
+        &self,
+        session: SessionId,
+        operations: Vec<Operation>,
+    ) -> Result<Vec<Outcome>, MultiError> {
+        self.ask(session, |inner| inner.change(operations, session))?
+    }
 }
 
 impl Inner {
@@ -90,16 +206,50 @@ impl Inner {
         };
         let applied = self.tree.apply(operations, author, &mut Records::new())?;
         self.changes += 1;
+        if let Some(journal) = &mut self.journal {
+            for (path, kind) in &applied.changes {
+                if *kind != ChangeKind::Children {
+                    journal.push((path.clone(), self.tree.get(path).and_then(|node| node.data)));
+                }
+            }
+        }
         let changes = || {
             applied
                 .changes
                 .iter()
                 .map(|(path, kind): &(String, ChangeKind)| (path.as_str(), *kind))
         };
-        for watches in self.watches.values_mut() {
-            watches.fire(changes()).tell();
+        for (session, watches) in &mut self.watches {
+            let fired = watches.fire(changes());
+            match self.distant.get(session) {
+                Some(distant) => drop(distant.fires.send(fired)),
+                None => fired.tell(),
+            }
         }
         Ok(applied.outcomes)
+    }
+
+    /// Its watches go first: the client learns that the session is over.
+    fn expire(&mut self, session: SessionId) {
+        self.watches.remove(&session);
+        self.distant.remove(&session);
+        let deletes = self
+            .tree
+            .ephemerals(|owner| owner == session)
+            .into_iter()
+            .map(|path| Operation::delete(path, None))
+            .collect();
+        let _ = self.change(deletes, session);
+    }
+
+    fn get_and_watch(&mut self, session: SessionId, path: &str) -> (Option<Node>, Watcher) {
+        let watcher = self.watches.entry(session).or_default().data(path);
+        (self.tree.get(path), watcher)
+    }
+
+    fn children_and_watch(&mut self, session: SessionId, path: &str) -> Option<(Vec<String>, Watcher)> {
+        let children = self.tree.children(path)?;
+        Some((children, self.watches.entry(session).or_default().children(path)))
     }
 }
 
@@ -107,16 +257,7 @@ impl MemoryStore {
     /// Ends the session as its timeout would: its ephemeral nodes go, its watchers learn of it.
     pub fn expire(&self) {
         let id = self.session.borrow().id();
-        let mut inner = self.server.lock();
-        inner.watches.remove(&id);
-        let deletes = inner
-            .tree
-            .ephemerals(|owner| owner == id)
-            .into_iter()
-            .map(|path| Operation::delete(path, None))
-            .collect();
-        let _ = inner.change(deletes, id);
-        drop(inner);
+        self.server.expire(id);
         self.session.send_replace(Session::Expired(id));
     }
 
@@ -145,10 +286,7 @@ impl Store for MemoryStore {
     }
 
     fn get_and_watch(&self, path: &str) -> StoreFuture<'_, (Option<Node>, Watcher)> {
-        self.read(|inner, session| {
-            let watcher = inner.watches.entry(session).or_default().data(path);
-            (inner.tree.get(path), watcher)
-        })
+        self.read(|inner, session| inner.get_and_watch(session, path))
     }
 
     fn children(&self, path: &str) -> StoreFuture<'_, Option<Vec<String>>> {
@@ -156,10 +294,7 @@ impl Store for MemoryStore {
     }
 
     fn children_and_watch(&self, path: &str) -> StoreFuture<'_, Option<(Vec<String>, Watcher)>> {
-        self.read(|inner, session| {
-            let children = inner.tree.children(path)?;
-            Some((children, inner.watches.entry(session).or_default().children(path)))
-        })
+        self.read(|inner, session| inner.children_and_watch(session, path))
     }
 
     fn multi(&self, operations: Vec<Operation>) -> BoxFuture<'_, Result<Vec<Outcome>, MultiError>> {

@@ -1,9 +1,12 @@
 //! L2, the versioned tree that coordinates a cluster, its backends, and Kafka's paths and JSON on it.
 //!
 //! [`Store`] has ZooKeeper's semantics and no more. [`embedded`] keeps the tree in the log directories of a broker that
-//! stands alone; `memory` is for tests and the simulation; [`znodes`] knows Kafka's nodes. Whoever holds a `Store` has
-//! one session with it: what it creates as ephemeral goes when that session ends.
+//! stands alone; [`zookeeper`] is a client of ZooKeeper, for brokers together; `memory` is for tests, and with `distant` for the simulation;
+//! [`znodes`] knows Kafka's nodes. Whoever holds a `Store` has one session with it: what it creates as ephemeral goes
+//! when that session ends.
 
+#[cfg(any(test, feature = "simulation"))]
+pub mod distant;
 pub mod embedded;
 #[cfg(any(test, feature = "simulation"))]
 pub mod memory;
@@ -12,9 +15,13 @@ mod session;
 mod tree;
 mod watches;
 pub mod znodes;
+pub mod zookeeper;
 
 #[cfg(test)]
 mod contract_test;
+#[cfg(test)]
+#[path = "reading_back_test.rs"]
+mod reading_back;
 #[cfg(test)]
 mod tree_test;
 
@@ -38,8 +45,8 @@ pub type Zxid = i64;
 /// A coordination service: a tree of small versioned nodes, as one session sees it.
 ///
 /// A call takes its place in the session's order when it is made, not when its future is first polled: several
-/// changes may be under way at once and take effect in the order of the calls. A future that is dropped does not take
-/// its change back.
+/// changes may be under way at once and take effect in the order of the calls, and a read sees what was asked before it,
+/// as with ZooKeeper. A future that is dropped does not take its change back.
 pub trait Store: Send + Sync {
     /// The node at `path`; `None` when there is none.
     fn get(&self, path: &str) -> StoreFuture<'_, Option<Node>>;
@@ -270,6 +277,10 @@ pub enum StoreError {
     ConnectionLoss,
     /// The session is over, and its ephemeral nodes with it.
     SessionExpired,
+    /// The store's operator has not given this broker the right, or has set a quota.
+    NotAllowed,
+    /// The change, or what was to be read, is larger than a server takes or gives at once.
+    TooLarge,
     /// The store cannot work any more: its disks are gone, or it was closed.
     Failed,
 }
@@ -285,6 +296,8 @@ impl std::fmt::Display for StoreError {
             Self::BadArguments => "the path or the operation is not valid",
             Self::ConnectionLoss => "the connection to the store was lost",
             Self::SessionExpired => "the session with the store has expired",
+            Self::NotAllowed => "the store does not allow it to this broker",
+            Self::TooLarge => "it is larger than the store takes at once",
             Self::Failed => "the store does not work any more",
         })
     }

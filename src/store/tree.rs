@@ -167,7 +167,8 @@ impl Tree {
 }
 
 impl Record {
-    fn stat(&self) -> Stat {
+    /// The stat as readers are shown it.
+    pub fn stat(&self) -> Stat {
         // As ZooKeeper presents it: creations and deletions, of which it counts only the former.
         let cversion = self.created.wrapping_mul(2).wrapping_sub(self.stat.children);
         Stat {

@@ -31,6 +31,13 @@ pub enum ChangeKind {
 pub struct Watcher(oneshot::Receiver<WatchEvent>);
 
 impl Watcher {
+    /// One that has seen its change already.
+    pub(super) fn fired(kind: ChangeKind) -> Self {
+        let (sender, receiver) = oneshot::channel();
+        let _ = sender.send(WatchEvent::Changed(kind));
+        Self(receiver)
+    }
+
     /// The change, once it has happened.
     pub async fn changed(self) -> WatchEvent {
         self.0.await.unwrap_or(WatchEvent::SessionOver)
@@ -78,6 +85,17 @@ impl Watches {
     /// Watches the node's children.
     pub fn children(&mut self, path: &str) -> Watcher {
         Self::add(&mut self.children, path)
+    }
+
+    /// The paths whose data somebody still watches, and those whose children.
+    pub fn paths(&self) -> (impl Iterator<Item = &str>, impl Iterator<Item = &str>) {
+        fn wanted(waiting: &Waiting) -> impl Iterator<Item = &str> {
+            waiting
+                .iter()
+                .filter(|(_, senders)| senders.iter().any(|sender| !sender.is_closed()))
+                .map(|(path, _)| path.as_str())
+        }
+        (wanted(&self.data), wanted(&self.children))
     }
 
     fn add(waiting: &mut Waiting, path: &str) -> Watcher {

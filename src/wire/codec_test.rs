@@ -260,7 +260,7 @@ fn versions_and_apis_without_messages_are_refused() {
         (ApiKey::Fetch, 19),
         (ApiKey::Fetch, -1),
         (ApiKey::ApiVersions, 99),
-        (ApiKey::LeaderAndIsr, 0),
+        (ApiKey::BrokerHeartbeat, 1),
     ] {
         assert_eq!(
             shape::check(key, version, true, &[0; 100]),
@@ -268,7 +268,7 @@ fn versions_and_apis_without_messages_are_refused() {
         );
     }
     assert!(shape::is_known(ApiKey::Fetch));
-    assert!(!shape::is_known(ApiKey::LeaderAndIsr));
+    assert!(!shape::is_known(ApiKey::BrokerHeartbeat));
 }
 
 #[test]

@@ -115,7 +115,7 @@ impl FetchedPartition {
             diverging_epoch: None,
             current_leader: None,
             snapshot_id: None,
-            aborted_transactions: None,
+            aborted_transactions: Some(Vec::new()),
             preferred_read_replica: -1,
             records: RecordsPart::Empty,
         }

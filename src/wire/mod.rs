@@ -2,6 +2,7 @@
 
 pub mod api_key;
 pub mod fetch_response;
+pub mod frames;
 pub mod header;
 pub mod message;
 pub mod messages;
@@ -22,3 +23,7 @@ pub use writer::Writer;
 
 #[cfg(test)]
 mod codec_test;
+#[cfg(test)]
+pub mod recorded;
+#[cfg(test)]
+mod recorded_test;

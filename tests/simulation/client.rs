@@ -8,15 +8,10 @@ use std::time::Duration;
 
 use barnabas::base::clock;
 use barnabas::base::disk::memory::MemoryDisk;
-use barnabas::base::net::TcpStream;
-use barnabas::wire::header::{RequestHeader, decode_response};
 use barnabas::wire::message::Message;
-use barnabas::wire::reader::Reader;
-use barnabas::wire::text::Text;
-use barnabas::wire::writer::Writer;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::Notify;
 
+use crate::connection::Connection;
 use crate::history::History;
 
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -47,8 +42,7 @@ pub struct Client {
     history: History,
     resets: Resets,
     /// With the count of resets when it was made.
-    stream: Option<(TcpStream, u64)>,
-    correlation_id: i32,
+    connection: Option<(Connection, u64)>,
 }
 
 impl Client {
@@ -60,8 +54,7 @@ impl Client {
             disk: disk.clone(),
             history: history.clone(),
             resets: resets.clone(),
-            stream: None,
-            correlation_id: 0,
+            connection: None,
         }
     }
 
@@ -92,7 +85,7 @@ impl Client {
             None => "no answer".to_owned(),
         };
         self.note(&failure);
-        self.stream = None;
+        self.connection = None;
         self.pause().await;
         None
     }
@@ -103,37 +96,14 @@ impl Client {
     }
 
     async fn exchange<Q: Message, A: Message>(&mut self, request: &Q, version: i16) -> io::Result<A> {
-        self.correlation_id += 1;
-        let mut w = Writer::new();
-        w.i32(0);
-        RequestHeader {
-            api_key: Q::KEY,
-            api_version: version,
-            correlation_id: self.correlation_id,
-            client_id: Some(Text::copy(&self.name)),
-        }
-        .encode(&mut w);
-        request.encode(&mut w, version);
-        let length = i32::try_from(w.len() - 4).unwrap();
-        w.patch_i32(0, length);
-
         let resets = self.resets.count();
-        self.stream.take_if(|(_, made)| *made != resets);
-        if self.stream.is_none() {
-            let stream = TcpStream::connect((self.host.as_str(), 9092)).await?;
-            self.stream = Some((stream, resets));
+        self.connection.take_if(|(_, made)| *made != resets);
+        if self.connection.is_none() {
+            let connection = Connection::open(self.host.as_str()).await?;
+            self.connection = Some((connection, resets));
             self.note("connected");
         }
-        let (stream, _) = self.stream.as_mut().unwrap();
-        stream.write_all(&w.freeze()).await?;
-        let length = stream.read_i32().await?;
-        let mut frame = vec![0; usize::try_from(length).unwrap()];
-        stream.read_exact(&mut frame).await?;
-        let (correlation_id, body) = decode_response(frame.into(), Q::KEY, version).unwrap();
-        assert_eq!(correlation_id, self.correlation_id);
-        let mut reader = Reader::new(body);
-        let answer = A::decode(&mut reader, version).unwrap();
-        reader.finish().unwrap();
-        Ok(answer)
+        let (connection, _) = self.connection.as_mut().unwrap();
+        connection.exchange(&self.name, request, version).await
     }
 }

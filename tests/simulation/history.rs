@@ -17,6 +17,12 @@ impl History {
         self.0.lock().unwrap().push(line);
     }
 
+    /// Notes an event that no disk is part of.
+    pub fn event(&self, who: impl Display, what: impl Display) {
+        let at = turmoil::sim_elapsed().map_or_else(String::new, |at| at.as_micros().to_string());
+        self.0.lock().unwrap().push(format!("{at:>10} {who} {what}"));
+    }
+
     /// The events so far.
     pub fn events(&self) -> Vec<String> {
         self.0.lock().unwrap().clone()

@@ -10,7 +10,10 @@
 )]
 
 mod client;
+mod cluster;
+mod connection;
 mod history;
+mod peer;
 mod workload;
 
 use std::collections::BTreeSet;
@@ -87,6 +90,7 @@ impl Host {
                     random: Random::from_seed(seed ^ (id << 32) ^ start),
                     levels: LogLevels::default(),
                     open_files: 1_000,
+                    store: None,
                 };
                 let broker = Broker::start(config, surroundings).await?;
                 noted.note(name, &disk, "serves");

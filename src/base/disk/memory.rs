@@ -167,6 +167,38 @@ impl MemoryDisk {
         }
     }
 
+    /// What is on it now, on a disk of its own and with nothing locked: as the next process finds it when the one that
+    /// uses this disk is killed. The threads of that one go on, here.
+    pub fn after_kill(&self) -> Self {
+        let state = self.state();
+        let mut copies: BTreeMap<*const Node, Arc<Node>> = BTreeMap::new();
+        let mut copy_of = |files: &BTreeMap<PathBuf, Arc<Node>>| {
+            let copied = files.iter().map(|(path, node)| {
+                let copy = copies.entry(Arc::as_ptr(node)).or_insert_with(|| {
+                    let mut bytes = node.bytes().clone();
+                    bytes.locked = false;
+                    Arc::new(Node {
+                        bytes: Mutex::new(bytes),
+                    })
+                });
+                (path.clone(), Arc::clone(copy))
+            });
+            copied.collect()
+        };
+        let copied = State {
+            files: copy_of(&state.files),
+            directories: state.directories.clone(),
+            durable_files: copy_of(&state.durable_files),
+            durable_directories: state.durable_directories.clone(),
+            capacity_bytes: state.capacity_bytes,
+            names_need_their_directory: state.names_need_their_directory,
+            ..State::default()
+        };
+        Self {
+            state: Arc::new(Mutex::new(copied)),
+        }
+    }
+
     fn check(&self, call: Call, path: &Path) -> io::Result<()> {
         let mut state = self.state();
         match call {

@@ -200,11 +200,7 @@ impl SystemFile {
     /// waiting.
     pub(super) fn is_resident(&self, position: u64, length: usize) -> bool {
         match cached_pages(&self.file, position, length) {
-            Some(cached) => {
-                let first = position / PAGE;
-                let last = (position + length.max(1) as u64 - 1) / PAGE;
-                cached > last - first
-            }
+            Some(cached) => cached >= pages_of(position, length, rustix::param::page_size()),
             None => self.readable_now(position) && self.readable_now(position + length.max(1) as u64 - 1),
         }
     }
@@ -232,7 +228,13 @@ fn syncfs_tells_of_failures(release: &[u8]) -> bool {
     (major, minor) >= (5, 8)
 }
 
-const PAGE: u64 = 4096;
+/// How many of the kernel's pages the range touches. They are not of one size everywhere: an arm64 kernel has 4, 16 or
+/// 64 KiB.
+fn pages_of(position: u64, length: usize, page_bytes: usize) -> u64 {
+    let page = page_bytes.max(1) as u64;
+    let last = position.saturating_add(length.max(1) as u64 - 1);
+    last / page - position / page + 1
+}
 
 /// How many pages of the range are in the page cache; `None` where the kernel cannot tell.
 #[expect(unsafe_code, reason = "no crate wraps cachestat(2)")]
@@ -287,6 +289,34 @@ mod tests {
             b"\0\0\0headtail"
         );
         assert!(file.is_resident(0, 11));
+    }
+
+    #[test]
+    fn a_range_is_counted_in_pages_of_the_kernels_size() {
+        for (position, length, in_4k, in_16k, in_64k) in [
+            (0, 0, 1, 1, 1),
+            (0, 1, 1, 1, 1),
+            (0, 4096, 1, 1, 1),
+            (4095, 2, 2, 1, 1),
+            (1, 65_536, 17, 5, 2),
+            (65_535, 2, 2, 2, 2),
+            (1 << 40, 1 << 20, 256, 64, 16),
+        ] {
+            for (page, pages) in [(4096, in_4k), (16_384, in_16k), (65_536, in_64k)] {
+                let counted = super::pages_of(position, length, page);
+                assert_eq!(counted, pages, "{length} bytes at {position}, pages of {page}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_just_written_is_resident_in_whole_pages() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = Disk::system();
+        let file = disk.open(&folder.path().join("a"), Open::New).unwrap();
+        file.write_all_at(&[7; 300_000], 0).unwrap();
+        assert!(file.is_resident(0, 300_000));
+        assert!(file.is_resident(65_535, 131_074));
     }
 
     #[test]

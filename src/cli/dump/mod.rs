@@ -1,8 +1,9 @@
 //! `barnabas dump FILE...`: shows what the files of a log directory hold, and what is wrong with them (as Kafka's
-//! `DumpLogSegments`, with the other files of a log directory beside).
+//! `DumpLogSegments`, with the other files of a log directory beside; and the nodes of the store, which are those that Kafka
+//! keeps in ZooKeeper).
 //!
-//! Reads only, and never more than a batch at a time; the files may be in use by a broker. Problems go to the standard
-//! error, in JSON as objects of their own to the standard output; with any the exit code is 1.
+//! Reads only, and never more than a batch at a time, but for the store; the files may be in use by a broker. Problems go
+//! to the standard error, in JSON as objects of their own to the standard output; with any the exit code is 1.
 
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -10,6 +11,7 @@ use std::process::ExitCode;
 
 use crate::base::disk::Disk;
 use crate::storage::file_names::{self, FileKind, SegmentFile};
+use crate::store::embedded;
 
 mod batches;
 mod companion;
@@ -18,6 +20,7 @@ mod properties;
 mod records;
 mod report;
 mod state;
+mod store;
 
 #[cfg(test)]
 mod golden_test;
@@ -27,7 +30,8 @@ use report::{DumpError, Report};
 /// The arguments.
 #[derive(clap::Args, Debug)]
 pub struct Dump {
-    /// What to show: .log, .index, .timeindex, .txnindex, .snapshot, *-checkpoint, meta.properties, partition.metadata
+    /// What to show: .log, .index, .timeindex, .txnindex, .snapshot, *-checkpoint, meta.properties, partition.metadata,
+    /// barnabas-store
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
 
@@ -82,8 +86,8 @@ impl Dump {
             .unwrap_or_default();
         let unknown = || {
             DumpError::Input(
-                "this is none of .log, .index, .timeindex, .txnindex, .snapshot, *-checkpoint, meta.properties and \
-                 partition.metadata"
+                "this is none of .log, .index, .timeindex, .txnindex, .snapshot, *-checkpoint, meta.properties, \
+                 partition.metadata and barnabas-store"
                     .to_owned(),
             )
         };
@@ -96,6 +100,7 @@ impl Dump {
             | file_names::LOG_START_OFFSET_CHECKPOINT
             | file_names::HIGH_WATERMARK_CHECKPOINT
             | file_names::CLEANER_CHECKPOINT => return state::offsets(disk, path, report),
+            embedded::FILE_NAME => return store::nodes(disk, path, report),
             _ => {}
         }
         let segment = SegmentFile::parse(&name)

@@ -113,8 +113,28 @@ pub struct Deviation {
     pub default: Option<&'static str>,
     /// Why it is not Kafka's.
     pub why: &'static str,
-    /// It holds only when the broker was started without a properties file.
-    pub only_without_file: bool,
+    /// When it holds.
+    pub when: When,
+}
+
+/// When a default that is not Kafka's holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum When {
+    /// Always.
+    Always,
+    /// When the broker was started without a properties file.
+    WithoutFile,
+    /// While the broker stands alone, on the embedded store.
+    Alone,
+}
+
+/// How a broker was started, as far as defaults depend on it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Start {
+    /// With a properties file.
+    pub with_file: bool,
+    /// As a member of a cluster (`zookeeper.connect`).
+    pub in_cluster: bool,
 }
 
 /// A row of the table.
@@ -143,11 +163,16 @@ pub struct Key {
 }
 
 impl Key {
-    /// The default that holds here. `with_file`: the broker was started with a properties file.
-    pub fn effective_default(&self, with_file: bool) -> Option<&'static str> {
-        match self.deviation {
-            Some(ours) if !(ours.only_without_file && with_file) => ours.default,
-            _ => self.default,
+    /// The default that holds for a broker that was started like this.
+    pub fn effective_default(&self, start: Start) -> Option<&'static str> {
+        let holds = |ours: &Deviation| match ours.when {
+            When::Always => true,
+            When::WithoutFile => !start.with_file,
+            When::Alone => !start.in_cluster,
+        };
+        match self.deviation.filter(holds) {
+            Some(ours) => ours.default,
+            None => self.default,
         }
     }
 
@@ -181,21 +206,20 @@ impl Key {
         self
     }
 
-    const fn ours(mut self, default: Option<&'static str>, why: &'static str) -> Self {
-        self.deviation = Some(Deviation {
-            default,
-            why,
-            only_without_file: false,
-        });
-        self
+    const fn ours(self, default: Option<&'static str>, why: &'static str) -> Self {
+        self.ours_when(When::Always, default, why)
     }
 
-    const fn ours_without_file(mut self, default: Option<&'static str>, why: &'static str) -> Self {
-        self.deviation = Some(Deviation {
-            default,
-            why,
-            only_without_file: true,
-        });
+    const fn ours_without_file(self, default: Option<&'static str>, why: &'static str) -> Self {
+        self.ours_when(When::WithoutFile, default, why)
+    }
+
+    const fn ours_alone(self, default: Option<&'static str>, why: &'static str) -> Self {
+        self.ours_when(When::Alone, default, why)
+    }
+
+    const fn ours_when(mut self, when: When, default: Option<&'static str>, why: &'static str) -> Self {
+        self.deviation = Some(Deviation { default, why, when });
         self
     }
 }

@@ -155,6 +155,71 @@ fn bombs_stop_at_the_limit() {
     }
 }
 
+/// One zstd frame of one block, uncompressed, with this descriptor of its window.
+fn zstd_frame(window: u8, text: &[u8]) -> Vec<u8> {
+    let mut frame = vec![0x28, 0xb5, 0x2f, 0xfd, 0, window];
+    let last_and_raw = (text.len() as u32) << 3 | 1;
+    frame.extend(&last_and_raw.to_le_bytes()[..3]);
+    frame.extend(text);
+    frame
+}
+
+/// Whether a zstd frame is decompressed at once, as far as its header tells.
+fn is_read_at_once(bytes: &[u8]) -> bool {
+    Decompressor::new(Codec::Zstd, 2, bytes)
+        .unwrap()
+        .room()
+        .unwrap()
+        .unwrap()
+        != STREAM_ROOM_BYTES
+}
+
+#[test]
+fn zstd_frames_are_read_at_once_or_as_a_stream() {
+    let [small, large, zeros] = [noise(100_000), noise(3 << 20), vec![0; 300_000]];
+    let [first, second, third] = [&small, &large, &zeros].map(|bytes| compress(Codec::Zstd, 2, &[bytes]));
+    // What fits, what is too large, what is compressed too well, and several frames.
+    for (compressed, bytes) in [(&first, &small), (&second, &large), (&third, &zeros)] {
+        assert!(decompress(Codec::Zstd, 2, compressed, bytes.len()).as_ref() == Ok(bytes));
+    }
+    assert!(is_read_at_once(&first) && is_read_at_once(&second) && !is_read_at_once(&third));
+    let both = [first.clone(), first].concat();
+    assert!(!is_read_at_once(&both));
+    assert!(decompress(Codec::Zstd, 2, &both, 200_000) == Ok([&small[..], &small].concat()));
+    // With the size of the content and a checksum, as other writers do.
+    for (bytes, at_once) in [(&small, true), (&large, false)] {
+        let mut writer = zstd::bulk::Compressor::new(1).unwrap();
+        writer.include_checksum(true).unwrap();
+        let mut compressed = writer.compress(bytes).unwrap();
+        assert_eq!(is_read_at_once(&compressed), at_once);
+        assert!(decompress(Codec::Zstd, 2, &compressed, bytes.len()).as_ref() == Ok(bytes));
+        *compressed.last_mut().unwrap() ^= 1;
+        let wrong = decompress(Codec::Zstd, 2, &compressed, bytes.len());
+        assert!(matches!(wrong, Err(RecordsError::Codec(_))), "a wrong checksum");
+    }
+}
+
+#[test]
+fn zstd_frames_that_no_client_takes_are_refused() {
+    let most = zstd_frame(17 << 3, b"text");
+    assert_eq!(decompress(Codec::Zstd, 2, &most, 100), Ok(b"text".to_vec()));
+    // A window above 128 MiB, and blocks that are larger than the window or than any may be.
+    let [block, longest] = [vec![b'x'; 2000], vec![b'x'; 200_000]];
+    for frame in [
+        zstd_frame(17 << 3 | 1, b"text"),
+        zstd_frame(21 << 3, b"text"),
+        zstd_frame(0, &block),
+        zstd_frame(10 << 3, &longest),
+    ] {
+        let refused = decompress(Codec::Zstd, 2, &frame, 1 << 20);
+        assert!(
+            matches!(refused, Err(RecordsError::Codec(_))),
+            "window {}",
+            frame[5]
+        );
+    }
+}
+
 #[test]
 fn data_that_is_cut_is_no_end() {
     let bytes = noise(100_000);

@@ -99,7 +99,8 @@ impl<'a> Decompressor<'a> {
     /// How much room [`Decompressor::read`] needs; `None` at the end. Codecs of blocks need room for the next block.
     fn room(&mut self) -> Result<Option<usize>, CodecError> {
         match self {
-            Self::Gzip(_) | Self::Zstd(_) => Ok(Some(STREAM_ROOM_BYTES)),
+            Self::Gzip(_) => Ok(Some(STREAM_ROOM_BYTES)),
+            Self::Zstd(reader) => Ok(Some(reader.room())),
             Self::Snappy(reader) => reader.room(),
             Self::Lz4(reader) => reader.room(),
             Self::None(bytes) => Ok((!bytes.is_empty()).then_some(STREAM_ROOM_BYTES)),
@@ -126,6 +127,9 @@ impl<'a> Decompressor<'a> {
         }
     }
 }
+
+/// A buffer for decompressed bytes that is no larger is kept for the next batch of its thread.
+const KEPT_BUFFER_BYTES: usize = 1 << 20;
 
 /// Room that is offered to a codec that can stop anywhere.
 const STREAM_ROOM_BYTES: usize = 16 << 10;

@@ -6,13 +6,11 @@
 
 use std::cell::Cell;
 
-use super::Decompressor;
+use super::{Decompressor, KEPT_BUFFER_BYTES};
 use crate::records::record::RecordsError;
 use crate::records::varint;
 
 const FIRST_BUFFER_BYTES: usize = 64 << 10;
-/// A buffer that grew beyond this for an unusual batch is given back to the allocator.
-const KEPT_BUFFER_BYTES: usize = 512 << 10;
 /// The longest varint.
 const VARINT_BYTES: usize = 10;
 

@@ -21,16 +21,29 @@ pub(super) fn assign(
     records: &Bytes,
     batch: &Batch<'_>,
     assignment: &Assignment<'_>,
+    seen: Option<Seen>,
 ) -> Result<Option<Validated>, ValidationError> {
-    let (max_timestamp, consecutive) = walk(batch, assignment)?;
-    if !consecutive && !batch.is_control() {
+    let seen = match seen {
+        Some(seen) => seen,
+        None => see(batch, assignment)?,
+    };
+    if !seen.consecutive && !batch.is_control() {
         return Ok(None);
     }
-    Ok(patch(records, batch, max_timestamp, assignment))
+    Ok(patch(records, batch, seen.max_timestamp, assignment))
 }
 
-/// Checks every record. Returns the largest timestamp, and whether the offsets are 0, 1, 2 ...
-fn walk(batch: &Batch<'_>, assignment: &Assignment<'_>) -> Result<(i64, bool), ValidationError> {
+/// What all records together tell.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seen {
+    /// The largest timestamp.
+    max_timestamp: i64,
+    /// The offsets are 0, 1, 2 ...
+    consecutive: bool,
+}
+
+/// Checks every record.
+pub(super) fn see(batch: &Batch<'_>, assignment: &Assignment<'_>) -> Result<Seen, ValidationError> {
     let mut checks = RecordChecks::new(assignment, batch);
     let mut consecutive = true;
     let mut expected = 0_i32;
@@ -53,7 +66,10 @@ fn walk(batch: &Batch<'_>, assignment: &Assignment<'_>) -> Result<(i64, bool), V
         expected = expected.wrapping_add(1);
     })?;
     checks.finish()?;
-    Ok((max_timestamp, consecutive))
+    Ok(Seen {
+        max_timestamp,
+        consecutive,
+    })
 }
 
 fn patch(

@@ -21,7 +21,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use super::batch::{BatchHeader, V2_HEADER_BYTES};
+use super::batch::{Batch, BatchHeader, Batches, V2_HEADER_BYTES};
 use super::build::BuildError;
 use super::compression::Levels;
 use super::record::RecordsError;
@@ -30,7 +30,7 @@ use crate::base::format::{Codec, TimestampType};
 use crate::base::ids::{LeaderEpoch, Offset};
 
 /// What a topic demands of records.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Rules {
     /// `compression.type`; `None` is `producer`.
     pub codec_target: Option<Codec>,
@@ -164,10 +164,57 @@ impl From<BuildError> for ValidationError {
     }
 }
 
+/// What was found in the records of a compressed batch before its log was locked.
+#[derive(Debug)]
+pub struct LookedAt {
+    records: Bytes,
+    rules: Rules,
+    now_ms: i64,
+    seen: in_place::Seen,
+}
+
+/// True for records that [`look_at`] is there for: a compressed batch.
+pub fn take_long(records: &[u8]) -> bool {
+    compressed(records).is_some()
+}
+
+/// Goes through the records of a compressed batch, which takes many times longer than all else that an append does, and
+/// needs nothing of the log but its rules: so that others append meanwhile. `None`: nothing is known before
+/// [`validate_and_assign`], which goes through them itself and says what is wrong.
+pub fn look_at(records: &Bytes, now_ms: i64, rules: Rules) -> Option<LookedAt> {
+    let batch = compressed(records)?;
+    let assignment = Assignment {
+        next_offset: batch.base_offset,
+        leader_epoch: batch.partition_leader_epoch,
+        now_ms,
+        rules: &rules,
+    };
+    let seen = in_place::see(&batch, &assignment).ok()?;
+    Some(LookedAt {
+        records: records.clone(),
+        rules,
+        now_ms,
+        seen,
+    })
+}
+
+fn compressed(records: &[u8]) -> Option<Batch<'_>> {
+    let batch = Batches::new(records).next()?.ok()?;
+    (batch.magic == 2 && batch.is_compressed()).then_some(batch)
+}
+
+impl LookedAt {
+    /// What was seen, if that was of these records and for the same ends.
+    fn of(&self, records: &Bytes, assignment: &Assignment<'_>) -> Option<in_place::Seen> {
+        let same = self.records.as_ptr() == records.as_ptr() && self.records.len() == records.len();
+        (same && self.now_ms == assignment.now_ms && self.rules == *assignment.rules).then_some(self.seen)
+    }
+}
+
 /// Checks `records` and makes of them one v2 batch that starts at `next_offset`.
 ///
 /// `now_ms` is the append time. A batch that is cut short at the end of `records` is left out. No batch at all is
-/// INVALID_RECORD.
+/// INVALID_RECORD. `looked_at`: what [`look_at`] said of the same records.
 pub fn validate_and_assign(
     records: &Bytes,
     next_offset: Offset,
@@ -175,6 +222,7 @@ pub fn validate_and_assign(
     now_ms: i64,
     rules: &Rules,
     origin: Origin,
+    looked_at: Option<&LookedAt>,
 ) -> Result<Validated, ValidationError> {
     let set = batch_checks::check(records, rules, origin)?;
     let target = rules.codec_target.unwrap_or(set.codec);
@@ -186,9 +234,10 @@ pub fn validate_and_assign(
     };
     // A control batch that came uncompressed stays so, whatever the topic compresses with.
     let plain_control = set.codec == Codec::None && set.first.is_control();
+    let seen = looked_at.and_then(|before| before.of(records, &assignment));
     if set.first.magic == 2
         && (set.codec == target || plain_control)
-        && let Some(validated) = in_place::assign(records, &set.first, &assignment)?
+        && let Some(validated) = in_place::assign(records, &set.first, &assignment, seen)?
     {
         return Ok(validated);
     }

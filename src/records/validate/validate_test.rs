@@ -66,7 +66,24 @@ pub(super) fn set(magic: u8, codec: Codec) -> Vec<u8> {
 
 pub(super) fn validate(bytes: &[u8], rules: &Rules, origin: Origin) -> Result<Validated, ValidationError> {
     let bytes = Bytes::copy_from_slice(bytes);
-    validate_and_assign(&bytes, Offset(1000), LeaderEpoch(7), NOW, rules, origin)
+    let validated = |looked_at: Option<&LookedAt>| {
+        validate_and_assign(
+            &bytes,
+            Offset(1000),
+            LeaderEpoch(7),
+            NOW,
+            rules,
+            origin,
+            looked_at,
+        )
+    };
+    let (at_once, before) = (validated(None), look_at(&bytes, NOW, rules.clone()));
+    assert_eq!(
+        format!("{at_once:?}"),
+        format!("{:?}", validated(before.as_ref())),
+        "looked at before"
+    );
+    at_once
 }
 
 fn joined(validated: &Validated) -> Vec<u8> {
@@ -120,9 +137,16 @@ fn a_batch_in_the_topics_format_keeps_its_bytes() {
                 codec_target: target,
                 ..Rules::default()
             };
-            let validated =
-                validate_and_assign(&sent, Offset(1000), LeaderEpoch(7), NOW, &rules, Origin::Client)
-                    .unwrap();
+            let validated = validate_and_assign(
+                &sent,
+                Offset(1000),
+                LeaderEpoch(7),
+                NOW,
+                &rules,
+                Origin::Client,
+                None,
+            )
+            .unwrap();
             let stored = joined(&validated);
             assert_eq!(validated.converted_records, 0);
             assert_eq!(stored[..8], 1000_i64.to_be_bytes());
@@ -400,4 +424,34 @@ proptest! {
             prop_assert_eq!(rows(&joined(&validated)).len(), count);
         }
     }
+}
+
+#[test]
+fn what_was_seen_before_holds_for_the_same_records_rules_and_time_only() {
+    let bytes = Bytes::from(batch(Codec::Zstd));
+    let other = Bytes::copy_from_slice(&bytes);
+    let rules = Rules::default();
+    let assignment = |now_ms, rules| Assignment {
+        next_offset: Offset(0),
+        leader_epoch: LeaderEpoch(0),
+        now_ms,
+        rules,
+    };
+    assert!(take_long(&bytes));
+    let seen = look_at(&bytes, NOW, rules.clone()).unwrap();
+    assert!(seen.of(&bytes, &assignment(NOW, &rules)).is_some());
+    assert!(seen.of(&other, &assignment(NOW, &rules)).is_none());
+    assert!(
+        seen.of(&bytes.slice(..bytes.len() - 1), &assignment(NOW, &rules))
+            .is_none()
+    );
+    assert!(seen.of(&bytes, &assignment(NOW + 1, &rules)).is_none());
+    let compacted = Rules {
+        compacted: true,
+        ..Rules::default()
+    };
+    assert!(seen.of(&bytes, &assignment(NOW, &compacted)).is_none());
+    // An uncompressed one is quicker gone through where it is.
+    assert!(!take_long(&batch(Codec::None)));
+    assert!(look_at(&Bytes::from(batch(Codec::None)), NOW, rules).is_none());
 }

@@ -31,6 +31,7 @@ use super::directories::{HostDirectory, LogDescription};
 use super::partition::Partition;
 use super::replicas::Replicas;
 use super::throttle::Throttle;
+use super::together;
 
 /// So many partitions that this broker does not have may be told in which directory they are to be made. More are not
 /// remembered: their replicas are made where there are fewest.
@@ -229,19 +230,19 @@ impl Move {
         let path = log.mark_deleted().ok()?;
         Some((path, now_ms.saturating_add(delay_ms)))
     }
+}
 
-    /// Completes the copy for a clean stop. Blocks.
-    fn close(&self, now_ms: i64) -> Result<(), LogIoError> {
-        let Some(mut log) = locked(&self.future).log.take() else {
-            return Ok(());
-        };
-        if let Some(work) = log.close()? {
-            let flushed = work.run()?;
-            log.flushed(flushed, now_ms);
-        }
-        *locked(&self.seen) = Seen::of(&log);
-        Ok(())
+/// Completes the copies in a directory for a clean stop. Blocks.
+fn close_copies(directory: &HostDirectory, copies: &[Arc<Move>], now_ms: i64) -> Result<(), LogIoError> {
+    let taken = copies
+        .iter()
+        .filter_map(|copy| Some((copy, locked(&copy.future).log.take()?)));
+    let mut logs: Vec<_> = taken.collect();
+    together::close_logs(directory, logs.iter_mut().map(|(_, log)| log), now_ms)?;
+    for (copy, log) in &logs {
+        *locked(&copy.seen) = Seen::of(log);
     }
+    Ok(())
 }
 
 impl Replicas {
@@ -275,9 +276,9 @@ impl Replicas {
             if copies.is_empty() {
                 continue;
             }
-            let pool = directory.pool().clone();
+            let (directory, pool) = (Arc::clone(directory), directory.pool().clone());
             running.push(task::spawn(async move {
-                pool.run(move || copies.iter().try_for_each(|copy| copy.close(clock::now_ms())))
+                pool.run(move || close_copies(&directory, &copies, clock::now_ms()))
                     .await
             }));
         }

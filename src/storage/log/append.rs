@@ -12,7 +12,7 @@ use crate::config::LogConfig;
 use crate::records::batch::{Batch, BatchHeader, Batches, NO_TIMESTAMP, V2_HEADER_BYTES};
 use crate::records::compression::Levels;
 use crate::records::control::EndTransactionMarker;
-use crate::records::validate::{self, Rules};
+use crate::records::validate::{self, LookedAt, Rules};
 use crate::storage::producer_state::{Check, Marker, Origin, Update, Verification};
 use crate::storage::segment::Incoming;
 
@@ -53,7 +53,13 @@ struct Ready<'a> {
 }
 
 impl Log {
+    /// What records have to be like, now.
+    pub fn rules(&self) -> Rules {
+        rules_of(&self.config)
+    }
+
     /// Appends what a producer (`Origin::Client`) or a coordinator sent, as the partition's leader in `leader_epoch`.
+    /// `looked_at`: what was found in the same records before, by the same [`rules`](Self::rules) and `now_ms`.
     pub fn append_as_leader(
         &mut self,
         records: &Bytes,
@@ -61,12 +67,19 @@ impl Log {
         origin: Origin,
         verification: Verification,
         now_ms: i64,
+        looked_at: Option<&LookedAt>,
     ) -> Result<AppendInfo, AppendError> {
         self.before_append()?;
-        let rules = rules_of(&self.config);
-        let validated =
-            validate::validate_and_assign(records, self.log_end_offset, leader_epoch, now_ms, &rules, origin)
-                .map_err(|error| AppendError::Invalid(Box::new(error)))?;
+        let validated = validate::validate_and_assign(
+            records,
+            self.log_end_offset,
+            leader_epoch,
+            now_ms,
+            &self.rules(),
+            origin,
+            looked_at,
+        )
+        .map_err(|error| AppendError::Invalid(Box::new(error)))?;
         let header = validated.header;
         let bytes = V2_HEADER_BYTES + validated.rest.len();
         self.assign_epoch_start(header.partition_leader_epoch, header.base_offset);
@@ -126,7 +139,9 @@ impl Log {
 
     /// Appends what a leader sent: whole batches with its offsets; a cut batch at the end is left out. From the first
     /// batch on whose epoch is above `leader_epoch`, the one that was fetched with, the rest is left out too: a zombie
-    /// leader wrote it (KAFKA-18723).
+    /// leader wrote it (KAFKA-18723). What does not fit into one segment together is left out as well, to be fetched again:
+    /// followers ask for more bytes than a small segment has. A single batch is always taken, whatever the size of segments
+    /// became since the leader took it; Kafka refuses both, and such a follower never catches up.
     pub fn append_as_follower(
         &mut self,
         records: &[u8],
@@ -141,6 +156,9 @@ impl Log {
         let mut valid_bytes = 0;
         while let Some(batch) = batches.next() {
             let batch = batch.map_err(AppendError::Corrupt)?;
+            if !headers.is_empty() && self.check_size(batches.position()).is_err() {
+                break;
+            }
             if batch.partition_leader_epoch > leader_epoch {
                 tracing::info!(
                     partition = %self.partition,
@@ -197,7 +215,7 @@ impl Log {
             rest: &[],
             headers: &headers,
             incoming: Incoming {
-                bytes: self.check_size(valid_bytes)?,
+                bytes: u32::try_from(valid_bytes).or_else(|_| self.check_size(valid_bytes))?,
                 max_timestamp_ms,
                 last_offset: last.last_offset(),
             },

@@ -6,7 +6,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Log;
 use crate::base::ids::TopicId;
@@ -23,10 +23,20 @@ pub struct CreationWork {
     topic_id: TopicId,
     /// Two works may be out at a time, the early one and the first append's: they write one after the other, and
     /// what one has written the other does not.
-    written: Arc<Mutex<Option<TopicId>>>,
+    metadata: Arc<Mutex<Metadata>>,
 }
 
-/// `partition.metadata` is durable.
+/// How far `partition.metadata` of a new log is.
+#[derive(Default, PartialEq, Eq, Debug)]
+pub(super) enum Metadata {
+    #[default]
+    Unwritten,
+    Written(TopicId),
+    /// The log is deleted: what lies where its folder was is another log's, of a topic made again under the name.
+    Deleted,
+}
+
+/// `partition.metadata` is durable, or nobody needs it any more.
 #[derive(Debug)]
 pub struct Created(TopicId);
 
@@ -37,22 +47,10 @@ enum Unwritten {
 }
 
 impl CreationWork {
-    /// Writes and syncs the file.
+    /// Writes and syncs the file. Outside of the partition's lock the log may be deleted meanwhile: nothing is written
+    /// then.
     pub fn run(self) -> Result<Created, LogIoError> {
         self.write().map_err(|reason| self.failed(reason))
-    }
-
-    /// The same outside of the partition's lock, where the topic may be deleted meanwhile: `None` when the folder is no
-    /// more where it was.
-    pub fn run_unless_deleted(self) -> Result<Option<Created>, LogIoError> {
-        match self.write() {
-            Err(Unwritten::Failed(error))
-                if error.kind() == io::ErrorKind::NotFound && !self.volume.disk().exists(&self.folder) =>
-            {
-                Ok(None)
-            }
-            written => written.map(Some).map_err(|reason| self.failed(reason)),
-        }
     }
 
     /// The folder of the log.
@@ -68,6 +66,10 @@ impl CreationWork {
     /// When the volume fails. That the folder is gone, with its topic, is none.
     pub fn stage(&self) -> Result<(), LogIoError> {
         self.volume.check()?;
+        let metadata = self.metadata();
+        if *metadata == Metadata::Deleted {
+            return Ok(());
+        }
         let staged = partition_metadata::stage(self.volume.disk(), &self.folder, self.topic_id);
         self.unless_gone(staged)
     }
@@ -77,14 +79,25 @@ impl CreationWork {
     /// # Errors
     /// As of [`stage`](Self::stage).
     pub fn publish(&self) -> Result<(), LogIoError> {
+        let metadata = self.metadata();
+        if *metadata == Metadata::Deleted {
+            return Ok(());
+        }
         let published = partition_metadata::publish(self.volume.disk(), &self.folder);
         self.unless_gone(published)
     }
 
     /// Last step, when everything is durable.
     pub fn synced(self) -> Created {
-        *self.written.lock().unwrap_or_else(PoisonError::into_inner) = Some(self.topic_id);
+        let mut metadata = self.metadata();
+        if *metadata != Metadata::Deleted {
+            *metadata = Metadata::Written(self.topic_id);
+        }
         Created(self.topic_id)
+    }
+
+    fn metadata(&self) -> MutexGuard<'_, Metadata> {
+        self.metadata.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn unless_gone(&self, result: io::Result<()>) -> Result<(), LogIoError> {
@@ -98,11 +111,12 @@ impl CreationWork {
 
     fn write(&self) -> Result<Created, Unwritten> {
         self.volume.check().map_err(Unwritten::Offline)?;
-        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        if *written != Some(self.topic_id) {
+        let mut metadata = self.metadata();
+        let wanted = Metadata::Written(self.topic_id);
+        if *metadata != Metadata::Deleted && *metadata != wanted {
             partition_metadata::write(self.volume.disk(), &self.folder, self.topic_id)
                 .map_err(Unwritten::Failed)?;
-            *written = Some(self.topic_id);
+            *metadata = wanted;
         }
         Ok(Created(self.topic_id))
     }
@@ -122,12 +136,12 @@ impl Log {
     /// What is still to be written for a new log.
     pub fn creation_work(&self) -> Option<CreationWork> {
         let topic_id = self.topic_id?;
-        let written = Arc::clone(self.metadata_unwritten.as_ref()?);
+        let metadata = Arc::clone(self.metadata_unwritten.as_ref()?);
         Some(CreationWork {
             volume: Arc::clone(self.volume()),
             folder: self.path().to_owned(),
             topic_id,
-            written,
+            metadata,
         })
     }
 
@@ -141,6 +155,7 @@ impl Log {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use crate::config::LogConfig;
     use crate::storage::log::testing::Ground;
 
@@ -168,9 +183,28 @@ mod tests {
         let mut log = ground.create(&LogConfig::default());
         log.set_topic_id(crate::base::ids::Uuid([7; 16]));
         let work = log.creation_work().unwrap();
-        let deleted = log.path().with_extension("0-delete");
-        ground.disk().rename(log.path(), &deleted).unwrap();
-        assert!(work.run_unless_deleted().unwrap().is_none());
+        log.mark_deleted().unwrap();
+        work.run().unwrap();
         log.volume().check().unwrap();
+    }
+
+    /// It once wrote into the folder of the topic that was made again under the name, and took the volume offline when
+    /// that one's work was faster.
+    #[test]
+    fn a_topic_deleted_and_made_again_is_left_alone_by_the_first_ones_work() {
+        let ground = Ground::new();
+        let mut log = ground.create(&LogConfig::default());
+        log.set_topic_id(crate::base::ids::Uuid([7; 16]));
+        let late = || log.creation_work().unwrap();
+        let (run, staged) = (late(), late());
+        log.mark_deleted().unwrap();
+        let again = ground.create(&LogConfig::default());
+        assert_eq!(again.path(), run.folder());
+        run.run().unwrap();
+        staged.stage().unwrap();
+        staged.publish().unwrap();
+        staged.synced();
+        assert!(!ground.disk().exists(&again.path().join(PARTITION_METADATA)));
+        again.volume().check().unwrap();
     }
 }

@@ -11,6 +11,7 @@ mod append;
 mod batches;
 mod clean;
 mod creation;
+mod damage;
 mod errors;
 mod flush;
 mod listing;
@@ -19,9 +20,11 @@ mod open;
 mod producers;
 mod read;
 mod recover;
+mod recover_range;
 mod replace;
 mod retain;
 mod roll;
+mod side_files;
 mod timestamps;
 mod truncate;
 mod watermarks;
@@ -62,6 +65,7 @@ pub use timestamps::{FoundOffset, TimestampError};
 pub use truncate::Truncated;
 
 use clean::CleaningState;
+use creation::Metadata;
 use flush::Unsynced;
 
 /// The log of a partition.
@@ -70,7 +74,7 @@ pub struct Log {
     partition: TopicPartition,
     topic_id: Option<TopicId>,
     /// There while `partition.metadata` is not known to be durable; shared with the works that write it.
-    metadata_unwritten: Option<Arc<Mutex<Option<TopicId>>>>,
+    metadata_unwritten: Option<Arc<Mutex<Metadata>>>,
     config: Arc<LogConfig>,
     /// The segments that are full, the oldest first.
     inactive: Vec<Segment>,

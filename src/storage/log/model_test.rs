@@ -169,7 +169,7 @@ impl Model {
         let verification = crate::storage::producer_state::Verification::Disabled;
         let appended = self
             .log()
-            .append_as_leader(records, epoch, origin, verification, NOW_MS);
+            .append_as_leader(records, epoch, origin, verification, NOW_MS, None);
         match appended {
             Ok(info) => {
                 assert!(!info.is_duplicate);

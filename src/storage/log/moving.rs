@@ -7,9 +7,10 @@
 //! is told of the first. Called by replica/moving.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use super::clean::CleaningState;
+use super::creation::Metadata;
 use super::read::{Bound, ReadRequest};
 use super::{AppendError, Log, ReadError};
 use crate::base::disk::FileSlice;
@@ -333,8 +334,14 @@ impl Log {
         let unique = volume.random().uuid();
         let name = marked_folder(&self.partition, unique, FolderState::Deleted);
         let path = volume.path().join(name);
+        // A work that writes into the folder comes to its end; one that has not begun finds that it is too late.
+        let metadata = self.metadata_unwritten.as_deref();
+        let metadata = metadata.map(|metadata| metadata.lock().unwrap_or_else(PoisonError::into_inner));
         let renamed = volume.disk().rename(self.path(), &path);
         renamed.map_err(|error| volume.failed("rename", self.path(), &error))?;
+        if let Some(mut metadata) = metadata {
+            *metadata = Metadata::Deleted;
+        }
         Ok(path)
     }
 

@@ -192,6 +192,35 @@ fn row_32_zeros_behind_the_time_index_do_not_make_data_old() {
     }
 }
 
+/// Followers ask for `replica.fetch.max.bytes`, a mebibyte, whatever the size of segments is.
+#[test]
+fn a_follower_takes_of_many_batches_what_fits_into_a_segment() {
+    let (leader_ground, leader) = filled(&small_segments(100_000), 20);
+    let batches = read_all(&leader, Offset(0), Bound::LogEnd);
+    drop(leader_ground);
+    let ground = Ground::new();
+    let mut log = ground.create(&small_segments(1000));
+    let (mut left, mut times) = (&batches[..], 0);
+    while !left.is_empty() {
+        let info = log
+            .append_as_follower(&left.concat(), LeaderEpoch(0), NOW_MS)
+            .unwrap();
+        assert!((1..=1000).contains(&info.bytes), "{}", info.bytes);
+        let end = log.log_end_offset();
+        left = &left[left.iter().take_while(|batch| first_offset(batch) < end).count()..];
+        times += 1;
+    }
+    assert!(times > 1);
+    assert_eq!(log.log_end_offset(), leader.log_end_offset());
+    // A batch that the leader took when segments were larger.
+    let ground = Ground::new();
+    let mut tiny = ground.create(&small_segments(30));
+    let info = tiny
+        .append_as_follower(&batches.concat(), LeaderEpoch(0), NOW_MS)
+        .unwrap();
+    assert_eq!(info.bytes, batches[0].len());
+}
+
 #[test]
 fn row_33_a_gap_of_more_than_an_index_can_name_rolls() {
     let config = LogConfig {
@@ -810,8 +839,15 @@ fn row_5_leader_epoch_zero_comes_back_when_its_file_is_gone() {
         log.assign_epoch(LeaderEpoch(3));
         let records = batch(&Send::default());
         let verification = crate::storage::producer_state::Verification::Disabled;
-        log.append_as_leader(&records, LeaderEpoch(3), Origin::Client, verification, NOW_MS)
-            .unwrap();
+        log.append_as_leader(
+            &records,
+            LeaderEpoch(3),
+            Origin::Client,
+            verification,
+            NOW_MS,
+            None,
+        )
+        .unwrap();
         clean_stop(&mut log);
         let epochs = log.leader_epochs().clone();
         drop(log);

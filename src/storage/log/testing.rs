@@ -208,7 +208,14 @@ pub fn append_bytes(
     records: &Bytes,
     origin: Origin,
 ) -> Result<super::AppendInfo, super::AppendError> {
-    log.append_as_leader(records, LeaderEpoch(0), origin, Verification::Disabled, NOW_MS)
+    log.append_as_leader(
+        records,
+        LeaderEpoch(0),
+        origin,
+        Verification::Disabled,
+        NOW_MS,
+        None,
+    )
 }
 
 pub fn marker(producer: (i64, i16), commit: bool) -> Bytes {

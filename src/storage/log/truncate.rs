@@ -22,6 +22,18 @@ pub struct Truncated {
 }
 
 impl Log {
+    /// Says, before a truncation to `offset`, that nothing above it counts as durable any more. True when that is news: the
+    /// recovery points of the directory are to be checkpointed, and then the log may be truncated.
+    pub fn lower_recovery_point(&mut self, offset: Offset) -> bool {
+        if offset >= self.recovery_point {
+            return false;
+        }
+        self.recovery_point = offset;
+        // A flush that is under way does not raise it again.
+        self.truncations = self.truncations.wrapping_add(1);
+        true
+    }
+
     /// Removes all records at and above `offset`, and the whole batch that holds it. The log then ends at `offset`.
     pub fn truncate_to(
         &mut self,

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use redb::{Builder, Database, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::backends::InMemoryBackend;
+use redb::{Builder, Database, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition};
 
 use super::file::Backend;
 use super::record;
@@ -27,6 +28,8 @@ const NODES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("nodes");
 const HEAD: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("head");
 /// What redb may keep of the file in memory; the tree itself is in memory anyway.
 const CACHE_BYTES: usize = 1 << 20;
+/// A larger file is not read into memory to look at it.
+const LOOK_MAX_BYTES: usize = 4 << 30;
 
 /// The records of a tree, each with its key.
 pub type Loaded = Vec<(Arc<str>, Arc<Record>)>;
@@ -112,6 +115,27 @@ impl Copy {
         };
         let head = copy.head()?;
         Ok(Some((copy, head)))
+    }
+
+    /// What lies at `path`, read into memory: nothing that is done to it reaches the file.
+    pub fn in_memory(disk: &Disk, path: &Path) -> Result<Self, CopyError> {
+        let bytes = disk.read(path, LOOK_MAX_BYTES).map_err(CopyError::Io)?;
+        if bytes.is_empty() {
+            return Err(CopyError::Damaged("the file is empty".to_owned()));
+        }
+        let backend = InMemoryBackend::new();
+        let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        let filled = backend.set_len(length).and_then(|()| backend.write(0, &bytes));
+        filled.map_err(CopyError::Io)?;
+        let copy = Self {
+            database: builder(true)
+                .create_with_backend(backend)
+                .map_err(|error| CopyError::from(redb::Error::from(error)))?,
+            path: path.to_owned(),
+        };
+        // Refuses what a newer program has written.
+        copy.head()?;
+        Ok(copy)
     }
 
     /// Builds a copy with these records in place of whatever is at its path.

@@ -17,13 +17,14 @@ mod writer;
 #[cfg(test)]
 pub(crate) mod crash_test;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-pub use copy::FILE_NAME;
+pub use copy::{CopyError, FILE_NAME};
 pub use open::OpenStoreError;
 
 use super::tree::{Author, Records, Tree};
@@ -53,11 +54,31 @@ impl Shared {
     }
 }
 
+/// The nodes in a copy of a store, with their paths, parents before their children. The file is only read, and may be that
+/// of a broker which runs: what a crash left to be mended is mended in memory.
+///
+/// # Errors
+/// See [`CopyError`].
+pub fn read(disk: &Disk, path: &Path) -> Result<Vec<(String, Node)>, CopyError> {
+    let copy = copy::Copy::in_memory(disk, path)?;
+    let nodes = copy.load()?.into_iter().filter_map(|(key, record)| {
+        let node = Node {
+            data: record.data.clone(),
+            stat: record.stat(),
+        };
+        Some((super::path::of_key(&key)?, node))
+    });
+    let mut nodes: Vec<_> = nodes.collect();
+    nodes.sort_by(|(one, _), (other, _)| one.cmp(other));
+    Ok(nodes)
+}
+
 /// A store in the log directories. Clones share it. When its last copy fails its session expires, for good.
 #[derive(Clone)]
 pub struct EmbeddedStore {
     shared: Arc<Mutex<Shared>>,
     requests: mpsc::UnboundedSender<Request>,
+    under_way: Arc<AtomicUsize>,
     session: watch::Sender<Session>,
 }
 
@@ -98,8 +119,10 @@ impl EmbeddedStore {
         // Not bounded: the few rooms that change the store wait for their answers.
         let (requests, receiver) = mpsc::unbounded_channel();
         let over = watch::Sender::new(Session::Connected(session));
+        let under_way = Arc::default();
         let writer = Writer {
             shared: Arc::clone(&shared),
+            under_way: Arc::clone(&under_way),
             session,
             over: over.clone(),
             tree,
@@ -111,6 +134,7 @@ impl EmbeddedStore {
         Ok(Self {
             shared,
             requests,
+            under_way,
             session: over,
         })
     }
@@ -130,6 +154,23 @@ impl EmbeddedStore {
         }
         Ok(shared)
     }
+
+    /// Reads once what was asked before can be read.
+    fn read<'a, T: Send + 'a>(
+        &'a self,
+        read: impl FnOnce(&mut Shared) -> T + Send + 'a,
+    ) -> StoreFuture<'a, T> {
+        if self.under_way.load(Ordering::Acquire) == 0 {
+            return ready(self.lock().map(|mut shared| read(&mut shared)));
+        }
+        let (sender, receiver) = oneshot::channel();
+        let _ = self.requests.send(Request::Read(sender));
+        Box::pin(async move {
+            // A writer that has ended has let the store fail.
+            let _ = receiver.await;
+            self.lock().map(|mut shared| read(&mut shared))
+        })
+    }
 }
 
 fn ready<'a, T: Send + 'a>(value: T) -> BoxFuture<'a, T> {
@@ -138,29 +179,31 @@ fn ready<'a, T: Send + 'a>(value: T) -> BoxFuture<'a, T> {
 
 impl Store for EmbeddedStore {
     fn get(&self, path: &str) -> StoreFuture<'_, Option<Node>> {
-        ready(self.lock().map(|shared| shared.tree.get(path)))
+        let path = path.to_owned();
+        self.read(move |shared| shared.tree.get(&path))
     }
 
     fn get_and_watch(&self, path: &str) -> StoreFuture<'_, (Option<Node>, Watcher)> {
-        ready(
-            self.lock()
-                .map(|mut shared| (shared.tree.get(path), shared.watches.data(path))),
-        )
+        let path = path.to_owned();
+        self.read(move |shared| (shared.tree.get(&path), shared.watches.data(&path)))
     }
 
     fn children(&self, path: &str) -> StoreFuture<'_, Option<Vec<String>>> {
-        ready(self.lock().map(|shared| shared.tree.children(path)))
+        let path = path.to_owned();
+        self.read(move |shared| shared.tree.children(&path))
     }
 
     fn children_and_watch(&self, path: &str) -> StoreFuture<'_, Option<(Vec<String>, Watcher)>> {
-        ready(self.lock().map(|mut shared| {
-            let children = shared.tree.children(path)?;
-            Some((children, shared.watches.children(path)))
-        }))
+        let path = path.to_owned();
+        self.read(move |shared| {
+            let children = shared.tree.children(&path)?;
+            Some((children, shared.watches.children(&path)))
+        })
     }
 
     fn multi(&self, operations: Vec<Operation>) -> BoxFuture<'_, Result<Vec<Outcome>, MultiError>> {
         let (sender, receiver) = oneshot::channel();
+        self.under_way.fetch_add(1, Ordering::AcqRel);
         // A writer that has ended drops the request, which the receiver sees.
         let _ = self.requests.send(Request::Multi(operations, sender));
         Box::pin(async move { receiver.await.unwrap_or(Err(StoreError::Failed.into())) })

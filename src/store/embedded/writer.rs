@@ -4,6 +4,7 @@
 //! only then shows them to readers, tells the watchers and answers: what nobody has seen cannot be lost. A copy whose
 //! disk fails or hangs is dropped until the next start; the store fails when none is left.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::Shared;
 use super::copy::{Copy, CopyError};
 use crate::base::clock::{self, Instant};
+use crate::base::starvation::{self, Place, Silence};
 use crate::base::task::Pool;
 use crate::store::tree::{Author, Records, Tree};
 use crate::store::{ChangeKind, MultiError, Operation, Outcome, Session, SessionId, StoreError};
@@ -22,6 +24,8 @@ const BATCH_BYTES: usize = 4 << 20;
 /// What the task is asked to do.
 pub(super) enum Request {
     Multi(Vec<Operation>, Reply),
+    /// To be answered when all that was asked before can be read.
+    Read(oneshot::Sender<()>),
     Close(oneshot::Sender<()>),
 }
 
@@ -54,6 +58,8 @@ pub(super) struct Writer {
     pub(super) over: watch::Sender<Session>,
     /// The tree with all changes, those under way included.
     pub(super) tree: Tree,
+    /// Multis that were asked and cannot be read yet.
+    pub(super) under_way: Arc<AtomicUsize>,
     /// What the next commit must contain beside the changes in it.
     pub(super) owed: Records,
     pub(super) copies: Vec<Kept>,
@@ -65,6 +71,7 @@ pub(super) struct Writer {
 #[derive(Default)]
 struct Batch {
     answers: Vec<(Reply, Answer)>,
+    readers: Vec<oneshot::Sender<()>>,
     changes: Vec<(String, ChangeKind)>,
     records: Records,
     bytes: usize,
@@ -86,6 +93,7 @@ impl Writer {
             while let Some(request) = next {
                 match request {
                     Request::Multi(operations, reply) => self.apply(operations, reply, &mut batch),
+                    Request::Read(reader) => batch.readers.push(reader),
                     Request::Close(reply) => {
                         closing = Some(reply);
                         break;
@@ -135,6 +143,7 @@ impl Writer {
     /// Commits, publishes and answers. False when no copy is left.
     async fn finish(&mut self, batch: Batch) -> bool {
         if !batch.records.is_empty() && !self.commit(batch.records).await {
+            self.lock().fail();
             for (reply, _) in batch.answers {
                 let _ = reply.send(Err(StoreError::Failed.into()));
             }
@@ -147,7 +156,11 @@ impl Writer {
                 .watches
                 .fire(batch.changes.iter().map(|(path, kind)| (path.as_str(), *kind)))
         };
+        self.under_way.fetch_sub(batch.answers.len(), Ordering::AcqRel);
         fired.tell();
+        for reader in batch.readers {
+            let _ = reader.send(());
+        }
         for (reply, answer) in batch.answers {
             let _ = reply.send(answer);
         }
@@ -160,18 +173,22 @@ impl Writer {
         let mut waiting = Vec::new();
         for kept in std::mem::take(&mut self.copies) {
             let (copy, records) = (Arc::clone(&kept.copy), Arc::clone(&records));
-            let done = begin(&kept.pool, move || copy.commit(&records, zxid));
-            waiting.push((kept, done));
+            let place = Arc::new(Place::default());
+            let at_work = Arc::clone(&place);
+            let done = begin(&kept.pool, move || {
+                let _taken = at_work.take();
+                copy.commit(&records, zxid)
+            });
+            waiting.push((kept, done, place));
         }
         // The last copy is waited for, however long it takes: without it there is no store.
         let alone = waiting.len() == 1;
-        let deadline = Instant::now().after(self.stall);
-        for (kept, mut done) in waiting {
+        let mut silence = Silence::begin(Instant::now(), std::iter::empty(), &starvation::turns);
+        for (kept, done, place) in waiting {
             let answer = if alone {
                 Some(done.await)
             } else {
-                let left = deadline.since(Instant::now());
-                clock::timeout(left, &mut done).await
+                self.within_stall(done, &place, &mut silence).await
             };
             let path = kept.copy.path.display();
             match answer {
@@ -192,5 +209,25 @@ impl Writer {
             }
         }
         !self.copies.is_empty()
+    }
+
+    /// What a commit on the thread in `place` answers; `None` when it hangs, all of `silence` counted.
+    async fn within_stall<T>(
+        &self,
+        mut done: oneshot::Receiver<T>,
+        place: &Place,
+        silence: &mut Silence,
+    ) -> Option<Result<T, oneshot::error::RecvError>> {
+        let every = self.stall / 8;
+        loop {
+            let hangs = silence.outlasts(self.stall);
+            let wait = if hangs { Duration::ZERO } else { every };
+            let answer = clock::timeout(wait, &mut done).await;
+            if answer.is_some() || hangs {
+                return answer;
+            }
+            let threads = place.thread().into_iter();
+            silence.goes_on(Instant::now(), every, threads, &starvation::turns);
+        }
     }
 }

@@ -7,6 +7,7 @@ mod broker;
 mod cluster;
 mod config;
 mod new_partitions;
+pub mod notifications;
 mod partition;
 pub mod paths;
 mod topic;

@@ -20,6 +20,16 @@ pub const FEATURE: &str = "/feature";
 pub const PRODUCER_ID_BLOCK: &str = "/latest_producer_id_block";
 /// The topics to delete.
 pub const DELETE_TOPICS: &str = "/admin/delete_topics";
+/// Tells of states that leaders wrote themselves (before IBP 2.7), or that a tool changed.
+pub const ISR_CHANGE_NOTIFICATIONS: &str = "/isr_change_notification";
+/// Tells of brokers with a log directory that failed.
+pub const LOG_DIR_EVENT_NOTIFICATIONS: &str = "/log_dir_event_notification";
+/// What such a notification is called, before its number.
+pub const LOG_DIR_EVENT: &str = "log_dir_event_";
+/// By which tools up to 2.3 reassign partitions.
+pub const REASSIGN_PARTITIONS: &str = "/admin/reassign_partitions";
+/// By which tools up to 2.3 ask for preferred leaders.
+pub const PREFERRED_REPLICA_ELECTION: &str = "/admin/preferred_replica_election";
 /// Topics' configs.
 pub const TOPIC_CONFIGS: &str = "/config/topics";
 /// Brokers' dynamic configs.
@@ -44,9 +54,9 @@ pub const PERSISTENT: &[&str] = &[
     "/admin",
     DELETE_TOPICS,
     BROKER_SEQUENCE,
-    "/isr_change_notification",
+    ISR_CHANGE_NOTIFICATIONS,
     PRODUCER_ID_BLOCK,
-    "/log_dir_event_notification",
+    LOG_DIR_EVENT_NOTIFICATIONS,
     TOPIC_CONFIGS,
     "/config/clients",
     "/config/users",

@@ -2,12 +2,15 @@
 
 #![allow(missing_docs)]
 
+pub mod allocate_producer_ids;
 pub mod alter_client_quotas;
 pub mod alter_configs;
+pub mod alter_partition;
 pub mod alter_partition_reassignments;
 pub mod alter_replica_log_dirs;
 pub mod alter_user_scram_credentials;
 pub mod api_versions;
+pub mod controlled_shutdown;
 pub mod create_acls;
 pub mod create_delegation_token;
 pub mod create_partitions;
@@ -34,6 +37,7 @@ pub mod heartbeat;
 pub mod incremental_alter_configs;
 pub mod init_producer_id;
 pub mod join_group;
+pub mod leader_and_isr;
 pub mod leave_group;
 pub mod list_config_resources;
 pub mod list_groups;
@@ -47,8 +51,10 @@ pub mod offset_for_leader_epoch;
 pub mod produce;
 pub mod renew_delegation_token;
 pub mod sasl_handshake;
+pub mod stop_replica;
 pub mod sync_group;
 pub mod update_features;
+pub mod update_metadata;
 
 /// Calls a macro with `Key, module, Request, Response` of each API that has messages.
 #[macro_export]
@@ -63,6 +69,30 @@ macro_rules! for_each_api {
             ListOffsetsResponse
         );
         $call!(Metadata, metadata, MetadataRequest, MetadataResponse);
+        $call!(
+            LeaderAndIsr,
+            leader_and_isr,
+            LeaderAndIsrRequest,
+            LeaderAndIsrResponse
+        );
+        $call!(
+            StopReplica,
+            stop_replica,
+            StopReplicaRequest,
+            StopReplicaResponse
+        );
+        $call!(
+            UpdateMetadata,
+            update_metadata,
+            UpdateMetadataRequest,
+            UpdateMetadataResponse
+        );
+        $call!(
+            ControlledShutdown,
+            controlled_shutdown,
+            ControlledShutdownRequest,
+            ControlledShutdownResponse
+        );
         $call!(
             OffsetCommit,
             offset_commit,
@@ -277,6 +307,12 @@ macro_rules! for_each_api {
             AlterUserScramCredentialsResponse
         );
         $call!(
+            AlterPartition,
+            alter_partition,
+            AlterPartitionRequest,
+            AlterPartitionResponse
+        );
+        $call!(
             UpdateFeatures,
             update_features,
             UpdateFeaturesRequest,
@@ -293,6 +329,12 @@ macro_rules! for_each_api {
             describe_producers,
             DescribeProducersRequest,
             DescribeProducersResponse
+        );
+        $call!(
+            AllocateProducerIds,
+            allocate_producer_ids,
+            AllocateProducerIdsRequest,
+            AllocateProducerIdsResponse
         );
         $call!(
             ListConfigResources,

@@ -216,6 +216,144 @@ static METADATA_RESPONSE_METADATA_RESPONSE_PARTITION: Struct = Struct { size: si
     Field::new(Kind::Array(&Kind::Fixed(4)), 0, 13),
     Field::new(Kind::Array(&Kind::Fixed(4)), 5, 13),
 ] };
+static LEADER_AND_ISR_REQUEST: Struct = Struct { size: size_of::<leader_and_isr::LeaderAndIsrRequest>(), fields: &[
+    Field::new(Kind::Fixed(4), 0, 7),
+    Field::new(Kind::Bool, 7, 7),
+    Field::new(Kind::Fixed(4), 0, 7),
+    Field::new(Kind::Fixed(8), 2, 7),
+    Field::new(Kind::Fixed(1), 5, 7),
+    Field::new(Kind::Array(&Kind::Struct(&LEADER_AND_ISR_REQUEST_LEADER_AND_ISR_PARTITION_STATE)), 0, 1),
+    Field::new(Kind::Array(&Kind::Struct(&LEADER_AND_ISR_REQUEST_LEADER_AND_ISR_TOPIC_STATE)), 2, 7),
+    Field::new(Kind::Array(&Kind::Struct(&LEADER_AND_ISR_REQUEST_LEADER_AND_ISR_LIVE_LEADER)), 0, 7),
+] };
+static LEADER_AND_ISR_REQUEST_LEADER_AND_ISR_PARTITION_STATE: Struct = Struct { size: size_of::<leader_and_isr::LeaderAndIsrPartitionState>(), fields: &[
+    Field::new(Kind::Text, 0, 1),
+    Field::new(Kind::Fixed(4), 0, 7),
+    Field::new(Kind::Fixed(4), 0, 7),
+    Field::new(Kind::Fixed(4), 0, 7),
+    Field::new(Kind::Fixed(4), 0, 7),
+    Field::new(Kind::Array(&Kind::Fixed(4)), 0, 7),
+    Field::new(Kind::Fixed(4), 0, 7),
+    Field::new(Kind::Array(&Kind::Fixed(4)), 0, 7),
+    Field::new(Kind::Array(&Kind::Fixed(4)), 3, 7),
+    Field::new(Kind::Array(&Kind::Fixed(4)), 3, 7),
+    Field::new(Kind::Bool, 1, 7),
+    Field::new(Kind::Fixed(1), 6, 7),
+] };
+static LEADER_AND_ISR_REQUEST_LEADER_AND_ISR_TOPIC_STATE: Struct = Struct { size: size_of::<leader_and_isr::LeaderAndIsrTopicState>(), fields: &[
+    Field::new(Kind::Text, 2, 7),
+    Field::new(Kind::Fixed(16), 5, 7),
+    Field::new(Kind::Array(&Kind::Struct(&LEADER_AND_ISR_REQUEST_LEADER_AND_ISR_PARTITION_STATE)), 2, 7),
+] };
+static LEADER_AND_ISR_REQUEST_LEADER_AND_ISR_LIVE_LEADER: Struct = Struct { size: size_of::<leader_and_isr::LeaderAndIsrLiveLeader>(), fields: &[
+    Field::new(Kind::Fixed(4), 0, 7),
+    Field::new(Kind::Text, 0, 7),
+    Field::new(Kind::Fixed(4), 0, 7),
+] };
+static LEADER_AND_ISR_RESPONSE: Struct = Struct { size: size_of::<leader_and_isr::LeaderAndIsrResponse>(), fields: &[
+    Field::new(Kind::Fixed(2), 0, 7),
+    Field::new(Kind::Array(&Kind::Struct(&LEADER_AND_ISR_RESPONSE_LEADER_AND_ISR_PARTITION_ERROR)), 0, 4),
+    Field::new(Kind::Array(&Kind::Struct(&LEADER_AND_ISR_RESPONSE_LEADER_AND_ISR_TOPIC_ERROR)), 5, 7),
+] };
+static LEADER_AND_ISR_RESPONSE_LEADER_AND_ISR_PARTITION_ERROR: Struct = Struct { size: size_of::<leader_and_isr::LeaderAndIsrPartitionError>(), fields: &[
+    Field::new(Kind::Text, 0, 4),
+    Field::new(Kind::Fixed(4), 0, 7),
+    Field::new(Kind::Fixed(2), 0, 7),
+] };
+static LEADER_AND_ISR_RESPONSE_LEADER_AND_ISR_TOPIC_ERROR: Struct = Struct { size: size_of::<leader_and_isr::LeaderAndIsrTopicError>(), fields: &[
+    Field::new(Kind::Fixed(16), 5, 7),
+    Field::new(Kind::Array(&Kind::Struct(&LEADER_AND_ISR_RESPONSE_LEADER_AND_ISR_PARTITION_ERROR)), 5, 7),
+] };
+static STOP_REPLICA_REQUEST: Struct = Struct { size: size_of::<stop_replica::StopReplicaRequest>(), fields: &[
+    Field::new(Kind::Fixed(4), 0, 4),
+    Field::new(Kind::Bool, 4, 4),
+    Field::new(Kind::Fixed(4), 0, 4),
+    Field::new(Kind::Fixed(8), 1, 4),
+    Field::new(Kind::Bool, 0, 2),
+    Field::new(Kind::Array(&Kind::Struct(&STOP_REPLICA_REQUEST_STOP_REPLICA_PARTITION_V0)), 0, 0),
+    Field::new(Kind::Array(&Kind::Struct(&STOP_REPLICA_REQUEST_STOP_REPLICA_TOPIC_V1)), 1, 2),
+    Field::new(Kind::Array(&Kind::Struct(&STOP_REPLICA_REQUEST_STOP_REPLICA_TOPIC_STATE)), 3, 4),
+] };
+static STOP_REPLICA_REQUEST_STOP_REPLICA_PARTITION_V0: Struct = Struct { size: size_of::<stop_replica::StopReplicaPartitionV0>(), fields: &[
+    Field::new(Kind::Text, 0, 0),
+    Field::new(Kind::Fixed(4), 0, 0),
+] };
+static STOP_REPLICA_REQUEST_STOP_REPLICA_TOPIC_V1: Struct = Struct { size: size_of::<stop_replica::StopReplicaTopicV1>(), fields: &[
+    Field::new(Kind::Text, 1, 2),
+    Field::new(Kind::Array(&Kind::Fixed(4)), 1, 2),
+] };
+static STOP_REPLICA_REQUEST_STOP_REPLICA_TOPIC_STATE: Struct = Struct { size: size_of::<stop_replica::StopReplicaTopicState>(), fields: &[
+    Field::new(Kind::Text, 3, 4),
+    Field::new(Kind::Array(&Kind::Struct(&STOP_REPLICA_REQUEST_STOP_REPLICA_PARTITION_STATE)), 3, 4),
+] };
+static STOP_REPLICA_REQUEST_STOP_REPLICA_PARTITION_STATE: Struct = Struct { size: size_of::<stop_replica::StopReplicaPartitionState>(), fields: &[
+    Field::new(Kind::Fixed(4), 3, 4),
+    Field::new(Kind::Fixed(4), 3, 4),
+    Field::new(Kind::Bool, 3, 4),
+] };
+static STOP_REPLICA_RESPONSE: Struct = Struct { size: size_of::<stop_replica::StopReplicaResponse>(), fields: &[
+    Field::new(Kind::Fixed(2), 0, 4),
+    Field::new(Kind::Array(&Kind::Struct(&STOP_REPLICA_RESPONSE_STOP_REPLICA_PARTITION_ERROR)), 0, 4),
+] };
+static STOP_REPLICA_RESPONSE_STOP_REPLICA_PARTITION_ERROR: Struct = Struct { size: size_of::<stop_replica::StopReplicaPartitionError>(), fields: &[
+    Field::new(Kind::Text, 0, 4),
+    Field::new(Kind::Fixed(4), 0, 4),
+    Field::new(Kind::Fixed(2), 0, 4),
+] };
+static UPDATE_METADATA_REQUEST: Struct = Struct { size: size_of::<update_metadata::UpdateMetadataRequest>(), fields: &[
+    Field::new(Kind::Fixed(4), 0, 8),
+    Field::new(Kind::Bool, 8, 8),
+    Field::new(Kind::Fixed(1), 8, 8).tagged(0),
+    Field::new(Kind::Fixed(4), 0, 8),
+    Field::new(Kind::Fixed(8), 5, 8),
+    Field::new(Kind::Array(&Kind::Struct(&UPDATE_METADATA_REQUEST_UPDATE_METADATA_PARTITION_STATE)), 0, 4),
+    Field::new(Kind::Array(&Kind::Struct(&UPDATE_METADATA_REQUEST_UPDATE_METADATA_TOPIC_STATE)), 5, 8),
+    Field::new(Kind::Array(&Kind::Struct(&UPDATE_METADATA_REQUEST_UPDATE_METADATA_BROKER)), 0, 8),
+] };
+static UPDATE_METADATA_REQUEST_UPDATE_METADATA_PARTITION_STATE: Struct = Struct { size: size_of::<update_metadata::UpdateMetadataPartitionState>(), fields: &[
+    Field::new(Kind::Text, 0, 4),
+    Field::new(Kind::Fixed(4), 0, 8),
+    Field::new(Kind::Fixed(4), 0, 8),
+    Field::new(Kind::Fixed(4), 0, 8),
+    Field::new(Kind::Fixed(4), 0, 8),
+    Field::new(Kind::Array(&Kind::Fixed(4)), 0, 8),
+    Field::new(Kind::Fixed(4), 0, 8),
+    Field::new(Kind::Array(&Kind::Fixed(4)), 0, 8),
+    Field::new(Kind::Array(&Kind::Fixed(4)), 4, 8),
+] };
+static UPDATE_METADATA_REQUEST_UPDATE_METADATA_TOPIC_STATE: Struct = Struct { size: size_of::<update_metadata::UpdateMetadataTopicState>(), fields: &[
+    Field::new(Kind::Text, 5, 8),
+    Field::new(Kind::Fixed(16), 7, 8),
+    Field::new(Kind::Array(&Kind::Struct(&UPDATE_METADATA_REQUEST_UPDATE_METADATA_PARTITION_STATE)), 5, 8),
+] };
+static UPDATE_METADATA_REQUEST_UPDATE_METADATA_BROKER: Struct = Struct { size: size_of::<update_metadata::UpdateMetadataBroker>(), fields: &[
+    Field::new(Kind::Fixed(4), 0, 8),
+    Field::new(Kind::Text, 0, 0),
+    Field::new(Kind::Fixed(4), 0, 0),
+    Field::new(Kind::Array(&Kind::Struct(&UPDATE_METADATA_REQUEST_UPDATE_METADATA_ENDPOINT)), 1, 8),
+    Field::new(Kind::Text, 2, 8).nullable(2, 8),
+] };
+static UPDATE_METADATA_REQUEST_UPDATE_METADATA_ENDPOINT: Struct = Struct { size: size_of::<update_metadata::UpdateMetadataEndpoint>(), fields: &[
+    Field::new(Kind::Fixed(4), 1, 8),
+    Field::new(Kind::Text, 1, 8),
+    Field::new(Kind::Text, 3, 8),
+    Field::new(Kind::Fixed(2), 1, 8),
+] };
+static UPDATE_METADATA_RESPONSE: Struct = Struct { size: size_of::<update_metadata::UpdateMetadataResponse>(), fields: &[
+    Field::new(Kind::Fixed(2), 0, 8),
+] };
+static CONTROLLED_SHUTDOWN_REQUEST: Struct = Struct { size: size_of::<controlled_shutdown::ControlledShutdownRequest>(), fields: &[
+    Field::new(Kind::Fixed(4), 0, 3),
+    Field::new(Kind::Fixed(8), 2, 3),
+] };
+static CONTROLLED_SHUTDOWN_RESPONSE: Struct = Struct { size: size_of::<controlled_shutdown::ControlledShutdownResponse>(), fields: &[
+    Field::new(Kind::Fixed(2), 0, 3),
+    Field::new(Kind::Array(&Kind::Struct(&CONTROLLED_SHUTDOWN_RESPONSE_REMAINING_PARTITION)), 0, 3),
+] };
+static CONTROLLED_SHUTDOWN_RESPONSE_REMAINING_PARTITION: Struct = Struct { size: size_of::<controlled_shutdown::RemainingPartition>(), fields: &[
+    Field::new(Kind::Text, 0, 3),
+    Field::new(Kind::Fixed(4), 0, 3),
+] };
 static OFFSET_COMMIT_REQUEST: Struct = Struct { size: size_of::<offset_commit::OffsetCommitRequest>(), fields: &[
     Field::new(Kind::Text, 0, 10),
     Field::new(Kind::Fixed(4), 1, 10),
@@ -1126,6 +1264,47 @@ static ALTER_USER_SCRAM_CREDENTIALS_RESPONSE_ALTER_USER_SCRAM_CREDENTIALS_RESULT
     Field::new(Kind::Fixed(2), 0, 0),
     Field::new(Kind::Text, 0, 0).nullable(0, 0),
 ] };
+static ALTER_PARTITION_REQUEST: Struct = Struct { size: size_of::<alter_partition::AlterPartitionRequest>(), fields: &[
+    Field::new(Kind::Fixed(4), 0, 3),
+    Field::new(Kind::Fixed(8), 0, 3),
+    Field::new(Kind::Array(&Kind::Struct(&ALTER_PARTITION_REQUEST_TOPIC_DATA)), 0, 3),
+] };
+static ALTER_PARTITION_REQUEST_TOPIC_DATA: Struct = Struct { size: size_of::<alter_partition::AlterPartitionRequestTopicData>(), fields: &[
+    Field::new(Kind::Text, 0, 1),
+    Field::new(Kind::Fixed(16), 2, 3),
+    Field::new(Kind::Array(&Kind::Struct(&ALTER_PARTITION_REQUEST_PARTITION_DATA)), 0, 3),
+] };
+static ALTER_PARTITION_REQUEST_PARTITION_DATA: Struct = Struct { size: size_of::<alter_partition::AlterPartitionRequestPartitionData>(), fields: &[
+    Field::new(Kind::Fixed(4), 0, 3),
+    Field::new(Kind::Fixed(4), 0, 3),
+    Field::new(Kind::Array(&Kind::Fixed(4)), 0, 2),
+    Field::new(Kind::Array(&Kind::Struct(&ALTER_PARTITION_REQUEST_BROKER_STATE)), 3, 3),
+    Field::new(Kind::Fixed(1), 1, 3),
+    Field::new(Kind::Fixed(4), 0, 3),
+] };
+static ALTER_PARTITION_REQUEST_BROKER_STATE: Struct = Struct { size: size_of::<alter_partition::BrokerState>(), fields: &[
+    Field::new(Kind::Fixed(4), 3, 3),
+    Field::new(Kind::Fixed(8), 3, 3),
+] };
+static ALTER_PARTITION_RESPONSE: Struct = Struct { size: size_of::<alter_partition::AlterPartitionResponse>(), fields: &[
+    Field::new(Kind::Fixed(4), 0, 3),
+    Field::new(Kind::Fixed(2), 0, 3),
+    Field::new(Kind::Array(&Kind::Struct(&ALTER_PARTITION_RESPONSE_TOPIC_DATA)), 0, 3),
+] };
+static ALTER_PARTITION_RESPONSE_TOPIC_DATA: Struct = Struct { size: size_of::<alter_partition::AlterPartitionResponseTopicData>(), fields: &[
+    Field::new(Kind::Text, 0, 1),
+    Field::new(Kind::Fixed(16), 2, 3),
+    Field::new(Kind::Array(&Kind::Struct(&ALTER_PARTITION_RESPONSE_PARTITION_DATA)), 0, 3),
+] };
+static ALTER_PARTITION_RESPONSE_PARTITION_DATA: Struct = Struct { size: size_of::<alter_partition::AlterPartitionResponsePartitionData>(), fields: &[
+    Field::new(Kind::Fixed(4), 0, 3),
+    Field::new(Kind::Fixed(2), 0, 3),
+    Field::new(Kind::Fixed(4), 0, 3),
+    Field::new(Kind::Fixed(4), 0, 3),
+    Field::new(Kind::Array(&Kind::Fixed(4)), 0, 3),
+    Field::new(Kind::Fixed(1), 1, 3),
+    Field::new(Kind::Fixed(4), 0, 3),
+] };
 static UPDATE_FEATURES_REQUEST: Struct = Struct { size: size_of::<update_features::UpdateFeaturesRequest>(), fields: &[
     Field::new(Kind::Fixed(4), 0, 2),
     Field::new(Kind::Array(&Kind::Struct(&UPDATE_FEATURES_REQUEST_FEATURE_UPDATE_KEY)), 0, 2),
@@ -1199,6 +1378,16 @@ static DESCRIBE_PRODUCERS_RESPONSE_PRODUCER_STATE: Struct = Struct { size: size_
     Field::new(Kind::Fixed(4), 0, 0),
     Field::new(Kind::Fixed(8), 0, 0),
 ] };
+static ALLOCATE_PRODUCER_IDS_REQUEST: Struct = Struct { size: size_of::<allocate_producer_ids::AllocateProducerIdsRequest>(), fields: &[
+    Field::new(Kind::Fixed(4), 0, 0),
+    Field::new(Kind::Fixed(8), 0, 0),
+] };
+static ALLOCATE_PRODUCER_IDS_RESPONSE: Struct = Struct { size: size_of::<allocate_producer_ids::AllocateProducerIdsResponse>(), fields: &[
+    Field::new(Kind::Fixed(4), 0, 0),
+    Field::new(Kind::Fixed(2), 0, 0),
+    Field::new(Kind::Fixed(8), 0, 0),
+    Field::new(Kind::Fixed(4), 0, 0),
+] };
 static LIST_CONFIG_RESOURCES_REQUEST: Struct = Struct { size: size_of::<list_config_resources::ListConfigResourcesRequest>(), fields: &[
     Field::new(Kind::Array(&Kind::Fixed(1)), 1, 1),
 ] };
@@ -1263,6 +1452,14 @@ pub(super) fn shape(key: ApiKey, is_request: bool) -> Option<&'static Struct> {
         (ApiKey::ListOffsets, false) => Some(&LIST_OFFSETS_RESPONSE),
         (ApiKey::Metadata, true) => Some(&METADATA_REQUEST),
         (ApiKey::Metadata, false) => Some(&METADATA_RESPONSE),
+        (ApiKey::LeaderAndIsr, true) => Some(&LEADER_AND_ISR_REQUEST),
+        (ApiKey::LeaderAndIsr, false) => Some(&LEADER_AND_ISR_RESPONSE),
+        (ApiKey::StopReplica, true) => Some(&STOP_REPLICA_REQUEST),
+        (ApiKey::StopReplica, false) => Some(&STOP_REPLICA_RESPONSE),
+        (ApiKey::UpdateMetadata, true) => Some(&UPDATE_METADATA_REQUEST),
+        (ApiKey::UpdateMetadata, false) => Some(&UPDATE_METADATA_RESPONSE),
+        (ApiKey::ControlledShutdown, true) => Some(&CONTROLLED_SHUTDOWN_REQUEST),
+        (ApiKey::ControlledShutdown, false) => Some(&CONTROLLED_SHUTDOWN_RESPONSE),
         (ApiKey::OffsetCommit, true) => Some(&OFFSET_COMMIT_REQUEST),
         (ApiKey::OffsetCommit, false) => Some(&OFFSET_COMMIT_RESPONSE),
         (ApiKey::OffsetFetch, true) => Some(&OFFSET_FETCH_REQUEST),
@@ -1339,12 +1536,16 @@ pub(super) fn shape(key: ApiKey, is_request: bool) -> Option<&'static Struct> {
         (ApiKey::DescribeUserScramCredentials, false) => Some(&DESCRIBE_USER_SCRAM_CREDENTIALS_RESPONSE),
         (ApiKey::AlterUserScramCredentials, true) => Some(&ALTER_USER_SCRAM_CREDENTIALS_REQUEST),
         (ApiKey::AlterUserScramCredentials, false) => Some(&ALTER_USER_SCRAM_CREDENTIALS_RESPONSE),
+        (ApiKey::AlterPartition, true) => Some(&ALTER_PARTITION_REQUEST),
+        (ApiKey::AlterPartition, false) => Some(&ALTER_PARTITION_RESPONSE),
         (ApiKey::UpdateFeatures, true) => Some(&UPDATE_FEATURES_REQUEST),
         (ApiKey::UpdateFeatures, false) => Some(&UPDATE_FEATURES_RESPONSE),
         (ApiKey::DescribeCluster, true) => Some(&DESCRIBE_CLUSTER_REQUEST),
         (ApiKey::DescribeCluster, false) => Some(&DESCRIBE_CLUSTER_RESPONSE),
         (ApiKey::DescribeProducers, true) => Some(&DESCRIBE_PRODUCERS_REQUEST),
         (ApiKey::DescribeProducers, false) => Some(&DESCRIBE_PRODUCERS_RESPONSE),
+        (ApiKey::AllocateProducerIds, true) => Some(&ALLOCATE_PRODUCER_IDS_REQUEST),
+        (ApiKey::AllocateProducerIds, false) => Some(&ALLOCATE_PRODUCER_IDS_RESPONSE),
         (ApiKey::ListConfigResources, true) => Some(&LIST_CONFIG_RESOURCES_REQUEST),
         (ApiKey::ListConfigResources, false) => Some(&LIST_CONFIG_RESOURCES_RESPONSE),
         (ApiKey::DescribeTopicPartitions, true) => Some(&DESCRIBE_TOPIC_PARTITIONS_REQUEST),

@@ -299,6 +299,7 @@ fn open(input: &[u8]) {
         Origin::Client,
         Verification::Disabled,
         NOW_MS,
+        None,
     );
     if appended.is_err() || end > Offset(i64::MAX - 1000) {
         // No offset is left: nobody gets there by appending.

@@ -8,7 +8,7 @@ use barnabas::records::compression::Levels;
 use barnabas::records::control::EndTransactionMarker;
 use barnabas::records::convert::DownConversion;
 use barnabas::records::validate::produce::check_produced;
-use barnabas::records::validate::{Origin, Rules, validate_and_assign};
+use barnabas::records::validate::{Origin, Rules, look_at, validate_and_assign};
 use bytes::Bytes;
 use fastrand::Rng;
 
@@ -284,7 +284,17 @@ fn produce(input: &[u8]) {
         },
     ];
     for rules in rules {
-        let validated = validate_and_assign(&bytes, Offset(5), LeaderEpoch(1), 1_000, &rules, Origin::Client);
+        // As the broker does: what takes long is gone through before the log is locked.
+        let looked_at = look_at(&bytes, 1_000, rules.clone());
+        let validated = validate_and_assign(
+            &bytes,
+            Offset(5),
+            LeaderEpoch(1),
+            1_000,
+            &rules,
+            Origin::Client,
+            looked_at.as_ref(),
+        );
         let Ok(validated) = validated else {
             continue;
         };

@@ -4,8 +4,8 @@ use std::io;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 
-use barnabas::net::frames::{FrameError, Frames};
 use barnabas::wire::api_key::ApiKey;
+use barnabas::wire::frames::{FrameError, Frames};
 use barnabas::wire::header::RequestHeader;
 use barnabas::wire::{Message, Reader, Writer, messages, shape};
 use bytes::Bytes;

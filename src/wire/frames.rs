@@ -1,20 +1,22 @@
-//! Cuts what a connection receives into frames: four bytes of length, then the request.
+//! Cuts what a connection receives into frames: four bytes of length, then the request or the answer.
 //!
 //! Invariant: the buffer never holds much more than twice what was received. A frame that is larger than the common
-//! buffer gets one of its own, which grows as its bytes arrive and ends at its exact size.
+//! buffer gets one of its own, which grows as its bytes arrive and ends at its exact size. What is read at once grows
+//! where more was there than was read, so that a client that sends many requests ahead costs fewer calls. Called by
+//! net/connection for what clients ask, and by peer/ for what other brokers answer.
 
 use crate::base::planted::planted;
 use std::io;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut as _, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 /// Why no further frame can be cut.
 #[derive(Debug)]
 pub enum FrameError {
-    /// The client closed the connection, perhaps inside a frame.
+    /// The other side closed the connection, perhaps inside a frame.
     Closed,
-    /// The length is negative, zero, or above the limit (`socket.request.max.bytes`).
+    /// The length is negative, zero, or above the limit.
     Length(i32),
     /// The connection failed.
     Io(io::Error),
@@ -24,10 +26,16 @@ pub enum FrameError {
 pub struct Frames {
     buffer: BytesMut,
     limit_bytes: i32,
+    /// What is read at once where the frame's length is not known yet, or the frame is no longer than that.
+    read_bytes: usize,
+    /// The last frame was large. Another one is likely: its length is read alone, and the rest where it is to lie.
+    after_large: bool,
 }
 
-/// What is read at once where the frame's length is not known yet.
+/// What is read at once at first.
 const READ_BYTES: usize = 16 * 1024;
+/// What is read at once at most.
+const MOST_READ_BYTES: usize = 64 * 1024;
 /// The first size of a large frame's own buffer; it doubles from there.
 const LARGE_BYTES: usize = 256 * 1024;
 const LENGTH_BYTES: usize = 4;
@@ -38,6 +46,8 @@ impl Frames {
         Self {
             buffer: BytesMut::new(),
             limit_bytes,
+            read_bytes: READ_BYTES,
+            after_large: false,
         }
     }
 
@@ -65,9 +75,15 @@ impl Frames {
                 return Ok(length);
             }
             if self.buffer.capacity() - self.buffer.len() < LENGTH_BYTES {
-                self.buffer.reserve(READ_BYTES);
+                self.buffer.reserve(if self.after_large {
+                    LENGTH_BYTES
+                } else {
+                    self.read_bytes
+                });
             }
-            self.fill(from).await?;
+            let missing = LENGTH_BYTES - self.buffer.len();
+            let most = if self.after_large { missing } else { usize::MAX };
+            self.fill(from, most).await?;
         }
     }
 
@@ -84,7 +100,10 @@ impl Frames {
         while self.buffer.len() < planted!("frame-cut-short", whole - 1, whole) {
             let received = self.buffer.len();
             let room = self.buffer.capacity() - received;
-            if room == 0 || received < READ_BYTES && whole > READ_BYTES && room < whole - received {
+            let is_large = whole > self.read_bytes;
+            if room == 0 && !is_large {
+                self.buffer.reserve(self.read_bytes);
+            } else if room == 0 || received < READ_BYTES && is_large && room < whole - received {
                 let target = planted!(
                     "frame-reserved-whole",
                     whole,
@@ -92,21 +111,33 @@ impl Frames {
                 );
                 self.buffer.reserve(target - received);
             }
-            self.fill(from).await?;
+            // What lies behind a large frame does not keep its buffer.
+            let most = if is_large { whole - received } else { usize::MAX };
+            self.fill(from, most).await?;
         }
+        self.after_large = whole > MOST_READ_BYTES;
         let mut frame = self.buffer.split_to(whole);
-        if self.buffer.is_empty() && whole > READ_BYTES {
-            // The large buffer goes with its frame.
+        if self.buffer.is_empty() && (whole > READ_BYTES || self.read_bytes > READ_BYTES) {
+            // A large buffer goes with its frame.
             self.buffer = BytesMut::new();
         }
         let _ = frame.split_to(LENGTH_BYTES);
         Ok(frame.freeze())
     }
 
-    async fn fill(&mut self, from: &mut (impl AsyncRead + Unpin)) -> Result<(), FrameError> {
-        match from.read_buf(&mut self.buffer).await {
+    /// Reads what is there, `most` bytes at most, into the room that the buffer has.
+    async fn fill(&mut self, from: &mut (impl AsyncRead + Unpin), most: usize) -> Result<(), FrameError> {
+        let room = most.min(self.buffer.capacity() - self.buffer.len());
+        match from.read_buf(&mut (&mut self.buffer).limit(room)).await {
             Ok(0) => Err(FrameError::Closed),
-            Ok(_) => Ok(()),
+            Ok(count) => {
+                if count == room && room >= self.read_bytes {
+                    self.read_bytes = (self.read_bytes * 2).min(MOST_READ_BYTES);
+                } else if count < self.read_bytes / 4 {
+                    self.read_bytes = (self.read_bytes / 2).max(READ_BYTES);
+                }
+                Ok(())
+            }
             Err(error) => Err(FrameError::Io(error)),
         }
     }
@@ -153,6 +184,70 @@ mod tests {
                 .all(|frame| frame.iter().all(|byte| usize::from(*byte) == frame.len() % 251))
         );
         assert!(matches!(end, FrameError::Closed));
+    }
+
+    /// Gives all that fits and counts the reads.
+    struct Counted<'a>(&'a [u8], usize);
+
+    impl AsyncRead for Counted<'_> {
+        fn poll_read(
+            mut self: std::pin::Pin<&mut Self>,
+            _context: &mut std::task::Context<'_>,
+            out: &mut tokio::io::ReadBuf<'_>,
+        ) -> std::task::Poll<io::Result<()>> {
+            let (now, later) = self.0.split_at(out.remaining().min(self.0.len()));
+            out.put_slice(now);
+            self.0 = later;
+            self.1 += 1;
+            std::task::Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test]
+    async fn many_requests_ahead_are_read_together() {
+        const FRAME: usize = 8200;
+        let mut bytes = Vec::new();
+        for _ in 0..80 {
+            bytes.extend_from_slice(&(FRAME as u32).to_be_bytes());
+            bytes.resize(bytes.len() + FRAME, 1);
+        }
+        let mut from = Counted(&bytes, 0);
+        let mut frames = Frames::new(i32::MAX);
+        for _ in 0..80 {
+            let length = frames.length(&mut from).await.unwrap();
+            assert_eq!(frames.body(&mut from, length).await.unwrap().len(), FRAME);
+        }
+        assert!(from.1 <= 16, "{} reads of {} bytes", from.1, bytes.len());
+        assert_eq!(frames.buffer.capacity(), 0, "who waits holds no large buffer");
+        // Who sends one at a time gets a small buffer again.
+        for _ in 0..4 {
+            let mut from = Counted(&[0, 0, 0, 1, 7], 0);
+            let length = frames.length(&mut from).await.unwrap();
+            frames.body(&mut from, length).await.unwrap();
+        }
+        assert_eq!(frames.read_bytes, READ_BYTES);
+    }
+
+    #[tokio::test]
+    async fn large_frames_are_read_where_they_lie() {
+        const FRAME: usize = 131_200;
+        let mut bytes = Vec::new();
+        for _ in 0..3 {
+            bytes.extend_from_slice(&(FRAME as u32).to_be_bytes());
+            bytes.resize(bytes.len() + FRAME, 1);
+        }
+        let mut from = Counted(&bytes, 0);
+        let mut frames = Frames::new(i32::MAX);
+        for number in 0..3 {
+            let length = frames.length(&mut from).await.unwrap();
+            let before = frames.buffer.len();
+            assert!(
+                number == 0 || before == LENGTH_BYTES,
+                "{before} bytes would be copied"
+            );
+            assert_eq!(frames.body(&mut from, length).await.unwrap().len(), FRAME);
+            assert_eq!(frames.buffer.capacity(), 0, "the buffer went with the frame");
+        }
     }
 
     #[tokio::test]

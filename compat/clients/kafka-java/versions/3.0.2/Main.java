@@ -1,0 +1,5 @@
+public class Main {
+    public static void main(String[] arguments) throws Exception {
+        Loop.serve(new Since2_5());
+    }
+}

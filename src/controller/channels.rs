@@ -1,0 +1,147 @@
+//! What other brokers are told, by a task and a queue for each: in order, one request at a time, and no slow one holds up
+//! another or the controller (Kafka: `ControllerChannelManager`, `RequestSendThread`).
+//!
+//! Invariant: a channel belongs to one registration of its broker. What it still had to tell when that registration ended
+//! is dropped; the next one begins with everything. Answers come back as events of the reign that asked.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use super::events::Event;
+use super::link::{BrokerLink, Links};
+use crate::base::ids::{BrokerEpoch, BrokerId, ControllerEpoch};
+use crate::base::task;
+use crate::metadata::BrokerImage;
+use crate::metadata::control::{ControlAnswer, LeaderAndIsr, StopReplica, UpdateMetadata};
+
+/// What a broker is told.
+pub(super) enum Request {
+    LeaderAndIsr(LeaderAndIsr),
+    StopReplica(StopReplica),
+    UpdateMetadata(UpdateMetadata),
+}
+
+/// What a broker answered to a request that names replicas.
+pub(super) struct Answered {
+    pub broker: BrokerId,
+    pub broker_epoch: BrokerEpoch,
+    pub controller_epoch: ControllerEpoch,
+    pub answer: Answer,
+}
+
+/// By kind of request.
+pub(super) enum Answer {
+    LeaderAndIsr(ControlAnswer),
+    StopReplica(ControlAnswer),
+}
+
+struct Channel {
+    broker_epoch: BrokerEpoch,
+    queue: mpsc::UnboundedSender<Request>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Channel {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// The channels of a reign.
+pub(super) struct Channels {
+    links: Arc<dyn Links>,
+    events: mpsc::Sender<Event>,
+    controller_epoch: ControllerEpoch,
+    open: BTreeMap<BrokerId, Channel>,
+}
+
+impl Channels {
+    /// None open yet.
+    pub(super) fn new(
+        links: Arc<dyn Links>,
+        events: mpsc::Sender<Event>,
+        controller_epoch: ControllerEpoch,
+    ) -> Self {
+        Self {
+            links,
+            events,
+            controller_epoch,
+            open: BTreeMap::new(),
+        }
+    }
+
+    /// Opens the channel of this registration of a broker, in the place of an earlier one's.
+    pub(super) fn open(&mut self, broker: &BrokerImage) {
+        if let Some(channel) = self.open.get(&broker.id)
+            && channel.broker_epoch == broker.epoch
+        {
+            return;
+        }
+        let Some(link) = self.links.to(broker) else {
+            tracing::error!(
+                "broker {} does not listen where other brokers would reach it: it is told nothing",
+                broker.id
+            );
+            self.open.remove(&broker.id);
+            return;
+        };
+        let (queue, requests) = mpsc::unbounded_channel();
+        let task = task::spawn(deliver(
+            link,
+            requests,
+            self.events.clone(),
+            (broker.id, broker.epoch, self.controller_epoch),
+        ));
+        let channel = Channel {
+            broker_epoch: broker.epoch,
+            queue,
+            task,
+        };
+        self.open.insert(broker.id, channel);
+    }
+
+    /// Closes the channel of a broker that is gone.
+    pub(super) fn close(&mut self, broker: BrokerId) {
+        self.open.remove(&broker);
+    }
+
+    /// Tells a broker, some time; nobody who has no channel.
+    pub(super) fn tell(&self, broker: BrokerId, request: Request) {
+        if let Some(channel) = self.open.get(&broker) {
+            // The task ends only with the channel, or with the controller.
+            let _ = channel.queue.send(request);
+        }
+    }
+}
+
+async fn deliver(
+    link: Arc<dyn BrokerLink>,
+    mut requests: mpsc::UnboundedReceiver<Request>,
+    events: mpsc::Sender<Event>,
+    (broker, broker_epoch, controller_epoch): (BrokerId, BrokerEpoch, ControllerEpoch),
+) {
+    while let Some(request) = requests.recv().await {
+        let answer = match request {
+            Request::LeaderAndIsr(request) => Answer::LeaderAndIsr(link.leader_and_isr(request).await),
+            Request::StopReplica(request) => Answer::StopReplica(link.stop_replica(request).await),
+            Request::UpdateMetadata(request) => {
+                let error = link.update_metadata(request).await;
+                if !error.is_none() {
+                    tracing::warn!("broker {broker} refused UpdateMetadata: {error}");
+                }
+                continue;
+            }
+        };
+        let answered = Answered {
+            broker,
+            broker_epoch,
+            controller_epoch,
+            answer,
+        };
+        if events.send(Event::Answered(answered)).await.is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! A cluster of three brokers in one process: network, store, disks and time are the seed's, and so is what befalls them.
+//!
+//! `CLUSTER_SEEDS=from..to` runs these seeds instead of the few that are usual, `CLUSTER_POWER=1` only those with power
+//! cuts, `CLUSTER_POWER=0` only those without; `CLUSTER_LOG=debug` shows what the brokers log. Power cuts are tried by hand
+//! only (`-- --include-ignored`) as long as the last replica in sync leads by itself after one, as in Kafka.
+
+mod check;
+mod client;
+mod consumer;
+mod faults;
+mod observed;
+mod producer;
+mod world;
+
+use std::time::Duration;
+
+use crate::history::assert_same;
+use world::{Counts, Outcome};
+
+pub const BROKERS: [&str; 3] = ["broker1", "broker2", "broker3"];
+pub const TOPIC: &str = "topic";
+pub const PARTITIONS: i32 = 4;
+const PRODUCERS: [&str; 3] = ["producer1", "producer2", "producer3"];
+const CONSUMERS: [&str; 2] = ["consumer1", "consumer2"];
+/// While faults happen.
+const ACTIVE: Duration = Duration::from_secs(30);
+/// How long the cluster may take to be whole again.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Panics with all that is wrong, and how to see it again.
+fn assert_right(seed: u64, power: bool, outcome: &Outcome) {
+    if outcome.wrong.is_empty() {
+        return;
+    }
+    let file = std::env::temp_dir().join(format!("cluster-{seed}-{}.history", u8::from(power)));
+    #[expect(clippy::disallowed_methods, reason = "the history is for a person")]
+    let _ = std::fs::write(&file, outcome.events.join("\n"));
+    let shown = outcome
+        .wrong
+        .iter()
+        .take(12)
+        .cloned()
+        .collect::<Vec<_>>()
+        .join("\n  ");
+    panic!(
+        "{} things are wrong:\n  {shown}\n{:?}\nhistory: {}\nCLUSTER_SEEDS={seed}..{} CLUSTER_POWER={} cargo test --release --features simulation,planted --test simulation cluster:: -- --include-ignored",
+        outcome.wrong.len(),
+        outcome.counts,
+        file.display(),
+        seed + 1,
+        u8::from(power),
+    );
+}
+
+fn seeds(power: bool, usual: std::ops::Range<u64>) -> std::ops::Range<u64> {
+    if std::env::var("CLUSTER_POWER").is_ok_and(|wanted| wanted != u8::from(power).to_string()) {
+        return 0..0;
+    }
+    let Ok(wanted) = std::env::var("CLUSTER_SEEDS") else {
+        return usual;
+    };
+    let (from, to) = wanted.split_once("..").expect("CLUSTER_SEEDS=from..to");
+    from.parse().unwrap()..to.parse().unwrap()
+}
+
+fn run_all(power: bool, usual: std::ops::Range<u64>) {
+    let mut sum = Counts::default();
+    let mut failed = Vec::new();
+    for seed in seeds(power, usual) {
+        let outcome = std::panic::catch_unwind(|| world::run(seed, power));
+        let judged = outcome.map(|outcome| {
+            println!(
+                "seed {seed} power {}: {:?}{}",
+                u8::from(power),
+                outcome.counts,
+                if outcome.wrong.is_empty() { "" } else { " WRONG" }
+            );
+            sum.add(&outcome.counts);
+            let _ = std::panic::catch_unwind(|| assert_right(seed, power, &outcome))
+                .map_err(|_| failed.push(seed));
+        });
+        if judged.is_err() {
+            println!("seed {seed} power {}: panicked", u8::from(power));
+            failed.push(seed);
+        }
+    }
+    println!("in all: {sum:?}");
+    assert!(failed.is_empty(), "seeds {failed:?} of power {}", u8::from(power));
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_without_power_cuts() {
+    run_all(false, 1..7);
+}
+
+#[test]
+#[ignore = "row 10 of the pitfalls is open: after a power cut the last replica in sync leads by itself"]
+fn with_power_cuts_only_what_every_replica_lost_is_gone() {
+    run_all(true, 1..5);
+}
+
+#[test]
+fn one_seed_is_one_history_of_a_cluster() {
+    let seed = std::env::var("CLUSTER_SEEDS")
+        .ok()
+        .and_then(|seeds| seeds.split_once("..")?.0.parse().ok());
+    let seed = seed.unwrap_or(1);
+    let (first, second) = (world::run(seed, true), world::run(seed, true));
+    assert!(first.events.len() > 500);
+    assert_same(&first.events, &second.events, seed);
+}

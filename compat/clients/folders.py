@@ -46,6 +46,7 @@ class Client:
         with open(os.path.join(self.folder, "client.json")) as file:
             self.says = json.load(file)
         self.versions = self.says["versions"]
+        self.is_quick = self.says.get("tier", "quick") == "quick"
         if self.says["name"] != name:
             raise ValueError(f"{name}/client.json is that of {self.says['name']}")
 

@@ -1075,7 +1075,7 @@ async fn what_was_created_survives_a_power_cut_with_its_epochs() {
             started.create(vec![topic(&format!("t{round}"), 1)]).await,
             [ErrorCode::None]
         );
-        memory = power_cut(&memory, &["/data"], || false);
+        memory = power_cut(&memory, || false);
         broker = started.stop().await;
         drop(store);
     }

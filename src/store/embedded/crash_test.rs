@@ -30,25 +30,11 @@ fn disk(memory: &MemoryDisk) -> Disk {
     disk
 }
 
-/// The power fails, and this is what the next start finds. The old disk is left to the old process, whose threads know
-/// nothing of the cut: what they write from now on is lost.
-pub(crate) fn power_cut(memory: &MemoryDisk, names: &[&str], keep: impl FnMut() -> bool) -> MemoryDisk {
-    memory.power_cut(keep);
-    let old = Disk::memory(memory.clone());
-    let survived = MemoryDisk::new();
-    let new = Disk::memory(survived.clone());
-    for directory in directories(names) {
-        new.create_directory(&directory).unwrap();
-        for entry in old.list(&directory).unwrap() {
-            let path = directory.join(&entry.name);
-            let bytes = old.read(&path, 1 << 30).unwrap();
-            let file = new.open(&path, Open::New).unwrap();
-            file.write_all_at(&bytes, 0).unwrap();
-            file.sync().unwrap();
-        }
-        new.sync_directory(&directory).unwrap();
-        new.sync_directory(directory.parent().unwrap()).unwrap();
-    }
+/// The power fails, and this is what the next start finds. The old disk is left as it is to the old process, whose threads
+/// know nothing of the cut: what they write from now on is lost.
+pub(crate) fn power_cut(memory: &MemoryDisk, keep: impl FnMut() -> bool) -> MemoryDisk {
+    let survived = memory.after_kill();
+    survived.power_cut(keep);
     survived
 }
 
@@ -107,7 +93,7 @@ async fn what_was_acknowledged_survives_a_power_cut_after_each_commit() {
             } else {
                 drop(unfinished);
             }
-            memory = power_cut(&memory, &["/a", "/b"], || random.below(2) == 0);
+            memory = power_cut(&memory, || random.below(2) == 0);
             let disk = Disk::memory(memory.clone());
             let store = open(&disk, &["/a", "/b"]).await.unwrap();
             let node = store.get(&format!("/n{next}")).await.unwrap();
@@ -146,7 +132,7 @@ async fn a_power_cut_at_any_sync_or_write_leaves_all_or_nothing() {
                 }
             }
             memory.heal();
-            let disk = Disk::memory(power_cut(&memory, &["/a"], || random.below(2) == 0));
+            let disk = Disk::memory(power_cut(&memory, || random.below(2) == 0));
             let store = open(&disk, &["/a"]).await.unwrap();
             assert_has(&store, acknowledged).await;
             store.close().await;
@@ -193,7 +179,7 @@ async fn a_failing_copy_is_left_out_and_written_anew_at_the_next_start() {
     assert_eq!(store.get("/n1").await, Err(StoreError::Failed));
     assert!(matches!(*store.session().borrow(), Session::Expired(_)));
     memory.heal();
-    let disk = Disk::memory(power_cut(&memory, &["/a", "/b"], || false));
+    let disk = Disk::memory(power_cut(&memory, || false));
     let store = open(&disk, &["/a", "/b"]).await.unwrap();
     assert_has(&store, 3).await;
     store.close().await;

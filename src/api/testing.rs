@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::Services;
 use crate::base::error_code::ErrorCode;
-use crate::base::ids::{BrokerEpoch, BrokerId};
+use crate::base::ids::{BrokerEpoch, BrokerId, TopicPartition};
 use crate::base::random::Random;
 use crate::base::shutdown::Shutdown;
 use crate::config::LogLevels;
@@ -15,7 +15,7 @@ use crate::controller::{BrokerLink, Controller, Nobody, Parts, ToController};
 use crate::group::old_offsets::OldOffsets;
 use crate::group::service::Groups;
 use crate::metadata::configs::StoredConfigs;
-use crate::metadata::control::{ControlAnswer, LeaderAndIsr, StopReplica, UpdateMetadata};
+use crate::metadata::control::{ControlAnswer, LeaderAndIsr, LogEnds, StopReplica, UpdateMetadata};
 use crate::replica::fetch_session::FetchSessions;
 use crate::replica::testing::TestBroker;
 use crate::store::memory::MemoryServer;
@@ -48,6 +48,10 @@ impl BrokerLink for Deaf {
 
     fn stop_replica(&self, _: StopReplica) -> BoxFuture<'_, ControlAnswer> {
         Box::pin(std::future::pending())
+    }
+
+    fn log_ends(&self, _: Vec<TopicPartition>) -> BoxFuture<'_, LogEnds> {
+        Box::pin(std::future::ready(LogEnds::new()))
     }
 
     fn update_metadata(&self, _: UpdateMetadata) -> BoxFuture<'_, ErrorCode> {

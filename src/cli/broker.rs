@@ -173,6 +173,8 @@ impl Broker {
                 .await
                 .map_err(because)?;
         }
+        // Who stands alone has nobody who could have more.
+        let may_lack = !coordination.is_own() && directories::may_lack(&places);
         for directory in places.iter_mut().filter_map(|place| place.directory.as_mut()) {
             let (directory_id, other) = directory
                 .meta()
@@ -187,6 +189,16 @@ impl Broker {
             };
             // A failure has taken the directory offline.
             let _ = directory.write_meta(meta, clock::now_ms());
+        }
+
+        if may_lack {
+            registration::note_unclean_shutdown(&store, id)
+                .await
+                .map_err(because)?;
+        }
+        if !coordination.is_own() {
+            // Not before the store knows what the former ids said.
+            directories::write_boot_ids(&places);
         }
 
         let cluster = Cluster::new(Arc::clone(&cluster_id), id, config.clone());
@@ -229,6 +241,7 @@ impl Broker {
         let local: Arc<dyn BrokerLink> = Arc::new(Local {
             replicas: Arc::clone(&replicas),
             groups: groups.clone(),
+            configs: configs.clone(),
         });
         let parts = controller::Parts {
             broker: id,

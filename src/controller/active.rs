@@ -77,8 +77,13 @@ impl Active {
         // Brokers must know of each other before they follow anybody.
         active.update_metadata(&[]).await;
         let partitions = active.settled_partitions();
+        active.load_kept().await?;
+        let brokers: Vec<BrokerId> = active.context.brokers.keys().copied().collect();
+        let unclean = active.take_unclean_shutdowns(&brokers).await?;
         active.elect(&partitions, Reason::Changed).await?;
+        active.keep_unclean_shutdowns(unclean).await?;
         active.tell(&partitions, &new).await?;
+        active.ask_log_ends().await?;
         active.take_old_reassignments().await?;
         active.resume_reassignments().await?;
         active.complete_deletions().await?;
@@ -159,16 +164,20 @@ impl Active {
                     continue;
                 };
                 let before = partition.state.as_ref().map(|written| written.partition_epoch);
-                groups.push(Group {
-                    operations: self.state_operations(&name, before, &state).await?,
-                });
-                states.push((name, before, state));
+                let kept = self.kept_beside(&name, &state);
+                let mut operations = self.state_operations(&name, before, &state).await?;
+                operations.extend(kept.operations(&name));
+                groups.push(Group { operations });
+                states.push((name, before, state, kept));
             }
             if groups.is_empty() {
                 break;
             }
+            let topics = states.iter().filter(|(.., kept)| kept.is_new());
+            let topics = topics.map(|(name, ..)| Arc::clone(&name.topic)).collect();
+            self.make_room_to_keep(topics).await?;
             let answers = self.reign.write(groups).await?;
-            for ((name, before, state), answer) in states.into_iter().zip(answers) {
+            for ((name, before, state, kept), answer) in states.into_iter().zip(answers) {
                 match answer {
                     Ok(mzxid) => {
                         let written = Written {
@@ -177,15 +186,12 @@ impl Active {
                             mzxid,
                         };
                         if let Some(partition) = self.context.partition_mut(&name) {
-                            partition.state = Some(written);
+                            partition.write(written, kept);
                         }
                         changed.push(name);
                     }
                     Err(StoreError::BadVersion | StoreError::NodeExists | StoreError::NoNode) => {
-                        let state = self.read_states(std::slice::from_ref(&name)).await?.remove(&name);
-                        if let Some(partition) = self.context.partition_mut(&name) {
-                            partition.state = state;
-                        }
+                        self.read_again(&name).await?;
                         rest.push(name);
                     }
                     Err(error) => return Err(error.into()),

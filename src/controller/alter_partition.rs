@@ -5,6 +5,7 @@
 //! the leader among them.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::active::Active;
 use super::context::{Context, Written};
@@ -100,6 +101,7 @@ impl Active {
         let mut verdicts: Vec<Result<Verdict, ErrorCode>> = Vec::new();
         let mut groups = Vec::new();
         let mut seen = BTreeSet::new();
+        let (mut kept, mut new) = (Vec::new(), BTreeSet::new());
         for proposal in proposals {
             let name = &proposal.partition;
             let verdict = if seen.insert(name) {
@@ -109,14 +111,24 @@ impl Active {
             };
             if let Ok(Verdict::Write(state)) = &verdict {
                 let path = paths::partition_state(&name.topic, name.partition);
-                let operation = Operation::set(path, Some(state.encode()), Some(proposal.partition_epoch));
-                groups.push(Group {
-                    operations: vec![operation],
-                });
+                let mut operations = vec![Operation::set(
+                    path,
+                    Some(state.encode()),
+                    Some(proposal.partition_epoch),
+                )];
+                let beside = self.kept_beside(name, state);
+                operations.extend(beside.operations(name));
+                if beside.is_new() {
+                    new.insert(Arc::clone(&name.topic));
+                }
+                groups.push(Group { operations });
+                kept.push(beside);
             }
             verdicts.push(verdict);
         }
-        let mut written = self.reign.write(groups).await?.into_iter();
+        self.make_room_to_keep(new).await?;
+        let written = self.reign.write(groups).await?;
+        let mut written = written.into_iter().zip(kept);
         let mut answers = Vec::new();
         let mut again = Vec::new();
         for (proposal, verdict) in proposals.iter().zip(verdicts) {
@@ -125,28 +137,27 @@ impl Active {
                 Err(error) => Err(error),
                 Ok(Verdict::Already) => self.altered(name),
                 Ok(Verdict::Write(state)) => match written.next() {
-                    Some(Ok(mzxid)) => {
+                    Some((Ok(mzxid), kept)) => {
+                        let written = Written {
+                            state,
+                            partition_epoch: proposal.partition_epoch.wrapping_add(1),
+                            mzxid,
+                        };
                         if let Some(partition) = self.context.partition_mut(name) {
-                            partition.state = Some(Written {
-                                state,
-                                partition_epoch: proposal.partition_epoch.wrapping_add(1),
-                                mzxid,
-                            });
+                            partition.write(written, kept);
                         }
                         self.altered(name)
                     }
-                    Some(Err(StoreError::BadVersion)) => {
+                    Some((Err(StoreError::BadVersion | StoreError::NodeExists | StoreError::NoNode), _)) => {
                         again.push(name.clone());
                         Err(ErrorCode::InvalidUpdateVersion)
                     }
-                    Some(Err(_)) | None => Err(ErrorCode::UnknownServerError),
+                    Some((Err(_), _)) | None => Err(ErrorCode::UnknownServerError),
                 },
             });
         }
-        for (name, state) in self.read_states(&again).await? {
-            if let Some(partition) = self.context.partition_mut(&name) {
-                partition.state = Some(state);
-            }
+        for name in again {
+            self.read_again(&name).await?;
         }
         let names: Vec<TopicPartition> = proposals
             .iter()

@@ -79,6 +79,7 @@ impl Active {
         // Who is there, before anybody is to follow a new one.
         self.update_metadata(&[]).await;
         let partitions = self.settled_partitions();
+        let unclean = self.take_unclean_shutdowns(&changes.came).await?;
         let came: Vec<BrokerId> = self
             .others()
             .into_iter()
@@ -88,6 +89,7 @@ impl Active {
             self.tell_metadata(*id, &partitions);
         }
         let elected = self.elect(&partitions, Reason::Changed).await?;
+        self.keep_unclean_shutdowns(unclean).await?;
         self.tell(&elected, &New::new()).await?;
         let elected: BTreeSet<TopicPartition> = elected.into_iter().collect();
         let mut rest = partitions;
@@ -103,6 +105,7 @@ impl Active {
             // Whether a replica is offline has changed.
             self.update_metadata(&rest).await;
         }
+        self.ask_log_ends().await?;
         self.resume_reassignments().await?;
         self.complete_deletions().await
     }
@@ -117,6 +120,7 @@ impl Active {
         self.channels.close(id);
         self.context.leaving.remove(&id);
         self.context.offline.remove(&id);
+        self.context.forget_ends(id);
         for brokers in self.context.stopping.values_mut() {
             brokers.remove(&id);
         }
@@ -150,6 +154,7 @@ impl Active {
                 self.take_stop_replica_answer(broker, answer);
                 self.finish_deletions().await
             }
+            Answer::LogEnds(ends) => self.take_log_ends(broker, ends).await,
         }
     }
 }

@@ -11,16 +11,18 @@ use tokio::sync::mpsc;
 
 use super::events::Event;
 use super::link::{BrokerLink, Links};
-use crate::base::ids::{BrokerEpoch, BrokerId, ControllerEpoch};
+use crate::base::ids::{BrokerEpoch, BrokerId, ControllerEpoch, TopicPartition};
 use crate::base::task;
 use crate::metadata::BrokerImage;
-use crate::metadata::control::{ControlAnswer, LeaderAndIsr, StopReplica, UpdateMetadata};
+use crate::metadata::control::{ControlAnswer, LeaderAndIsr, LogEnds, StopReplica, UpdateMetadata};
 
 /// What a broker is told.
 pub(super) enum Request {
     LeaderAndIsr(LeaderAndIsr),
     StopReplica(StopReplica),
     UpdateMetadata(UpdateMetadata),
+    /// Where its replicas of these end.
+    LogEnds(Vec<TopicPartition>),
 }
 
 /// What a broker answered to a request that names replicas.
@@ -35,6 +37,7 @@ pub(super) struct Answered {
 pub(super) enum Answer {
     LeaderAndIsr(ControlAnswer),
     StopReplica(ControlAnswer),
+    LogEnds(LogEnds),
 }
 
 struct Channel {
@@ -126,6 +129,7 @@ async fn deliver(
         let answer = match request {
             Request::LeaderAndIsr(request) => Answer::LeaderAndIsr(link.leader_and_isr(request).await),
             Request::StopReplica(request) => Answer::StopReplica(link.stop_replica(request).await),
+            Request::LogEnds(partitions) => Answer::LogEnds(link.log_ends(partitions).await),
             Request::UpdateMetadata(request) => {
                 let error = link.update_metadata(request).await;
                 if !error.is_none() {

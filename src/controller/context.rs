@@ -8,12 +8,12 @@ use super::election::Replicas;
 use super::topic_name;
 use crate::base::ids::{BrokerEpoch, BrokerId, ControllerEpoch, TopicId, TopicName, TopicPartition};
 use crate::metadata::control::{
-    LeaderAndIsr, LeaderAndIsrPartition, LeaderAndIsrTopic, PartitionMetadata, Sender, UpdateMetadata,
-    UpdateMetadataTopic,
+    LeaderAndIsr, LeaderAndIsrPartition, LeaderAndIsrTopic, LogEnd, PartitionMetadata, Sender,
+    UpdateMetadata, UpdateMetadataTopic,
 };
 use crate::metadata::{BrokerImage, PartitionImage};
 use crate::store::Zxid;
-use crate::store::znodes::{PartitionState, Topic as TopicNode};
+use crate::store::znodes::{EligibleReplicas, PartitionState, Topic as TopicNode};
 
 /// A partition.
 #[derive(Clone, Debug, Default)]
@@ -23,6 +23,14 @@ pub(super) struct Partition {
     pub removing: Vec<BrokerId>,
     /// `None` for a new one that nobody could lead yet.
     pub state: Option<Written>,
+    /// Those that left the ISR with all that was acknowledged.
+    pub eligible: Vec<BrokerId>,
+    /// Those of the ISR and of the eligible that came back without what they had not synced.
+    pub suspect: Vec<BrokerId>,
+    /// Where logs end, of a partition that nobody leads for suspicion.
+    pub ends: BTreeMap<BrokerId, LogEnd>,
+    /// What the store has beside the state, void or not.
+    pub kept: Option<EligibleReplicas>,
 }
 
 /// A state as it lies in the store.
@@ -60,6 +68,8 @@ pub(super) struct Context {
     pub stopping: BTreeMap<TopicPartition, BTreeSet<BrokerId>>,
     /// Replicas of such topics that are deleted.
     pub stopped: BTreeMap<TopicPartition, BTreeSet<BrokerId>>,
+    /// The topics under whose names the store can keep eligible replicas.
+    pub kept_topics: BTreeSet<TopicName>,
 }
 
 /// The replicas, by partition, whose logs need not be there yet.
@@ -85,6 +95,25 @@ impl Replicas for Seen<'_> {
     fn registered(&self, broker: BrokerId) -> Option<Zxid> {
         self.context.brokers.get(&broker).map(|broker| broker.epoch.get())
     }
+
+    fn eligible(&self, broker: BrokerId) -> bool {
+        self.of_partition(|partition| partition.eligible.contains(&broker))
+    }
+
+    fn suspect(&self, broker: BrokerId) -> bool {
+        self.of_partition(|partition| partition.suspect.contains(&broker))
+    }
+
+    fn log_end(&self, broker: BrokerId) -> Option<LogEnd> {
+        let partition = self.context.partition(self.partition)?;
+        partition.ends.get(&broker).copied()
+    }
+}
+
+impl Seen<'_> {
+    fn of_partition(&self, is: impl Fn(&Partition) -> bool) -> bool {
+        self.context.partition(self.partition).is_some_and(is)
+    }
 }
 
 impl Topic {
@@ -102,7 +131,7 @@ impl Topic {
                         replicas: replicas.clone(),
                         adding: list(&node.adding, number),
                         removing: list(&node.removing, number),
-                        state: None,
+                        ..Partition::default()
                     };
                     (*number, partition)
                 })
@@ -144,6 +173,10 @@ impl Context {
         self.topics.get(name)
     }
 
+    pub(super) fn topics_mut(&mut self) -> impl Iterator<Item = &mut Topic> {
+        self.topics.values_mut()
+    }
+
     pub(super) fn topic_mut(&mut self, name: &str) -> Option<&mut Topic> {
         self.topics.get_mut(name)
     }
@@ -173,6 +206,7 @@ impl Context {
     pub(super) fn remove_topic(&mut self, name: &TopicName) {
         self.topics.remove(name);
         self.deleting.remove(name);
+        self.kept_topics.remove(name);
         let folded = topic_name::folded(name);
         if let Some(names) = self.folded.get_mut(&folded) {
             names.remove(name);

@@ -12,7 +12,7 @@ use crate::base::disk::memory::{Call, MemoryDisk};
 use crate::base::ids::Uuid;
 use crate::config::BrokerConfig;
 use crate::metadata::configs::ConfigListener;
-use crate::metadata::control::{ControlAnswer, LeaderAndIsr, StopReplica, UpdateMetadata};
+use crate::metadata::control::{ControlAnswer, LeaderAndIsr, LogEnd, LogEnds, StopReplica, UpdateMetadata};
 use crate::store::embedded::EmbeddedStore;
 use crate::store::embedded::crash_test::power_cut;
 use crate::store::memory::{Lost, MemoryServer, MemoryStore};
@@ -29,6 +29,7 @@ pub(super) struct Told {
     pub(super) metadata: Vec<UpdateMetadata>,
     pub(super) folders: BTreeSet<TopicPartition>,
     pub(super) broken: BTreeSet<TopicPartition>,
+    pub(super) ends: BTreeMap<TopicPartition, LogEnd>,
     config_changes: Vec<String>,
 }
 
@@ -89,6 +90,16 @@ impl BrokerLink for FakeBroker {
             error: ErrorCode::None,
             partitions,
         }))
+    }
+
+    fn log_ends(&self, partitions: Vec<TopicPartition>) -> BoxFuture<'_, LogEnds> {
+        let told = self.told();
+        let end = |name: TopicPartition| {
+            let end = told.ends.get(&name).copied();
+            (name, end.ok_or(ErrorCode::UnknownTopicOrPartition))
+        };
+        let ends = partitions.into_iter().map(end).collect();
+        Box::pin(std::future::ready(ends))
     }
 
     fn update_metadata(&self, request: UpdateMetadata) -> BoxFuture<'_, ErrorCode> {

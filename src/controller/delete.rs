@@ -221,6 +221,7 @@ impl Active {
             paths::topic(topic),
             paths::topic_config(topic),
             paths::new_partitions(topic),
+            paths::eligible_replicas_of_topic(topic),
             paths::delete_topic(topic),
         ] {
             let mut found = Vec::new();

@@ -1,6 +1,7 @@
 //! Who leads a partition: decisions, without store or brokers (Kafka: `Election`, `PartitionLeaderElectionAlgorithms`).
 
 use crate::base::ids::{BrokerId, ControllerEpoch, LeaderEpoch};
+use crate::metadata::control::LogEnd;
 use crate::store::Zxid;
 use crate::store::znodes::PartitionState;
 
@@ -12,6 +13,92 @@ pub trait Replicas {
     fn leaving(&self, broker: BrokerId) -> bool;
     /// The czxid of the broker's registration, when it lives.
     fn registered(&self, broker: BrokerId) -> Option<Zxid>;
+    /// True when it left the ISR with all that was acknowledged: nothing has been since.
+    fn eligible(&self, broker: BrokerId) -> bool;
+    /// True when it came back without what it had not synced.
+    fn suspect(&self, broker: BrokerId) -> bool;
+    /// Where the partition's log ends on it, as it said since it came back.
+    fn log_end(&self, broker: BrokerId) -> Option<LogEnd>;
+}
+
+/// Those that together have all that was acknowledged: the ISR, and those that are eligible beside it.
+fn candidates<'a>(
+    replicas: &'a [BrokerId],
+    state: &'a PartitionState,
+    brokers: &'a impl Replicas,
+) -> impl Iterator<Item = BrokerId> + 'a {
+    let all = replicas.iter().copied();
+    all.filter(|id| state.isr.contains(id) || brokers.eligible(*id))
+}
+
+/// True when nobody of the ISR has what it had: all came back without what they had not synced.
+fn isr_is_suspect(replicas: &[BrokerId], state: &PartitionState, brokers: &impl Replicas) -> bool {
+    let mut in_sync = replicas.iter().filter(|id| state.isr.contains(id)).peekable();
+    in_sync.peek().is_some() && in_sync.all(|id| brokers.suspect(*id))
+}
+
+/// The leader where the whole ISR came back without what it had not synced (pitfalls: KIP-966). One that is eligible and
+/// has lost nothing has all that was acknowledged. Otherwise the longest log has all that is left of that, though it may be
+/// one that was not in sync: what it has from before was acknowledged, too. Only all replicas together tell which it is.
+fn survivor(replicas: &[BrokerId], state: &PartitionState, brokers: &impl Replicas) -> Option<BrokerId> {
+    let electable = |id: &BrokerId| brokers.online(*id) && !brokers.leaving(*id);
+    if !isr_is_suspect(replicas, state, brokers) {
+        return None;
+    }
+    let mut others = candidates(replicas, state, brokers);
+    if let Some(whole) = others.find(|id| electable(id) && !brokers.suspect(*id)) {
+        return Some(whole);
+    }
+    if !replicas.iter().all(electable) {
+        return None;
+    }
+    if let [only] = replicas {
+        return Some(*only);
+    }
+    // Of equal ones the first.
+    let ends = replicas.iter().rev().map(|id| Some((brokers.log_end(*id)?, *id)));
+    let ends: Option<Vec<(LogEnd, BrokerId)>> = ends.collect();
+    ends?.into_iter().max_by_key(|(end, _)| *end).map(|(_, id)| id)
+}
+
+/// Those of whom must be known where their logs end before one of them can lead: none where that does not help.
+pub fn unknown_ends(replicas: &[BrokerId], state: &PartitionState, brokers: &impl Replicas) -> Vec<BrokerId> {
+    let may_help = state.leader.is_none() && replicas.len() > 1 && isr_is_suspect(replicas, state, brokers);
+    if !may_help || !replicas.iter().all(|id| brokers.online(*id)) {
+        return Vec::new();
+    }
+    let is_unknown = |id: &BrokerId| brokers.log_end(*id).is_none();
+    replicas.iter().copied().filter(is_unknown).collect()
+}
+
+/// What is to be kept beside a state that follows `before`: who is eligible, and who is suspect.
+///
+/// Who leaves an ISR that has become smaller than `min_isr` has all that was acknowledged, and stays eligible for as long
+/// as nothing can be acknowledged without it (`ReplicationControlManager`'s eligible leader replicas; here the high
+/// watermark waits for `min.insync.replicas` too). As long as nobody leads, nothing changes.
+pub fn kept(
+    replicas: &[BrokerId],
+    before: &PartitionState,
+    after: &PartitionState,
+    brokers: &impl Replicas,
+    min_isr: usize,
+) -> (Vec<BrokerId>, Vec<BrokerId>) {
+    let Some(leader) = after.leader else {
+        let suspect = |id: &BrokerId| brokers.suspect(*id);
+        let eligible = |id: &BrokerId| brokers.eligible(*id) && !after.isr.contains(id);
+        return (
+            replicas.iter().copied().filter(eligible).collect(),
+            candidates(replicas, after, brokers).filter(suspect).collect(),
+        );
+    };
+    // Behind a leader that lacks something, others cut it off.
+    let is_clean = candidates(replicas, before, brokers).any(|id| id == leader && !brokers.suspect(id));
+    if after.isr.len() >= min_isr || !is_clean {
+        return (Vec::new(), Vec::new());
+    }
+    let stays = |id: &BrokerId| !after.isr.contains(id) && !brokers.suspect(*id);
+    let eligible = candidates(replicas, before, brokers).filter(stays).collect();
+    (eligible, Vec::new())
 }
 
 /// The first state of a partition: the first replica that is online leads, all that are online are in sync. `None`
@@ -40,8 +127,8 @@ pub fn first(
 ///
 /// A replica that has registered again since is taken for bounced. A leader of that kind is elected again, with a new
 /// epoch: the batches before and after whatever it lost must not share one. A follower of that kind leaves the ISR until
-/// it has caught up: after a power cut it may lack what it had acknowledged. Where all in sync have bounced, one of
-/// them leads, alone in the ISR, as nobody knows which of them lost least.
+/// it has caught up: what it had not flushed may be gone. Where all in sync have bounced, one of them leads, alone in the
+/// ISR: who only ended has lost nothing. Where all of them have lost what they had not synced, see [`survivor`].
 pub fn again(
     replicas: &[BrokerId],
     state: &PartitionState,
@@ -50,9 +137,13 @@ pub fn again(
     unclean: bool,
     controller_epoch: ControllerEpoch,
 ) -> Option<PartitionState> {
-    let stayed =
-        |id: &BrokerId| brokers.online(*id) && brokers.registered(*id).is_some_and(|czxid| czxid <= mzxid);
+    let stayed = |id: &BrokerId| {
+        brokers.online(*id)
+            && !brokers.suspect(*id)
+            && brokers.registered(*id).is_some_and(|czxid| czxid <= mzxid)
+    };
     let electable = |id: &BrokerId| brokers.online(*id) && !brokers.leaving(*id);
+    let whole = |id: &BrokerId| electable(id) && !brokers.suspect(*id);
     let in_sync: Vec<BrokerId> = state.isr.iter().copied().filter(stayed).collect();
     if let Some(leader) = state.leader
         && in_sync.contains(&leader)
@@ -65,11 +156,11 @@ pub fn again(
     if let Some(leader) = replicas.iter().find(|id| in_sync.contains(id) && electable(id)) {
         return next(state, Some(*leader), in_sync, state.recovering, controller_epoch);
     }
-    if let Some(leader) = replicas
+    let bounced = replicas
         .iter()
         .copied()
-        .find(|id| state.isr.contains(id) && electable(id))
-    {
+        .find(|id| state.isr.contains(id) && whole(id));
+    if let Some(leader) = bounced.or_else(|| survivor(replicas, state, brokers)) {
         return next(
             state,
             Some(leader),
@@ -78,8 +169,15 @@ pub fn again(
             controller_epoch,
         );
     }
-    if unclean && let Some(leader) = replicas.iter().copied().find(electable) {
-        return next(state, Some(leader), vec![leader], true, controller_epoch);
+    if unclean {
+        // Who was in sync has lost less than who was not, most likely.
+        let mut known = candidates(replicas, state, brokers);
+        if let Some(leader) = known
+            .find(electable)
+            .or_else(|| replicas.iter().copied().find(electable))
+        {
+            return next(state, Some(leader), vec![leader], true, controller_epoch);
+        }
     }
     // Nobody may lead. The list of those who could, if they came back, is kept.
     state.leader?;
@@ -100,7 +198,7 @@ pub fn moved(
         .copied()
         .filter(|id| target.contains(id))
         .collect();
-    let can_lead = |id: &BrokerId| isr.contains(id) && brokers.online(*id);
+    let can_lead = |id: &BrokerId| isr.contains(id) && brokers.online(*id) && !brokers.suspect(*id);
     let leader = state.leader.filter(can_lead).or_else(|| {
         target
             .iter()
@@ -163,7 +261,8 @@ pub fn preferred(
     if state.leader == Some(first) {
         return Preferred::Leads;
     }
-    if !brokers.online(first) || brokers.leaving(first) || !state.isr.contains(&first) {
+    let can_lead = brokers.online(first) && !brokers.leaving(first) && !brokers.suspect(first);
+    if !can_lead || !state.isr.contains(&first) {
         return Preferred::NotAvailable;
     }
     let isr = state.isr.clone();
@@ -201,12 +300,14 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::base::ids::Offset;
 
     /// The czxid of one that is about to stop.
     const LEAVING: Zxid = -1;
 
-    /// Live brokers and the czxid of each.
-    struct Brokers(BTreeMap<i32, Zxid>);
+    /// Live brokers and the czxid of each; who is eligible; who is suspect, and where its log ends if that is known.
+    #[derive(Default)]
+    struct Brokers(BTreeMap<i32, Zxid>, Vec<i32>, BTreeMap<i32, Option<(i32, i64)>>);
 
     impl Replicas for Brokers {
         fn online(&self, broker: BrokerId) -> bool {
@@ -220,6 +321,26 @@ mod tests {
         fn registered(&self, broker: BrokerId) -> Option<Zxid> {
             self.0.get(&broker.get()).copied()
         }
+
+        fn eligible(&self, broker: BrokerId) -> bool {
+            self.1.contains(&broker.get())
+        }
+
+        fn suspect(&self, broker: BrokerId) -> bool {
+            self.2.contains_key(&broker.get())
+        }
+
+        fn log_end(&self, broker: BrokerId) -> Option<LogEnd> {
+            let (epoch, offset) = (*self.2.get(&broker.get())?)?;
+            Some(LogEnd {
+                epoch: LeaderEpoch(epoch),
+                offset: Offset(offset),
+            })
+        }
+    }
+
+    fn live(brokers: impl IntoIterator<Item = (i32, Zxid)>) -> Brokers {
+        Brokers(brokers.into_iter().collect(), Vec::new(), BTreeMap::new())
     }
 
     const EPOCH: ControllerEpoch = ControllerEpoch(7);
@@ -245,7 +366,7 @@ mod tests {
         live: &[(i32, Zxid)],
         unclean: bool,
     ) -> Option<(i32, i32, Vec<i32>)> {
-        let brokers = Brokers(live.iter().copied().collect());
+        let brokers = self::live(live.iter().copied());
         again(&ids(replicas), before, 100, &brokers, unclean, EPOCH).map(|state| {
             assert_eq!(state.controller_epoch, EPOCH);
             (
@@ -312,7 +433,7 @@ mod tests {
 
     /// The state in which a partition is left by broker 1, as numbers.
     fn leave(before: &PartitionState, live: &[(i32, Zxid)]) -> Option<(i32, i32, Vec<i32>)> {
-        let brokers = Brokers(live.iter().copied().collect());
+        let brokers = self::live(live.iter().copied());
         left(&ids(&[1, 2, 3]), before, BrokerId(1), &brokers, EPOCH).map(numbers)
     }
 
@@ -337,7 +458,7 @@ mod tests {
 
     #[test]
     fn a_move_ends_with_the_target_alone() {
-        let brokers = |live: &[i32]| Brokers(live.iter().map(|id| (*id, 10)).collect());
+        let brokers = |ids: &[i32]| live(ids.iter().map(|id| (*id, 10)));
         let end = |before: &PartitionState, live: &[i32]| {
             moved(&ids(&[3, 2]), before, &brokers(live), EPOCH).map(numbers)
         };
@@ -375,6 +496,91 @@ mod tests {
         );
     }
 
+    /// Elects among the replicas 1, 2 and 3 of a partition without leader, all of which have registered again.
+    fn survive(isr: &[i32], brokers: &Brokers) -> Option<(i32, Vec<i32>)> {
+        let after = again(&ids(&[1, 2, 3]), &state(-1, 5, isr), 5, brokers, false, EPOCH);
+        after.map(numbers).map(|(leader, _, isr)| (leader, isr))
+    }
+
+    fn suspects(live: &[i32], eligible: &[i32], suspect: &[(i32, Option<(i32, i64)>)]) -> Brokers {
+        let live = live.iter().map(|id| (*id, 10)).collect();
+        Brokers(live, eligible.to_vec(), suspect.iter().copied().collect())
+    }
+
+    #[test]
+    fn the_last_in_sync_does_not_lead_when_it_may_have_lost_what_another_has() {
+        // Who is eligible and has lost nothing leads.
+        assert_eq!(
+            survive(&[1], &suspects(&[1, 2], &[2], &[(1, None)])),
+            Some((2, vec![2]))
+        );
+        // It is waited for, and so is one that was in sync some time.
+        assert_eq!(survive(&[1], &suspects(&[1, 3], &[2], &[(1, None)])), None);
+        assert_eq!(
+            survive(&[1], &suspects(&[1, 3], &[], &[(1, Some((4, 100)))])),
+            None
+        );
+        // Who is in sync and has lost nothing may have what the eligible one has not.
+        assert_eq!(survive(&[1], &suspects(&[2], &[2], &[])), None);
+        assert_eq!(
+            survive(&[1, 3], &suspects(&[1, 3], &[2], &[(1, None)])),
+            Some((3, vec![3]))
+        );
+        assert_eq!(survive(&[1, 3], &suspects(&[1, 2], &[2], &[(1, None)])), None);
+    }
+
+    #[test]
+    fn of_all_who_may_have_lost_something_the_longest_log_leads() {
+        let (short, long, later) = (Some((4, 90)), Some((4, 100)), Some((5, 80)));
+        let all = |one, two, three| suspects(&[1, 2, 3], &[3], &[(1, one), (2, two), (3, three)]);
+        assert_eq!(survive(&[1, 2], &all(short, long, short)), Some((2, vec![2])));
+        assert_eq!(survive(&[1, 2], &all(short, long, later)), Some((3, vec![3])));
+        assert_eq!(survive(&[1, 2], &all(long, long, short)), Some((1, vec![1])));
+        assert_eq!(survive(&[1, 2], &all(short, long, None)), None);
+        let unknown =
+            |one, two, three| unknown_ends(&ids(&[1, 2, 3]), &state(-1, 5, &[1, 2]), &all(one, two, three));
+        assert_eq!(unknown(short, None, None), ids(&[2, 3]));
+        assert_eq!(unknown(short, long, short), ids(&[]));
+        // One is away: what the others say does not help.
+        let two = suspects(&[1, 2], &[3], &[(1, None), (2, None), (3, None)]);
+        assert_eq!(survive(&[1, 2], &two), None);
+        assert_eq!(
+            unknown_ends(&ids(&[1, 2, 3]), &state(-1, 5, &[1, 2]), &two),
+            ids(&[])
+        );
+    }
+
+    #[test]
+    fn who_leaves_an_isr_that_is_too_small_stays_eligible_until_it_is_large_enough() {
+        let kept =
+            |before: &[i32], after: &[i32], eligible: &[i32], suspect: &[(i32, Option<(i32, i64)>)]| {
+                let brokers = suspects(&[1, 2, 3], eligible, suspect);
+                let (before, leader) = (state(1, 5, before), after.first().copied().unwrap_or(-1));
+                let (eligible, suspect) =
+                    super::kept(&ids(&[1, 2, 3]), &before, &state(leader, 6, after), &brokers, 2);
+                let plain = |ids: Vec<BrokerId>| ids.into_iter().map(BrokerId::get).collect::<Vec<_>>();
+                (plain(eligible), plain(suspect))
+            };
+        assert_eq!(kept(&[1, 2, 3], &[1, 2], &[], &[]), (vec![], vec![]));
+        assert_eq!(kept(&[1, 2, 3], &[1], &[], &[]), (vec![2, 3], vec![]));
+        assert_eq!(kept(&[1, 2], &[1], &[], &[]), (vec![2], vec![]));
+        assert_eq!(kept(&[1], &[1], &[2], &[]), (vec![2], vec![]));
+        assert_eq!(kept(&[1], &[1, 3], &[2], &[]), (vec![], vec![]));
+        // Who has lost something is eligible no more, and who led uncleanly decides what there is.
+        assert_eq!(kept(&[1], &[2], &[2], &[(1, None)]), (vec![], vec![]));
+        assert_eq!(kept(&[1], &[3], &[2], &[]), (vec![], vec![]));
+        // Nobody leads: it stays as it is.
+        let brokers = suspects(&[1], &[2], &[(1, None)]);
+        let (eligible, suspect) = super::kept(
+            &ids(&[1, 2, 3]),
+            &state(1, 5, &[1]),
+            &state(-1, 6, &[1]),
+            &brokers,
+            2,
+        );
+        assert_eq!((eligible, suspect), (ids(&[2]), ids(&[1])));
+    }
+
     #[test]
     fn dead_followers_leave_the_isr() {
         assert_eq!(
@@ -385,7 +591,7 @@ mod tests {
 
     #[test]
     fn a_new_partition_is_led_by_its_first_live_replica() {
-        let brokers = Brokers(BTreeMap::from([(2, 1), (3, 1)]));
+        let brokers = live([(2, 1), (3, 1)]);
         let made = first(&ids(&[1, 3, 2]), &brokers, EPOCH).unwrap();
         assert_eq!((made.leader, made.leader_epoch.get()), (Some(BrokerId(3)), 0));
         assert_eq!(made.isr, ids(&[3, 2]));
@@ -394,7 +600,7 @@ mod tests {
 
     #[test]
     fn the_preferred_replica_is_elected_when_it_is_online_and_in_sync() {
-        let brokers = |live: &[i32]| Brokers(live.iter().map(|id| (*id, 10)).collect());
+        let brokers = |ids: &[i32]| live(ids.iter().map(|id| (*id, 10)));
         let prefer =
             |before: &PartitionState, live: &[i32]| preferred(&ids(&[1, 2]), before, &brokers(live), EPOCH);
         assert_eq!(prefer(&state(1, 5, &[1, 2]), &[1, 2]), Preferred::Leads);
@@ -416,26 +622,40 @@ mod tests {
         fn every_change_raises_the_epoch_and_elects_cleanly_unless_allowed(
             replicas in prop::sample::subsequence(vec![1, 2, 3, 4], 1..=4),
             isr_mask in 1..16u8, leader in 0..5i32, live in prop::collection::btree_map(1..5i32, 50..150i64, 0..4),
-            unclean in any::<bool>(),
+            unclean in any::<bool>(), eligible in prop::sample::subsequence(vec![1, 2, 3, 4], 0..=4),
+            suspect in prop::collection::btree_map(1..5i32, prop::option::of((0..3i32, 0..9i64)), 0..4),
         ) {
             let isr: Vec<i32> = replicas.iter().copied().filter(|id| isr_mask & (1 << (id - 1)) != 0).collect();
             prop_assume!(!isr.is_empty());
             let before = state(if isr.contains(&leader) { leader } else { -1 }, 5, &isr);
-            let brokers = Brokers(live.clone());
+            let eligible: Vec<i32> = eligible.into_iter().filter(|id| !isr.contains(id)).collect();
+            let brokers = Brokers(live.clone(), eligible.clone(), suspect.clone());
+            let candidate = |id: BrokerId| before.isr.contains(&id) || eligible.contains(&id.get());
             if let Some(after) = again(&ids(&replicas), &before, 100, &brokers, unclean, EPOCH) {
                 prop_assert_eq!(after.leader_epoch.get(), 6);
                 prop_assert!(!after.isr.is_empty());
                 if let Some(leader) = after.leader {
                     prop_assert!(live.contains_key(&leader.get()) && after.isr.contains(&leader));
-                    prop_assert!(before.isr.contains(&leader) || (unclean && after.recovering));
+                    prop_assert!(unclean || !after.recovering);
+                    // One that may lack something leads only where all are here, and none has more.
+                    if !after.recovering && (brokers.suspect(leader) || !candidate(leader)) {
+                        for id in ids(&replicas) {
+                            prop_assert!(live.contains_key(&id.get()));
+                            prop_assert!(id == leader || brokers.log_end(id) <= brokers.log_end(leader));
+                            prop_assert!(brokers.suspect(id) || !candidate(id));
+                        }
+                    }
                     // What was written by this controller is settled: a second look changes nothing.
-                    let settled = again(&ids(&replicas), &after, 200, &brokers, unclean, EPOCH);
+                    let written = Brokers(live.clone(), Vec::new(), BTreeMap::new());
+                    let settled = again(&ids(&replicas), &after, 200, &written, unclean, EPOCH);
                     prop_assert_eq!(settled, None);
                 } else {
                     prop_assert_eq!(&after.isr, &before.isr);
                 }
             } else {
-                let stayed = |id: i32| live.get(&id).is_some_and(|czxid| *czxid <= 100);
+                let stayed = |id: i32| {
+                    !suspect.contains_key(&id) && live.get(&id).is_some_and(|czxid| *czxid <= 100)
+                };
                 let leader = before.leader.map(BrokerId::get);
                 prop_assert!(leader.is_none() || isr.iter().all(|id| stayed(*id)));
             }

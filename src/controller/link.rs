@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use crate::base::error_code::ErrorCode;
+use crate::base::ids::TopicPartition;
 use crate::metadata::BrokerImage;
-use crate::metadata::control::{ControlAnswer, LeaderAndIsr, StopReplica, UpdateMetadata};
+use crate::metadata::control::{ControlAnswer, LeaderAndIsr, LogEnds, StopReplica, UpdateMetadata};
 use crate::store::BoxFuture;
 
 /// A broker that a controller tells what to do. Requests come one at a time, in the order in which they must take effect.
@@ -23,6 +24,9 @@ pub trait BrokerLink: Send + Sync {
 
     /// Takes in what the cluster looks like, and what follows from it.
     fn update_metadata(&self, request: UpdateMetadata) -> BoxFuture<'_, ErrorCode>;
+
+    /// Where the logs of replicas end that nobody leads.
+    fn log_ends(&self, partitions: Vec<TopicPartition>) -> BoxFuture<'_, LogEnds>;
 }
 
 /// Makes the links to other brokers. A request to one of them is sent again until it is answered: only who holds the link

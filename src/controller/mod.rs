@@ -18,6 +18,7 @@ mod create;
 mod delete;
 mod elect_leaders;
 pub mod election;
+mod eligible;
 mod events;
 mod imbalance;
 mod link;

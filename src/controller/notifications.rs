@@ -28,6 +28,7 @@ impl Active {
             }
             Look::IsrChanges => self.isrs_changed().await,
             Look::LogDirs => self.log_dirs_failed().await,
+            Look::Configs => self.configs_changed().await,
             Look::OldReassignments => self.take_old_reassignments().await,
             Look::OldElections => self.take_old_elections().await,
             Look::Imbalance => self.balance_leaders().await,
@@ -84,7 +85,7 @@ impl Active {
         let changed: Vec<TopicPartition> = changed.into_iter().collect();
         for (name, written) in self.read_states(&changed).await? {
             if let Some(partition) = self.context.partition_mut(&name) {
-                partition.state = Some(written);
+                partition.read(Some(written));
             }
         }
         if !changed.is_empty() {

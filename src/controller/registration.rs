@@ -232,6 +232,28 @@ pub async fn generate_broker_id(store: &Arc<dyn Store>, reserved_max: i32) -> Re
     Ok(BrokerId(reserved_max.saturating_add(stat.version)))
 }
 
+/// Notes that a broker comes back without what it had not synced. To be done before it registers: the controller reads it
+/// when it sees the registration, and takes it away when it has acted on it.
+///
+/// # Errors
+/// The store failed.
+pub async fn note_unclean_shutdown(store: &Arc<dyn Store>, id: BrokerId) -> Result<(), StoreError> {
+    let path = paths::unclean_shutdown(id);
+    loop {
+        match store.create(&path, None, CreateKind::Persistent).await {
+            Ok(_) => return Ok(()),
+            Err(StoreError::NodeExists | StoreError::ConnectionLoss) => {}
+            Err(error) => return Err(error),
+        }
+        // One from before is written again, so that a controller that is about to take it away does not.
+        match store.set(&path, None, None).await {
+            Ok(_) => return Ok(()),
+            Err(StoreError::NoNode | StoreError::ConnectionLoss) => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
 /// Registers a broker for as long as the session lasts; yields its epoch.
 pub async fn register(
     store: &Arc<dyn Store>,

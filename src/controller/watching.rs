@@ -42,6 +42,8 @@ pub(super) enum Look {
     IsrChanges,
     /// Log directories of brokers that failed.
     LogDirs,
+    /// Configs.
+    Configs,
     /// The node by which tools up to 2.3 reassign.
     OldReassignments,
     /// The node by which tools up to 2.3 ask for preferred leaders.
@@ -68,6 +70,7 @@ const WATCHED: &[(Look, &str, Part)] = &[
     (Look::Deletions, paths::DELETE_TOPICS, Part::Children),
     (Look::IsrChanges, paths::ISR_CHANGE_NOTIFICATIONS, Part::Children),
     (Look::LogDirs, paths::LOG_DIR_EVENT_NOTIFICATIONS, Part::Children),
+    (Look::Configs, paths::CONFIG_CHANGES, Part::Children),
     (Look::OldReassignments, paths::REASSIGN_PARTITIONS, Part::Data),
     (Look::OldElections, paths::PREFERRED_REPLICA_ELECTION, Part::Data),
 ];

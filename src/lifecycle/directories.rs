@@ -139,6 +139,23 @@ pub fn found(disk: &Disk, places: &[Place]) -> Result<Vec<FoundPartition>, Direc
     Ok(found)
 }
 
+/// True when something that was written to the directories may be gone: a power cut, or a disk that was replaced. Of a disk
+/// that fails its partitions are not served. Blocks.
+pub fn may_lack(places: &[Place]) -> bool {
+    let directories = places.iter().filter_map(|place| place.directory.as_ref());
+    directories
+        .filter_map(|directory| directory.has_all().ok())
+        .any(|has_all| !has_all)
+}
+
+/// Notes in each directory during which start of the machine it is written. Blocks.
+pub fn write_boot_ids(places: &[Place]) {
+    for directory in places.iter().filter_map(|place| place.directory.as_ref()) {
+        // A failure has taken the directory offline.
+        let _ = directory.write_boot_id();
+    }
+}
+
 fn last_epoch(disk: &Disk, folder: &Path) -> Option<LeaderEpoch> {
     const LIMIT_BYTES: usize = 16 << 20;
     let bytes = disk

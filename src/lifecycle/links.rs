@@ -5,14 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::error_code::ErrorCode;
+use crate::base::ids::TopicPartition;
 use crate::controller::{BrokerLink, Links};
-use crate::metadata::control::{ControlAnswer, LeaderAndIsr, StopReplica, UpdateMetadata};
-use crate::metadata::messages::update_metadata_error;
+use crate::metadata::control::{ControlAnswer, LeaderAndIsr, LogEnds, StopReplica, UpdateMetadata};
+use crate::metadata::messages::{log_ends, log_ends_request, update_metadata_error};
 use crate::metadata::{BrokerImage, Cluster};
 use crate::peer::{Address, Channel, Options, Version, versions};
 use crate::store::BoxFuture;
 use crate::wire::Message;
 use crate::wire::messages::leader_and_isr::LeaderAndIsrResponse;
+use crate::wire::messages::list_offsets::ListOffsetsResponse;
 use crate::wire::messages::stop_replica::StopReplicaResponse;
 use crate::wire::messages::update_metadata::UpdateMetadataResponse;
 
@@ -106,6 +108,14 @@ impl BrokerLink for RemoteBroker {
                 all.partitions.extend(answer.partitions);
             }
             all
+        })
+    }
+
+    fn log_ends(&self, partitions: Vec<TopicPartition>) -> BoxFuture<'_, LogEnds> {
+        Box::pin(async move {
+            let version = versions::LIST_OFFSETS;
+            let answer: ListOffsetsResponse = self.ask(version, log_ends_request(&partitions)).await;
+            log_ends(&answer)
         })
     }
 

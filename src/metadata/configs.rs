@@ -4,9 +4,9 @@
 //! they name (Kafka: `ZkConfigManager`, `ZkNodeChangeNotificationListener`). A bad value in the store is logged and
 //! left out: it never keeps a broker from starting.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{Cluster, ClusterImage};
 use crate::base::clock;
@@ -14,7 +14,7 @@ use crate::base::ids::{BrokerId, TopicName};
 use crate::base::shutdown::Shutdown;
 use crate::config::BrokerConfig;
 use crate::store::znodes::{ConfigChange, EntityConfig, paths};
-use crate::store::{Session, Store, StoreError, WatchEvent};
+use crate::store::{Node, Session, Store, StoreError, WatchEvent};
 
 /// How long a notification lies in the store, in milliseconds.
 const NOTIFICATION_AGE_MS: i64 = 15 * 60 * 1000;
@@ -39,6 +39,19 @@ struct Inner {
     listeners: Vec<Arc<dyn ConfigListener>>,
     /// The number of the last notification that was taken in.
     last: AtomicI64,
+    /// The topics whose configs were read, those with none among them.
+    known: Mutex<BTreeSet<TopicName>>,
+}
+
+fn configs_in(path: &str, node: Option<Node>) -> BTreeMap<String, String> {
+    let data = node.and_then(|node| node.data);
+    match EntityConfig::decode(data.as_deref()) {
+        Ok(entity) => entity.config,
+        Err(error) => {
+            tracing::error!("the configs in {path} cannot be read and are left out: {error}");
+            BTreeMap::new()
+        }
+    }
 }
 
 impl StoredConfigs {
@@ -50,6 +63,7 @@ impl StoredConfigs {
                 cluster,
                 listeners,
                 last: AtomicI64::new(-1),
+                known: Mutex::default(),
             }),
         }
     }
@@ -68,9 +82,17 @@ impl StoredConfigs {
 
     /// Reads the configs of these topics.
     pub async fn load_topics(&self, topics: &[TopicName]) -> Result<(), StoreError> {
+        let asked: Vec<_> = topics
+            .iter()
+            .map(|topic| {
+                let path = paths::topic_config(topic);
+                let node = self.inner.store.get(&path);
+                (topic, path, node)
+            })
+            .collect();
         let mut read = Vec::with_capacity(topics.len());
-        for topic in topics {
-            read.push((Arc::clone(topic), self.read(&paths::topic_config(topic)).await?));
+        for (topic, path, node) in asked {
+            read.push((Arc::clone(topic), configs_in(&path, node.await?)));
         }
         let mut changed = Vec::new();
         if !read.is_empty() {
@@ -87,7 +109,36 @@ impl StoredConfigs {
                 listener.topic_configs_changed(&changed);
             }
         }
+        self.known().extend(topics.iter().cloned());
         Ok(())
+    }
+
+    fn known(&self) -> MutexGuard<'_, BTreeSet<TopicName>> {
+        self.inner.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads the configs of those of these topics that are new here: nobody is notified of what a topic was created with.
+    pub async fn load_new_topics(
+        &self,
+        topics: impl IntoIterator<Item = &TopicName>,
+    ) -> Result<(), StoreError> {
+        let new: Vec<TopicName> = {
+            let known = self.known();
+            let topics = topics.into_iter();
+            topics.filter(|topic| !known.contains(*topic)).cloned().collect()
+        };
+        if new.is_empty() {
+            return Ok(());
+        }
+        self.load_topics(&new).await
+    }
+
+    /// Topics are gone; one that comes under the same name is new.
+    pub fn forget_topics<'a>(&self, topics: impl IntoIterator<Item = &'a str>) {
+        let mut known = self.known();
+        for topic in topics {
+            known.remove(topic);
+        }
     }
 
     /// Reads the dynamic configs of all brokers.
@@ -116,14 +167,7 @@ impl StoredConfigs {
     }
 
     async fn read(&self, path: &str) -> Result<BTreeMap<String, String>, StoreError> {
-        let data = self.inner.store.get(path).await?.and_then(|node| node.data);
-        Ok(match EntityConfig::decode(data.as_deref()) {
-            Ok(entity) => entity.config,
-            Err(error) => {
-                tracing::error!("the configs in {path} cannot be read and are left out: {error}");
-                BTreeMap::new()
-            }
-        })
+        Ok(configs_in(path, self.inner.store.get(path).await?))
     }
 
     /// Follows the notifications until shutdown. Load everything before: those that lie there are taken in again,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::image::{BrokerImage, PartitionImage};
 use crate::base::error_code::ErrorCode;
 use crate::base::ids::{
-    BrokerEpoch, BrokerId, ControllerEpoch, LeaderEpoch, TopicId, TopicName, TopicPartition,
+    BrokerEpoch, BrokerId, ControllerEpoch, LeaderEpoch, Offset, TopicId, TopicName, TopicPartition,
 };
 
 /// Who sends a control request, and to which registration of the receiver.
@@ -75,6 +75,18 @@ pub struct ControlAnswer {
     /// The partitions that were named, each with its error.
     pub partitions: Vec<(TopicPartition, ErrorCode)>,
 }
+
+/// Where a replica's log ends. Of two logs of a partition the greater one has everything committed that the other has.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct LogEnd {
+    /// The latest leader epoch in it, −1 for none.
+    pub epoch: LeaderEpoch,
+    /// Behind its last record.
+    pub offset: Offset,
+}
+
+/// The ends of logs, or why one cannot be told.
+pub type LogEnds = Vec<(TopicPartition, Result<LogEnd, ErrorCode>)>;
 
 /// Stops replicas, and deletes their logs where asked.
 #[derive(Clone, PartialEq, Eq, Debug)]

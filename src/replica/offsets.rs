@@ -5,7 +5,8 @@
 
 use crate::base::clock;
 use crate::base::error_code::ErrorCode;
-use crate::base::ids::{LeaderEpoch, Offset};
+use crate::base::ids::{LeaderEpoch, Offset, TopicPartition};
+use crate::metadata::control::LogEnd;
 use crate::storage::log::{self, TimestampError};
 
 use super::answers::FoundOffset;
@@ -102,6 +103,22 @@ impl Replicas {
     }
 }
 
+impl Replicas {
+    /// Where the log of a replica ends, whoever leads it.
+    ///
+    /// # Errors
+    /// The code for the controller.
+    pub fn log_end(&self, name: &TopicPartition) -> Result<LogEnd, ErrorCode> {
+        let found = self.find(&name.topic, name.partition)?;
+        let locked = found.lock()?;
+        let log = &locked.state.log;
+        Ok(LogEnd {
+            epoch: log.latest_epoch().unwrap_or(LeaderEpoch::NONE),
+            offset: log.log_end_offset(),
+        })
+    }
+}
+
 impl Partition {
     fn find_offset(&self, query: &OffsetQuery) -> Result<FoundOffset, ErrorCode> {
         let mut locked = self.lock()?;
@@ -116,7 +133,12 @@ impl Partition {
             LATEST => Ok(FoundOffset {
                 offset: progress.of(query.bound).get(),
                 timestamp_ms: -1,
-                leader_epoch: state.leadership.leader_epoch().get(),
+                // Whoever asks for a replica's own end compares logs: what was told of a leader is not in them.
+                leader_epoch: if query.leader_only {
+                    state.leadership.leader_epoch().get()
+                } else {
+                    state.log.latest_epoch().unwrap_or(LeaderEpoch::NONE).get()
+                },
             }),
             EARLIEST | EARLIEST_LOCAL => Ok(told(state.log.earliest())),
             timestamp_ms => {

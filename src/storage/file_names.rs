@@ -24,6 +24,8 @@ pub const PARTITION_METADATA: &str = "partition.metadata";
 pub const META_PROPERTIES: &str = "meta.properties";
 /// Says that the last stop was a clean one.
 pub const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
+/// During which start of the machine the log directory is written. Ours.
+pub const BOOT_ID: &str = "barnabas-boot-id";
 /// Locked by the process that uses the log directory.
 pub const LOCK: &str = ".lock";
 

@@ -77,6 +77,7 @@ struct State {
     counts: Counts,
     capacity_bytes: Option<u64>,
     names_need_their_directory: bool,
+    power_cuts: u64,
 }
 
 /// A file system in memory; clones share it.
@@ -143,6 +144,7 @@ impl MemoryDisk {
     pub fn power_cut(&self, mut keep: impl FnMut() -> bool) {
         const BLOCK: usize = 4096;
         let mut state = self.state();
+        state.power_cuts += 1;
         state.files = state.durable_files.clone();
         state.directories = state.durable_directories.clone();
         let nodes: Vec<_> = state.files.values().cloned().collect();
@@ -192,6 +194,7 @@ impl MemoryDisk {
             durable_directories: state.durable_directories.clone(),
             capacity_bytes: state.capacity_bytes,
             names_need_their_directory: state.names_need_their_directory,
+            power_cuts: state.power_cuts,
             ..State::default()
         };
         Self {
@@ -387,6 +390,10 @@ impl MemoryDisk {
             state.durable_directories.insert(directory, ());
         }
         Ok(())
+    }
+
+    pub(super) fn boot_id(&self) -> Option<String> {
+        Some(self.state().power_cuts.to_string())
     }
 
     pub(super) fn file_system(&self, _path: &Path) -> io::Result<u64> {

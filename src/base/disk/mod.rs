@@ -239,6 +239,12 @@ impl Disk {
         self.rename(&beside(path), path)
     }
 
+    /// Which start of the machine this is: while it stays the same, what was written and not synced is still there,
+    /// whatever became of the process that wrote it. `None` where the system does not tell.
+    pub fn boot_id(&self) -> Option<String> {
+        on!(self, Kind, disk => disk.boot_id())
+    }
+
     /// A number that two paths share when one [`Disk::sync_file_system`] covers both.
     pub fn file_system(&self, path: &Path) -> io::Result<u64> {
         on!(self, Kind, disk => disk.file_system(path))

@@ -110,6 +110,13 @@ impl SystemDisk {
         fs::File::open(path)?.sync_all()
     }
 
+    #[expect(clippy::unused_self, reason = "the seam has it of a disk")]
+    pub(super) fn boot_id(&self) -> Option<String> {
+        let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+        let id = text.trim();
+        (!id.is_empty()).then(|| id.to_owned())
+    }
+
     pub(super) fn file_system(&self, path: &Path) -> io::Result<u64> {
         fs::metadata(path).map(|of| of.dev())
     }

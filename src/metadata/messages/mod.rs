@@ -10,12 +10,14 @@
 //! something in a migration alone; it is written as 0, as Kafka's controller does in ZooKeeper mode, and not read.
 
 mod leader_and_isr;
+mod log_ends;
 mod stop_replica;
 mod update_metadata;
 
 #[cfg(test)]
 mod recorded_test;
 
+pub use log_ends::{log_ends, log_ends_request};
 pub use update_metadata::{update_metadata_answer, update_metadata_error};
 
 use std::collections::BTreeMap;

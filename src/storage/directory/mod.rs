@@ -20,8 +20,8 @@ use super::checkpoint::{self, CheckpointError, Offsets};
 use super::clean_shutdown;
 use super::descriptors::Descriptors;
 use super::file_names::{
-    CLEANER_CHECKPOINT, HIGH_WATERMARK_CHECKPOINT, LOCK, LOG_START_OFFSET_CHECKPOINT, MalformedFolderName,
-    RECOVERY_POINT_CHECKPOINT,
+    BOOT_ID, CLEAN_SHUTDOWN, CLEANER_CHECKPOINT, HIGH_WATERMARK_CHECKPOINT, LOCK,
+    LOG_START_OFFSET_CHECKPOINT, MalformedFolderName, RECOVERY_POINT_CHECKPOINT,
 };
 use super::log::{Log, OpenError};
 use super::meta_properties::{self, MetaProperties, MetaPropertiesError};
@@ -174,6 +174,36 @@ impl LogDirectory {
                     .failed("write meta.properties of", self.path(), &error))
             }
         }
+    }
+
+    /// True when all that was ever written to the directory is in it: the broker before stopped cleanly, or the machine has
+    /// not been started anew since, so that what was not synced is there all the same. False for a new directory, which
+    /// may stand for one that was lost. To be asked before [`LogDirectory::load`] takes the marker.
+    pub fn has_all(&self) -> Result<bool, LogIoError> {
+        const LIMIT_BYTES: usize = 256;
+        self.volume.check()?;
+        let disk = self.volume.disk();
+        if self.meta.is_none() {
+            return Ok(false);
+        }
+        if disk.exists(&self.path().join(CLEAN_SHUTDOWN)) {
+            return Ok(true);
+        }
+        let path = self.path().join(BOOT_ID);
+        match disk.read(&path, LIMIT_BYTES) {
+            Ok(known) => Ok(disk.boot_id().is_some_and(|id| id.as_bytes() == known)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(self.volume.failed("read", &path, &error)),
+        }
+    }
+
+    /// Notes, durably, during which start of the machine the directory is written from now on.
+    pub fn write_boot_id(&self) -> Result<(), LogIoError> {
+        self.volume.check()?;
+        let path = self.path().join(BOOT_ID);
+        let id = self.volume.disk().boot_id().unwrap_or_default();
+        let written = self.volume.disk().replace(&path, id.as_bytes());
+        written.map_err(|error| self.volume.failed("write", &path, &error))
     }
 
     /// The size of its file system.

@@ -6,6 +6,7 @@
 mod broker;
 mod cluster;
 mod config;
+mod eligible;
 mod new_partitions;
 pub mod notifications;
 mod partition;
@@ -21,6 +22,7 @@ use serde::Serialize;
 pub use broker::{Broker, BrokerEndpoint, FeatureRange};
 pub use cluster::{ClusterId, Controller, Feature, ProducerIdBlock, decode_epoch, encode_epoch};
 pub use config::{ConfigChange, EntityConfig};
+pub use eligible::EligibleReplicas;
 pub use new_partitions::NewPartitions;
 pub use partition::PartitionState;
 pub use topic::Topic;

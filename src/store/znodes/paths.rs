@@ -43,6 +43,11 @@ pub const DEFAULT_ENTITY: &str = "<default>";
 /// Topics with partitions that no broker is known to have yet. Ours.
 pub const NEW_PARTITIONS: &str = "/barnabas/new_partitions";
 
+/// Replicas outside of the ISR that have all that was acknowledged, and members of it that may not. Ours.
+pub const ELIGIBLE_REPLICAS: &str = "/barnabas/eligible_replicas";
+/// Brokers that came back without what they had not synced, and of which no controller has taken note yet. Ours.
+pub const UNCLEAN_SHUTDOWNS: &str = "/barnabas/unclean_shutdowns";
+
 /// The nodes that every broker creates at its start where they are missing, parents first; ours behind Kafka's.
 pub const PERSISTENT: &[&str] = &[
     "/consumers",
@@ -64,6 +69,8 @@ pub const PERSISTENT: &[&str] = &[
     "/config/ips",
     "/barnabas",
     NEW_PARTITIONS,
+    ELIGIBLE_REPLICAS,
+    UNCLEAN_SHUTDOWNS,
 ];
 
 /// A broker's registration.
@@ -117,4 +124,19 @@ pub fn delete_topic(topic: &str) -> String {
 /// The partitions of a topic that no broker is known to have yet.
 pub fn new_partitions(topic: &str) -> String {
     format!("{NEW_PARTITIONS}/{topic}")
+}
+
+/// What is known of a topic's partitions beside their ISRs.
+pub fn eligible_replicas_of_topic(topic: &str) -> String {
+    format!("{ELIGIBLE_REPLICAS}/{topic}")
+}
+
+/// What is known of a partition beside its ISR.
+pub fn eligible_replicas(topic: &str, partition: i32) -> String {
+    format!("{ELIGIBLE_REPLICAS}/{topic}/{partition}")
+}
+
+/// The mark of a broker that came back without what it had not synced.
+pub fn unclean_shutdown(broker: BrokerId) -> String {
+    format!("{UNCLEAN_SHUTDOWNS}/{broker}")
 }

@@ -27,8 +27,6 @@ pub struct Cut {
     /// The end before it.
     pub end: i64,
     pub at_ms: i64,
-    /// It was in sync, and no other in-sync replica was alive, or those that were left the ISR before it was back.
-    pub was_last: bool,
 }
 
 #[derive(Default)]
@@ -114,9 +112,6 @@ impl Known {
 }
 
 /// True where every member of the ISR lost its copy with its power.
-///
-/// Until a controller knows which replica lost its tail (KIP-966), more is allowed: what the last in-sync replica lost
-/// that was alive. It leads when it comes back, and the others follow it.
 pub fn may_be_lost(cuts: &[Cut], (partition, offset): Place, record: &Committed) -> bool {
     let lost = |broker: &i32| {
         cuts.iter().any(|cut| {
@@ -127,8 +122,5 @@ pub fn may_be_lost(cuts: &[Cut], (partition, offset): Place, record: &Committed)
                 && cut.at_ms + 2_000 > record.at_ms
         })
     };
-    let last_lost = |cut: &Cut| {
-        cut.was_last && cut.partition == partition && offset >= cut.from && cut.at_ms + 2_000 > record.at_ms
-    };
-    cuts.iter().any(last_lost) || !record.isr.is_empty() && record.isr.iter().all(lost)
+    !record.isr.is_empty() && record.isr.iter().all(lost)
 }

@@ -62,6 +62,26 @@ impl Counts {
         self.stops += other.stops;
         self.partitions += other.partitions;
     }
+
+    /// What never happened: a run of many seeds has all of it.
+    pub fn lacks(&self, power: bool) -> Vec<&'static str> {
+        let cuts = [("power cuts", self.power_cuts), ("records cut", self.records_cut)];
+        let counts = [
+            ("elections", self.elections),
+            ("controllers", self.controllers),
+            ("changes of ISRs", self.isr_changes),
+            ("sessions that expired", self.expiries),
+            ("replies lost", self.lost_replies),
+            ("kills", self.kills),
+            ("clean stops", self.stops),
+            ("requests sent again", self.repeated),
+        ];
+        let counted = counts.into_iter().chain(cuts.into_iter().filter(|_| power));
+        counted
+            .filter(|(_, count)| *count == 0)
+            .map(|(name, _)| name)
+            .collect()
+    }
 }
 
 pub struct Outcome {
@@ -244,9 +264,6 @@ impl World<'_> {
             return;
         };
         self.counts.isr_changes += 1;
-        if let [last] = state.isr[..] {
-            self.is_last(partition, last.get());
-        }
         let epoch = state.leader_epoch.get();
         let before = self
             .leaders
@@ -267,16 +284,6 @@ impl World<'_> {
             _ => {
                 self.counts.elections += 1;
                 self.leaders.insert((partition, epoch), leader);
-            }
-        }
-    }
-
-    /// The ISR is this broker alone: what it lost with its power shortly before is gone.
-    fn is_last(&self, partition: i32, broker: i32) {
-        let now_ms = self.start_ms + self.sim.elapsed().as_millis() as i64;
-        for cut in &mut self.observed.lock().cuts {
-            if (cut.broker, cut.partition) == (broker, partition) && cut.at_ms + 6_000 > now_ms {
-                cut.was_last = true;
             }
         }
     }
@@ -351,16 +358,12 @@ impl World<'_> {
         for (partition, (end, from)) in before.into_iter().zip(after).enumerate() {
             self.counts.records_cut += (end - from).max(0) as u64;
             let (broker, partition) = (index as i32 + 1, partition as i32);
-            let isr = self.state(partition).map_or_else(Vec::new, |state| state.isr);
-            let lives = |id: &BrokerId| self.hosts[id.get() as usize - 1].life == Life::Up;
-            let was_last = isr.contains(&BrokerId(broker)) && !isr.iter().any(lives);
             self.observed.lock().cuts.push(Cut {
                 broker,
                 partition,
                 from,
                 end,
                 at_ms,
-                was_last,
             });
         }
     }

@@ -418,13 +418,20 @@ fn on_failure(
 ) -> crate::replica::background::OnDirectoryFailure {
     let (replicas, controller, failed) = (Arc::downgrade(replicas), controller.clone(), failed.clone());
     Arc::new(move |directory: &HostDirectory, last: bool| {
-        if last {
-            failed.begin();
-            return;
-        }
         let Some(replicas) = replicas.upgrade() else {
             return;
         };
+        let noted = directories::note_failure(replicas.directories());
+        let failed = failed.clone();
+        drop(task::spawn(async move {
+            noted.await;
+            if last {
+                failed.begin();
+            }
+        }));
+        if last {
+            return;
+        }
         let gone = replicas
             .all()
             .into_iter()

@@ -5,14 +5,18 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
+use crate::base::clock;
 use crate::base::disk::Disk;
 use crate::base::ids::{BrokerId, LeaderEpoch, TopicPartition};
 use crate::base::random::Random;
+use crate::base::task;
 use crate::config::BrokerConfig;
 use crate::controller::comparison::{self, Difference, FoundPartition};
+use crate::replica::directories::HostDirectory;
 use crate::storage::descriptors::Descriptors;
-use crate::storage::directory::{DirectoryError, LogDirectory};
+use crate::storage::directory::{self, DirectoryError, LogDirectory};
 use crate::storage::file_names::LEADER_EPOCH_CHECKPOINT;
 use crate::storage::leader_epochs::LeaderEpochs;
 use crate::storage::meta_properties::{self, Contradiction, Owner};
@@ -153,6 +157,28 @@ pub fn write_boot_ids(places: &[Place]) {
     for directory in places.iter().filter_map(|place| place.directory.as_ref()) {
         // A failure has taken the directory offline.
         let _ = directory.write_boot_id();
+    }
+}
+
+/// Notes in all directories that one of them has failed. Waits for it, but no longer than it may take.
+pub fn note_failure(hosts: &[Arc<HostDirectory>]) -> impl Future<Output = ()> + Send + 'static {
+    const PATIENCE: Duration = Duration::from_secs(2);
+    let noting: Vec<_> = hosts
+        .iter()
+        .map(|host| {
+            let host = Arc::clone(host);
+            task::spawn(async move {
+                let pool = host.pool().clone();
+                let noted = pool.run(move || directory::note_failure(host.volume().disk(), host.path()));
+                // A disk that takes nothing will not be used either.
+                let _ = clock::timeout(PATIENCE, noted).await;
+            })
+        })
+        .collect();
+    async move {
+        for one in noting {
+            let _ = one.await;
+        }
     }
 }
 

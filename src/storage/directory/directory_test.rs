@@ -227,3 +227,48 @@ fn a_partition_in_two_directories_is_found() {
     assert_eq!(found[0].0, partition(0));
     assert_eq!(found[0].1.len(), 2);
 }
+
+#[test]
+fn what_was_not_synced_is_there_while_the_machine_runs_and_not_after_a_power_cut_or_a_failure() {
+    let memory = MemoryDisk::new();
+    let mine = |directory: &mut LogDirectory| {
+        let properties = MetaProperties {
+            cluster_id: Some("cluster".to_owned()),
+            broker_id: Some(BrokerId(1)),
+            directory_id: None,
+            other: Default::default(),
+        };
+        directory.write_meta(properties, NOW_MS).unwrap();
+        directory.write_boot_id().unwrap();
+    };
+    let mut fresh = open(&memory).unwrap();
+    assert!(!fresh.has_all().unwrap(), "an empty one may stand for one that was lost");
+    mine(&mut fresh);
+    drop(fresh);
+    // Its process was killed.
+    let mut killed = open(&memory).unwrap();
+    assert!(killed.has_all().unwrap());
+    mine(&mut killed);
+    drop(killed);
+    memory.power_cut(|| true);
+    let mut cut = open(&memory).unwrap();
+    assert!(!cut.has_all().unwrap());
+    mine(&mut cut);
+    assert!(cut.has_all().unwrap());
+    // A clean stop, and then a power cut.
+    cut.mark_clean().unwrap();
+    drop(cut);
+    memory.power_cut(|| false);
+    let mut clean = open(&memory).unwrap();
+    assert!(clean.has_all().unwrap());
+    mine(&mut clean);
+    // Another disk has failed; this one can be stopped cleanly all the same.
+    let disk = Disk::memory(memory.clone());
+    note_failure(&disk, Path::new("/data")).unwrap();
+    clean.mark_clean().unwrap();
+    drop(clean);
+    let mut failed = open(&memory).unwrap();
+    assert!(!failed.has_all().unwrap());
+    mine(&mut failed);
+    assert!(failed.has_all().unwrap());
+}

@@ -32,6 +32,9 @@ use crate::base::random::Random;
 
 pub use load::{LoadSettings, LoadedDirectory};
 
+/// What stands in place of the start of the machine after a disk has failed.
+const FAILED: &[u8] = b"failed";
+
 /// Why a log directory cannot be used.
 #[derive(Debug)]
 pub enum DirectoryError {
@@ -96,6 +99,21 @@ impl fmt::Debug for LogDirectory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.volume.fmt(f)
     }
+}
+
+/// Notes in a log directory, for as long as nobody starts on it, that a disk of the broker failed: what the failed disk had
+/// not synced may be gone although the machine went on. The note is in all directories, since the failed one may not take
+/// it. Blocks.
+///
+/// # Errors
+/// It cannot be written.
+pub fn note_failure(disk: &Disk, directory: &Path) -> io::Result<()> {
+    let path = directory.join(BOOT_ID);
+    // Who stands alone has no such file.
+    if !disk.exists(&path) {
+        return Ok(());
+    }
+    disk.replace(&path, FAILED)
 }
 
 impl LogDirectory {
@@ -178,7 +196,8 @@ impl LogDirectory {
 
     /// True when all that was ever written to the directory is in it: the broker before stopped cleanly, or the machine has
     /// not been started anew since, so that what was not synced is there all the same. False for a new directory, which
-    /// may stand for one that was lost. To be asked before [`LogDirectory::load`] takes the marker.
+    /// may stand for one that was lost, and after [`note_failure`]. To be asked before [`LogDirectory::load`] takes the
+    /// marker.
     pub fn has_all(&self) -> Result<bool, LogIoError> {
         const LIMIT_BYTES: usize = 256;
         self.volume.check()?;
@@ -186,15 +205,20 @@ impl LogDirectory {
         if self.meta.is_none() {
             return Ok(false);
         }
-        if disk.exists(&self.path().join(CLEAN_SHUTDOWN)) {
-            return Ok(true);
-        }
         let path = self.path().join(BOOT_ID);
-        match disk.read(&path, LIMIT_BYTES) {
-            Ok(known) => Ok(disk.boot_id().is_some_and(|id| id.as_bytes() == known)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(self.volume.failed("read", &path, &error)),
+        let known = match disk.read(&path, LIMIT_BYTES) {
+            Ok(known) => Some(known),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(self.volume.failed("read", &path, &error)),
+        };
+        if known.as_deref() == Some(FAILED) {
+            return Ok(false);
         }
+        let is_clean = disk.exists(&self.path().join(CLEAN_SHUTDOWN));
+        let is_same = disk
+            .boot_id()
+            .is_some_and(|id| known.as_deref() == Some(id.as_bytes()));
+        Ok(is_clean || is_same)
     }
 
     /// Notes, durably, during which start of the machine the directory is written from now on.

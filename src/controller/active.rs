@@ -71,6 +71,7 @@ impl Active {
         active.write_feature().await?;
         active.drop_notifications().await?;
         active.context.brokers = active.read_brokers().await?;
+        active.context.tellers = active.read_tellers().await?;
         let new = active.load_topics().await?;
         active.load_deletions().await?;
         active.open_channels();
@@ -79,15 +80,16 @@ impl Active {
         let partitions = active.settled_partitions();
         active.load_kept().await?;
         let brokers: Vec<BrokerId> = active.context.brokers.keys().copied().collect();
-        let unclean = active.take_unclean_shutdowns(&brokers).await?;
+        // A mark may be old, of a time when a broker of Kafka reigned: who has led since then has what there is.
+        let unclean = active.take_unclean_shutdowns(&brokers, true).await?;
         active.elect(&partitions, Reason::Changed).await?;
         active.keep_unclean_shutdowns(unclean).await?;
         active.tell(&partitions, &new).await?;
-        active.ask_log_ends().await?;
         active.take_old_reassignments().await?;
         active.resume_reassignments().await?;
         active.complete_deletions().await?;
         active.take_old_elections().await?;
+        active.ask_log_ends().await?;
         tracing::info!(
             "this broker is the controller, with epoch {}; brokers: {}, topics: {}, partitions: {}",
             active.reign.epoch,
@@ -139,7 +141,9 @@ impl Active {
             Reason::Unclean => true,
             Reason::Changed => {
                 let image = self.parts.cluster.get();
-                image.log_config(&name.topic).unclean_leader_election_enable
+                let is_allowed = image.log_config(&name.topic).unclean_leader_election_enable;
+                // Who is here is asked first: that takes moments, and may lose less.
+                is_allowed && election::unknown_ends(replicas, state, &seen).is_empty()
             }
         };
         election::again(replicas, state, written.mzxid, &seen, unclean, epoch)

@@ -75,11 +75,12 @@ impl Active {
             self.forget_broker(*id);
         }
         self.context.brokers = now;
+        self.context.tellers = self.read_tellers().await?;
         self.open_channels();
         // Who is there, before anybody is to follow a new one.
         self.update_metadata(&[]).await;
         let partitions = self.settled_partitions();
-        let unclean = self.take_unclean_shutdowns(&changes.came).await?;
+        let unclean = self.take_unclean_shutdowns(&changes.came, false).await?;
         let came: Vec<BrokerId> = self
             .others()
             .into_iter()
@@ -105,7 +106,6 @@ impl Active {
             // Whether a replica is offline has changed.
             self.update_metadata(&rest).await;
         }
-        self.ask_log_ends().await?;
         self.resume_reassignments().await?;
         self.complete_deletions().await
     }

@@ -9,8 +9,10 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use super::events::Event;
+use super::events::{Event, RETRY};
 use super::link::{BrokerLink, Links};
+use super::watching::Look;
+use crate::base::clock;
 use crate::base::ids::{BrokerEpoch, BrokerId, ControllerEpoch, TopicPartition};
 use crate::base::task;
 use crate::metadata::BrokerImage;
@@ -73,6 +75,16 @@ impl Channels {
             controller_epoch,
             open: BTreeMap::new(),
         }
+    }
+
+    /// Looks at something again, some time later.
+    pub(super) fn look_later(&self, look: Look) {
+        let (events, reign) = (self.events.clone(), self.controller_epoch);
+        drop(task::spawn(async move {
+            clock::sleep(RETRY).await;
+            // Nobody may listen any more.
+            let _ = events.send(Event::Look { look, reign }).await;
+        }));
     }
 
     /// Opens the channel of this registration of a broker, in the place of an earlier one's.

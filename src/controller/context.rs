@@ -55,6 +55,8 @@ pub(super) struct Topic {
 pub(super) struct Context {
     pub epoch: ControllerEpoch,
     pub brokers: BTreeMap<BrokerId, Arc<BrokerImage>>,
+    /// Those of the brokers that say when they may lack something, and where their logs end.
+    pub tellers: BTreeSet<BrokerId>,
     topics: BTreeMap<TopicName, Topic>,
     /// Names by their folded form, to find those that collide.
     folded: BTreeMap<String, BTreeSet<TopicName>>,
@@ -70,6 +72,12 @@ pub(super) struct Context {
     pub stopped: BTreeMap<TopicPartition, BTreeSet<BrokerId>>,
     /// The topics under whose names the store can keep eligible replicas.
     pub kept_topics: BTreeSet<TopicName>,
+    /// True when a partition may have no leader for suspicion.
+    pub is_suspicious: bool,
+    /// Who is asked where which log ends, and has not answered yet.
+    pub asked: BTreeSet<(BrokerId, TopicPartition)>,
+    /// How many partitions wait for these brokers, as was told last.
+    pub waiting: (usize, BTreeSet<BrokerId>),
 }
 
 /// The replicas, by partition, whose logs need not be there yet.
@@ -102,6 +110,10 @@ impl Replicas for Seen<'_> {
 
     fn suspect(&self, broker: BrokerId) -> bool {
         self.of_partition(|partition| partition.suspect.contains(&broker))
+    }
+
+    fn tells_losses(&self, broker: BrokerId) -> bool {
+        self.context.tellers.contains(&broker)
     }
 
     fn log_end(&self, broker: BrokerId) -> Option<LogEnd> {

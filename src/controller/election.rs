@@ -17,6 +17,8 @@ pub trait Replicas {
     fn eligible(&self, broker: BrokerId) -> bool;
     /// True when it came back without what it had not synced.
     fn suspect(&self, broker: BrokerId) -> bool;
+    /// True when the broker says that it came back like that, and where its logs end. Kafka's do not.
+    fn tells_losses(&self, broker: BrokerId) -> bool;
     /// Where the partition's log ends on it, as it said since it came back.
     fn log_end(&self, broker: BrokerId) -> Option<LogEnd>;
 }
@@ -45,6 +47,11 @@ fn survivor(replicas: &[BrokerId], state: &PartitionState, brokers: &impl Replic
     if !isr_is_suspect(replicas, state, brokers) {
         return None;
     }
+    if !all_tell_losses(replicas, brokers) {
+        // As Kafka does.
+        let mut in_sync = replicas.iter().copied().filter(|id| state.isr.contains(id));
+        return in_sync.find(electable);
+    }
     let mut others = candidates(replicas, state, brokers);
     if let Some(whole) = others.find(|id| electable(id) && !brokers.suspect(*id)) {
         return Some(whole);
@@ -61,13 +68,20 @@ fn survivor(replicas: &[BrokerId], state: &PartitionState, brokers: &impl Replic
     ends?.into_iter().max_by_key(|(end, _)| *end).map(|(_, id)| id)
 }
 
-/// Those of whom must be known where their logs end before one of them can lead: none where that does not help.
+/// False where a replica that is here does not say what it lacks, so that what the others say decides nothing.
+fn all_tell_losses(replicas: &[BrokerId], brokers: &impl Replicas) -> bool {
+    let mut here = replicas.iter().filter(|id| brokers.online(**id));
+    here.all(|id| brokers.tells_losses(*id))
+}
+
+/// Those who are here and of whom it must be known where their logs end before one of them can lead, as the longest of all
+/// or, in an unclean election, of those who are here.
 pub fn unknown_ends(replicas: &[BrokerId], state: &PartitionState, brokers: &impl Replicas) -> Vec<BrokerId> {
-    let may_help = state.leader.is_none() && replicas.len() > 1 && isr_is_suspect(replicas, state, brokers);
-    if !may_help || !replicas.iter().all(|id| brokers.online(*id)) {
+    let may_help = replicas.len() > 1 && all_tell_losses(replicas, brokers);
+    if !may_help || !isr_is_suspect(replicas, state, brokers) {
         return Vec::new();
     }
-    let is_unknown = |id: &BrokerId| brokers.log_end(*id).is_none();
+    let is_unknown = |id: &BrokerId| brokers.online(*id) && brokers.log_end(*id).is_none();
     replicas.iter().copied().filter(is_unknown).collect()
 }
 
@@ -84,6 +98,11 @@ pub fn kept(
     min_isr: usize,
 ) -> (Vec<BrokerId>, Vec<BrokerId>) {
     let Some(leader) = after.leader else {
+        if before.leader.is_some() && before.isr.len() >= min_isr {
+            // The ISR alone could acknowledge until now.
+            let suspect = |id: &BrokerId| after.isr.contains(id) && brokers.suspect(*id);
+            return (Vec::new(), replicas.iter().copied().filter(suspect).collect());
+        }
         let suspect = |id: &BrokerId| brokers.suspect(*id);
         let eligible = |id: &BrokerId| brokers.eligible(*id) && !after.isr.contains(id);
         return (
@@ -170,12 +189,10 @@ pub fn again(
         );
     }
     if unclean {
-        // Who was in sync has lost less than who was not, most likely.
-        let mut known = candidates(replicas, state, brokers);
-        if let Some(leader) = known
-            .find(electable)
-            .or_else(|| replicas.iter().copied().find(electable))
-        {
+        // Who has all that was acknowledged, the longest log as far as that is known, the first one.
+        let is_whole = |id: &BrokerId| brokers.eligible(*id) && !brokers.suspect(*id);
+        let here = replicas.iter().copied().filter(electable).rev();
+        if let Some(leader) = here.max_by_key(|id| (is_whole(id), brokers.log_end(*id))) {
             return next(state, Some(leader), vec![leader], true, controller_epoch);
         }
     }
@@ -302,6 +319,8 @@ mod tests {
     use super::*;
     use crate::base::ids::Offset;
 
+    /// From this id on they are brokers of Kafka.
+    const KAFKA: i32 = 10;
     /// The czxid of one that is about to stop.
     const LEAVING: Zxid = -1;
 
@@ -328,6 +347,10 @@ mod tests {
 
         fn suspect(&self, broker: BrokerId) -> bool {
             self.2.contains_key(&broker.get())
+        }
+
+        fn tells_losses(&self, broker: BrokerId) -> bool {
+            broker.get() < KAFKA
         }
 
         fn log_end(&self, broker: BrokerId) -> Option<LogEnd> {
@@ -541,13 +564,41 @@ mod tests {
             |one, two, three| unknown_ends(&ids(&[1, 2, 3]), &state(-1, 5, &[1, 2]), &all(one, two, three));
         assert_eq!(unknown(short, None, None), ids(&[2, 3]));
         assert_eq!(unknown(short, long, short), ids(&[]));
-        // One is away: what the others say does not help.
-        let two = suspects(&[1, 2], &[3], &[(1, None), (2, None), (3, None)]);
-        assert_eq!(survive(&[1, 2], &two), None);
+        // One is away: the others are asked for an unclean election, and do not lead without.
+        let two = |one, two| suspects(&[1, 2], &[3], &[(1, one), (2, two), (3, None)]);
+        assert_eq!(survive(&[1, 2], &two(short, long)), None);
         assert_eq!(
-            unknown_ends(&ids(&[1, 2, 3]), &state(-1, 5, &[1, 2]), &two),
-            ids(&[])
+            unknown_ends(&ids(&[1, 2, 3]), &state(-1, 5, &[1, 2]), &two(None, None)),
+            ids(&[1, 2])
         );
+    }
+
+    #[test]
+    fn an_unclean_election_takes_who_has_most() {
+        let elected = |isr: &[i32], brokers: &Brokers| {
+            let after = again(&ids(&[1, 2, 3]), &state(-1, 5, isr), 5, brokers, true, EPOCH);
+            after.map(numbers).map(|(leader, _, isr)| (leader, isr))
+        };
+        let (short, long) = (Some((4, 90)), Some((4, 100)));
+        // 1 was in sync, and its disk is a new one.
+        let brokers = suspects(&[1, 2], &[], &[(1, Some((-1, 0))), (2, short)]);
+        assert_eq!(elected(&[1], &brokers), Some((2, vec![2])));
+        let brokers = suspects(&[1, 2], &[], &[(1, long), (2, short)]);
+        assert_eq!(elected(&[1], &brokers), Some((1, vec![1])));
+        let brokers = suspects(&[1, 2], &[], &[(1, None), (2, None)]);
+        assert_eq!(elected(&[1, 2], &brokers), Some((1, vec![1])));
+        // Nobody in sync is here.
+        assert_eq!(elected(&[3], &suspects(&[1, 2], &[2], &[])), Some((2, vec![2])));
+    }
+
+    #[test]
+    fn beside_brokers_of_kafka_the_first_in_sync_leads() {
+        let (first, second) = (BrokerId(1), BrokerId(KAFKA));
+        let brokers = suspects(&[1, KAFKA], &[KAFKA], &[(1, None)]);
+        let before = state(-1, 5, &[1]);
+        let after = again(&[second, first], &before, 5, &brokers, false, EPOCH);
+        assert_eq!(after.map(numbers), Some((1, 6, vec![1])));
+        assert_eq!(unknown_ends(&[second, first], &before, &brokers), ids(&[]));
     }
 
     #[test]
@@ -569,6 +620,12 @@ mod tests {
         // Who has lost something is eligible no more, and who led uncleanly decides what there is.
         assert_eq!(kept(&[1], &[2], &[2], &[(1, None)]), (vec![], vec![]));
         assert_eq!(kept(&[1], &[3], &[2], &[]), (vec![], vec![]));
+        // The ISR could acknowledge without those who were eligible, until it was left.
+        let before = state(1, 5, &[1, 3]);
+        let brokers = suspects(&[], &[2], &[]);
+        let after = state(-1, 6, &[1, 3]);
+        let (eligible, _) = super::kept(&ids(&[1, 2, 3]), &before, &after, &brokers, 2);
+        assert_eq!(eligible, ids(&[]));
         // Nobody leads: it stays as it is.
         let brokers = suspects(&[1], &[2], &[(1, None)]);
         let (eligible, suspect) = super::kept(

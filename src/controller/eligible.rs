@@ -13,6 +13,7 @@ use super::channels::Request;
 use super::context::{Context, Partition, Written};
 use super::election::{self, Replicas};
 use super::reign::{Group, Lost};
+use super::watching::Look;
 use crate::base::ids::{BrokerId, TopicId, TopicName, TopicPartition};
 use crate::metadata::control::LogEnds;
 use crate::store::znodes::{EligibleReplicas, PartitionState, paths};
@@ -54,8 +55,16 @@ impl Kept {
 impl Partition {
     /// Takes what has been written.
     pub(super) fn write(&mut self, written: Written, kept: Kept) {
+        let led = |state: &Option<Written>| {
+            state
+                .as_ref()
+                .is_some_and(|written| written.state.leader.is_some())
+        };
+        let was_led = led(&self.state);
         self.state = Some(written);
-        self.ends.clear();
+        if was_led || led(&self.state) {
+            self.ends.clear();
+        }
         let node = kept.after.as_ref();
         self.eligible = node.map_or_else(Vec::new, |node| node.eligible.clone());
         self.suspect = node.map_or_else(Vec::new, |node| node.suspect.clone());
@@ -68,6 +77,13 @@ impl Partition {
         if epoch(&self.state) != epoch(&state) {
             self.eligible.clear();
             self.ends.clear();
+            if state
+                .as_ref()
+                .is_some_and(|written| written.state.leader.is_some())
+            {
+                // Whoever wrote it has decided who has what there is.
+                self.suspect.clear();
+            }
         }
         self.state = state;
     }
@@ -81,6 +97,7 @@ impl Partition {
 impl Context {
     /// Forgets where the logs of a broker end.
     pub(super) fn forget_ends(&mut self, broker: BrokerId) {
+        self.asked.retain(|(asked, _)| *asked != broker);
         for topic in self.topics_mut() {
             for partition in topic.partitions.values_mut() {
                 partition.ends.remove(&broker);
@@ -158,7 +175,9 @@ impl Active {
             }
             partition.kept = Some(kept);
         }
-        Ok(())
+        self.context.is_suspicious = true;
+        // They may have changed while nobody reigned.
+        self.configs_changed().await
     }
 
     /// What is to be kept beside a state that is about to be written.
@@ -179,9 +198,21 @@ impl Active {
         Kept { before, after }
     }
 
-    /// How many replicas must be in sync for a record to be acknowledged.
+    /// How many replicas must be in sync for a record to be acknowledged, as far as every broker goes by the same value: that
+    /// of the topic, or the dynamic one of all brokers. What a broker has of its own, another one does not know of its leader.
     fn min_isr(&self, name: &TopicPartition, partition: &Partition) -> usize {
-        let config = self.parts.cluster.get().log_config(&name.topic);
+        const KEY: &str = "min.insync.replicas";
+        let image = self.parts.cluster.get();
+        let is_of_topic = image
+            .topic_configs
+            .get(&name.topic)
+            .is_some_and(|configs| configs.overrides.contains_key(KEY));
+        let is_of_all = image.default_broker_configs.contains_key(KEY)
+            && !image.broker_configs.values().any(|own| own.contains_key(KEY));
+        if !is_of_topic && !is_of_all {
+            return 1;
+        }
+        let config = image.log_config(&name.topic);
         let min_isr = usize::try_from(config.min_insync_replicas).unwrap_or(1);
         min_isr.min(partition.replicas.len())
     }
@@ -240,10 +271,12 @@ impl Active {
     }
 
     /// Makes the replicas suspect of those of `brokers` that came back without what they had not synced; yields the versions
-    /// of their marks. Those must be given to [`Self::keep_unclean_shutdowns`] once leaders are elected.
+    /// of their marks. Those must be given to [`Self::keep_unclean_shutdowns`] once leaders are elected. `may_be_old`: a mark
+    /// says nothing of partitions that its broker was made leader of after it came back.
     pub(super) async fn take_unclean_shutdowns(
         &mut self,
         brokers: &[BrokerId],
+        may_be_old: bool,
     ) -> Result<Vec<(BrokerId, i32)>, Lost> {
         let marks = self.reign.store.children(paths::UNCLEAN_SHUTDOWNS).await?;
         let mut taken = Vec::new();
@@ -256,10 +289,17 @@ impl Active {
                 continue;
             };
             let mut count = 0;
+            let came = self.context.broker_epoch(id).get();
+            let has_led_since = |partition: &Partition| {
+                let written = partition.state.as_ref();
+                may_be_old
+                    && written.is_some_and(|written| written.state.leader == Some(id) && written.mzxid > came)
+            };
+            self.context.is_suspicious = true;
             for topic in self.context.topics_mut() {
                 for partition in topic.partitions.values_mut() {
                     partition.ends.remove(&id);
-                    if partition.is_known_by(id) {
+                    if partition.is_known_by(id) && !has_led_since(partition) {
                         count += 1;
                         if !partition.suspect.contains(&id) {
                             partition.suspect.push(id);
@@ -267,9 +307,11 @@ impl Active {
                     }
                 }
             }
-            tracing::warn!(
-                "broker {id} came back without what it had not synced: {count} replicas of it have to catch up"
-            );
+            if count > 0 {
+                tracing::warn!(
+                    "broker {id} came back without what it had not synced: {count} replicas of it have to catch up"
+                );
+            }
             taken.push((id, node.stat.version));
         }
         Ok(taken)
@@ -320,6 +362,12 @@ impl Active {
                     Err(error) => return Err(error.into()),
                 }
             }
+        }
+        if !rest.is_empty() {
+            tracing::error!(
+                "which replicas are suspect of {rest:?} cannot be written down yet; their brokers stay marked"
+            );
+            return Ok(());
         }
         let groups = marks
             .into_iter()
@@ -395,11 +443,15 @@ impl Active {
         Ok(())
     }
 
-    /// Asks where logs end, where that decides who leads.
+    /// Asks where logs end, where that decides who leads: each broker that is here, once.
     pub(super) async fn ask_log_ends(&mut self) -> Result<(), Lost> {
+        if !self.context.is_suspicious {
+            return Ok(());
+        }
         let mut asked: BTreeMap<BrokerId, Vec<TopicPartition>> = BTreeMap::new();
         let mut waiting: BTreeSet<BrokerId> = BTreeSet::new();
         let mut count = 0;
+        let mut is_suspicious = false;
         for name in self.settled_partitions() {
             let Some(partition) = self.context.partition(&name) else {
                 continue;
@@ -410,23 +462,30 @@ impl Active {
             if written.state.leader.is_some() {
                 continue;
             }
+            is_suspicious = true;
             let seen = self.context.seen(&name);
             for broker in election::unknown_ends(&partition.replicas, &written.state, &seen) {
-                asked.entry(broker).or_default().push(name.clone());
+                if !self.context.asked.contains(&(broker, name.clone())) {
+                    asked.entry(broker).or_default().push(name.clone());
+                }
             }
             let away = partition.replicas.iter().copied();
-            let away: Vec<BrokerId> = away.filter(|id| !seen.online(*id)).collect();
+            let away: Vec<BrokerId> = away.filter(|id| !seen.online(*id) || seen.leaving(*id)).collect();
             count += usize::from(!away.is_empty());
             waiting.extend(away);
         }
-        if count > 0 {
+        self.context.is_suspicious = is_suspicious;
+        if count > 0 && (count, &waiting) != (self.context.waiting.0, &self.context.waiting.1) {
             tracing::warn!(
                 "{count} partitions have no leader: their replicas in sync that are here came back without what they had not \
                  synced, and brokers {waiting:?} may have more; an unclean election does not wait for them"
             );
         }
+        self.context.waiting = (count, waiting);
         let mine = asked.remove(&self.parts.broker);
         for (broker, names) in asked {
+            let noted = names.iter().map(|name| (broker, name.clone()));
+            self.context.asked.extend(noted);
             self.channels.tell(broker, Request::LogEnds(names));
         }
         if let Some(names) = mine {
@@ -439,7 +498,16 @@ impl Active {
     /// Takes where logs of a broker end, and elects where that was the last word.
     pub(super) async fn take_log_ends(&mut self, broker: BrokerId, ends: LogEnds) -> Result<(), Lost> {
         let mut known = Vec::new();
+        let mut again = false;
         for (name, end) in ends {
+            let key = (broker, name);
+            if end.is_ok() {
+                self.context.asked.remove(&key);
+            } else {
+                // Not at once: it has just said that it cannot.
+                again |= self.context.asked.insert(key.clone()) || broker != self.parts.broker;
+            }
+            let (_, name) = key;
             let Some(partition) = self.context.partition_mut(&name) else {
                 continue;
             };
@@ -453,6 +521,9 @@ impl Active {
                     tracing::warn!("where {name} ends on broker {broker} cannot be told: {error}");
                 }
             }
+        }
+        if again {
+            self.channels.look_later(Look::LogEnds);
         }
         known.retain(|name| {
             let partition = self.context.partition(name);

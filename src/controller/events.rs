@@ -260,7 +260,12 @@ async fn reign_on(mut controller: Active, queue: &mut Queue, shutdown: &Shutdown
             () = shutdown.wait() => return None,
             event = queue.next() => event?,
         };
-        if let Err(lost) = handle(&mut controller, event, queue).await {
+        let handled = match handle(&mut controller, event, queue).await {
+            // Whatever was handled may have left partitions of which nobody knows yet who has most.
+            Ok(()) => controller.ask_log_ends().await,
+            Err(lost) => Err(lost),
+        };
+        if let Err(lost) = handled {
             return Some(lost);
         }
     }

@@ -9,7 +9,9 @@ use super::context::{New, Topic, Written};
 use super::reign::{Group, Lost};
 use crate::base::ids::{BrokerEpoch, BrokerId, TopicId, TopicName, TopicPartition};
 use crate::metadata::{BrokerImage, Endpoint};
-use crate::store::znodes::{Broker, NewPartitions, PartitionState, Topic as TopicNode, paths};
+use crate::store::znodes::{
+    Broker, NewPartitions, OurBroker, PartitionState, TELLS_LOSSES, Topic as TopicNode, paths,
+};
 use crate::store::{Node, Operation, StoreError};
 
 /// A topic's nodes as they were read: its own, and the mark of what is new of it.
@@ -44,6 +46,28 @@ impl Active {
             }
         }
         Ok(brokers)
+    }
+
+    /// Those of the brokers that say when they may lack something, and where their logs end. To be read after the brokers: who
+    /// registers says this in the same change.
+    pub(super) async fn read_tellers(&self) -> Result<BTreeSet<BrokerId>, Lost> {
+        let store = &self.reign.store;
+        let names = store.children(paths::OUR_BROKERS).await?;
+        let asked: Vec<_> = names
+            .unwrap_or_default()
+            .into_iter()
+            .filter_map(|name| Some(BrokerId(name.parse().ok()?)))
+            .map(|id| (id, store.get(&paths::our_broker(id))))
+            .collect();
+        let mut tellers = BTreeSet::new();
+        for (id, node) in asked {
+            let node = node.await?.and_then(|node| node.data);
+            let says = node.and_then(|data| OurBroker::decode(&data).ok());
+            if says.is_some_and(|says| says.can(TELLS_LOSSES)) {
+                tellers.insert(id);
+            }
+        }
+        Ok(tellers)
     }
 
     /// Reads all topics that are not known yet; yields the partitions that no broker is known to have yet.

@@ -28,6 +28,11 @@ impl Active {
             }
             Look::IsrChanges => self.isrs_changed().await,
             Look::LogDirs => self.log_dirs_failed().await,
+            Look::LogEnds => {
+                // Asked again after each event.
+                self.context.asked.clear();
+                Ok(())
+            }
             Look::Configs => self.configs_changed().await,
             Look::OldReassignments => self.take_old_reassignments().await,
             Look::OldElections => self.take_old_elections().await,

@@ -79,6 +79,11 @@ impl Assignment {
     }
 }
 
+/// One that may lack something cannot: until it is known who has most, no replica goes.
+fn can_lead(seen: &impl Replicas, broker: BrokerId) -> bool {
+    seen.online(broker) && !seen.leaving(broker) && !seen.suspect(broker)
+}
+
 fn invalid<T>(message: impl Into<String>) -> Result<T, AdminError> {
     Err(AdminError::new(ErrorCode::InvalidReplicaAssignment, message))
 }
@@ -118,9 +123,7 @@ fn plan(context: &Context, wish: &Reassignment) -> Result<Option<Assignment>, Ad
         .as_ref()
         .map_or(&[][..], |written| &written.state.isr);
     let seen = context.seen(name);
-    let after = current
-        .towards(&target)
-        .ended(isr, |id| seen.online(*id) && !seen.leaving(*id));
+    let after = current.towards(&target).ended(isr, |id| can_lead(&seen, *id));
     Ok(Some(after).filter(|after| after != current))
 }
 
@@ -213,8 +216,9 @@ impl Active {
             {
                 let before = Assignment::of(partition);
                 let seen = self.context.seen(&moving.partition);
-                let can_lead = |id: &BrokerId| seen.online(*id) && !seen.leaving(*id);
-                let after = before.clone().ended(&written.state.isr, can_lead);
+                let after = before
+                    .clone()
+                    .ended(&written.state.isr, |id| can_lead(&seen, *id));
                 if after != before {
                     plans.insert(moving.partition, after);
                 }

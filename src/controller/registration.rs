@@ -10,7 +10,7 @@ use crate::base::clock::{self, Instant};
 use crate::base::ids::{BrokerEpoch, BrokerId};
 use crate::base::random::Random;
 use crate::base::shutdown::Shutdown;
-use crate::store::znodes::{BadNode, Broker, ClusterId, paths};
+use crate::store::znodes::{BadNode, Broker, ClusterId, OurBroker, paths};
 use crate::store::{BoxFuture, CreateKind, MultiError, Operation, Outcome, Session, Store, StoreError};
 
 /// How long to wait before another try to register, after one has failed.
@@ -242,13 +242,15 @@ pub async fn note_unclean_shutdown(store: &Arc<dyn Store>, id: BrokerId) -> Resu
     loop {
         match store.create(&path, None, CreateKind::Persistent).await {
             Ok(_) => return Ok(()),
-            Err(StoreError::NodeExists | StoreError::ConnectionLoss) => {}
+            Err(StoreError::NodeExists) => {}
+            Err(StoreError::ConnectionLoss) => clock::sleep(RETRY).await,
             Err(error) => return Err(error),
         }
         // One from before is written again, so that a controller that is about to take it away does not.
         match store.set(&path, None, None).await {
             Ok(_) => return Ok(()),
-            Err(StoreError::NoNode | StoreError::ConnectionLoss) => {}
+            Err(StoreError::NoNode) => {}
+            Err(StoreError::ConnectionLoss) => clock::sleep(RETRY).await,
             Err(error) => return Err(error),
         }
     }
@@ -264,6 +266,11 @@ pub async fn register(
     let path = paths::broker(id);
     loop {
         let operations = vec![
+            Operation::create(
+                paths::our_broker(id),
+                Some(OurBroker::this().encode()),
+                CreateKind::Ephemeral,
+            ),
             Operation::create(&path, None, CreateKind::Ephemeral),
             Operation::set(&path, Some(broker.encode()), Some(0)),
         ];

@@ -48,6 +48,8 @@ pub(super) enum Look {
     OldReassignments,
     /// The node by which tools up to 2.3 ask for preferred leaders.
     OldElections,
+    /// Where logs end, of which a broker could not say it: nothing in the store, but due again.
+    LogEnds,
     /// Whether leaders are where they should be: nothing in the store, but due from time to time.
     Imbalance,
 }

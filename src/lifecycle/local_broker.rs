@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::base::clock;
 use crate::base::error_code::ErrorCode;
-use crate::base::ids::{TopicName, TopicPartition};
+use crate::base::ids::{TopicId, TopicName, TopicPartition};
 use crate::base::task;
 use crate::controller::BrokerLink;
 use crate::group::service::Groups;
@@ -34,7 +34,7 @@ impl Local {
     ///
     /// # Errors
     /// The session with the store is over: who registers anew is told everything anew.
-    async fn load_configs(&self, topics: &[TopicName]) -> Result<(), StoreError> {
+    async fn load_configs(&self, topics: &[(TopicName, TopicId)]) -> Result<(), StoreError> {
         loop {
             match self.configs.load_new_topics(topics).await {
                 Err(StoreError::ConnectionLoss) => clock::sleep(RETRY).await,
@@ -47,10 +47,10 @@ impl Local {
 impl BrokerLink for Local {
     fn leader_and_isr(&self, request: LeaderAndIsr) -> BoxFuture<'_, ControlAnswer> {
         Box::pin(async move {
-            let topics: Vec<TopicName> = request
+            let topics: Vec<(TopicName, TopicId)> = request
                 .topics
                 .iter()
-                .map(|topic| Arc::clone(&topic.name))
+                .map(|topic| (Arc::clone(&topic.name), topic.id))
                 .collect();
             if let Err(error) = self.load_configs(&topics).await {
                 tracing::error!("the configs of new topics cannot be read: {error}");
@@ -79,10 +79,10 @@ impl BrokerLink for Local {
 
     fn update_metadata(&self, request: UpdateMetadata) -> BoxFuture<'_, ErrorCode> {
         Box::pin(async move {
-            let topics: Vec<TopicName> = request
+            let topics: Vec<(TopicName, TopicId)> = request
                 .topics
                 .iter()
-                .map(|topic| Arc::clone(&topic.name))
+                .map(|topic| (Arc::clone(&topic.name), topic.id))
                 .collect();
             if let Err(error) = self.load_configs(&topics).await {
                 tracing::warn!("the configs of new topics cannot be read yet: {error}");

@@ -4,13 +4,13 @@
 //! they name (Kafka: `ZkConfigManager`, `ZkNodeChangeNotificationListener`). A bad value in the store is logged and
 //! left out: it never keeps a broker from starting.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{Cluster, ClusterImage};
 use crate::base::clock;
-use crate::base::ids::{BrokerId, TopicName};
+use crate::base::ids::{BrokerId, TopicId, TopicName};
 use crate::base::shutdown::Shutdown;
 use crate::config::BrokerConfig;
 use crate::store::znodes::{ConfigChange, EntityConfig, paths};
@@ -39,8 +39,10 @@ struct Inner {
     listeners: Vec<Arc<dyn ConfigListener>>,
     /// The number of the last notification that was taken in.
     last: AtomicI64,
-    /// The topics whose configs were read, those with none among them.
-    known: Mutex<BTreeSet<TopicName>>,
+    /// The topics whose configs were read, those with none among them; their ids, zero as long as nobody has told them.
+    known: Mutex<BTreeMap<TopicName, TopicId>>,
+    /// Held from a read until the image has it, or an older one might come later.
+    reading: tokio::sync::Mutex<()>,
 }
 
 fn configs_in(path: &str, node: Option<Node>) -> BTreeMap<String, String> {
@@ -64,6 +66,7 @@ impl StoredConfigs {
                 listeners,
                 last: AtomicI64::new(-1),
                 known: Mutex::default(),
+                reading: tokio::sync::Mutex::default(),
             }),
         }
     }
@@ -82,6 +85,7 @@ impl StoredConfigs {
 
     /// Reads the configs of these topics.
     pub async fn load_topics(&self, topics: &[TopicName]) -> Result<(), StoreError> {
+        let _reading = self.inner.reading.lock().await;
         let asked: Vec<_> = topics
             .iter()
             .map(|topic| {
@@ -109,28 +113,44 @@ impl StoredConfigs {
                 listener.topic_configs_changed(&changed);
             }
         }
-        self.known().extend(topics.iter().cloned());
+        let mut known = self.known();
+        for topic in topics {
+            known.entry(Arc::clone(topic)).or_default();
+        }
         Ok(())
     }
 
-    fn known(&self) -> MutexGuard<'_, BTreeSet<TopicName>> {
+    fn known(&self) -> MutexGuard<'_, BTreeMap<TopicName, TopicId>> {
         self.inner.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Reads the configs of those of these topics that are new here: nobody is notified of what a topic was created with.
-    pub async fn load_new_topics(
-        &self,
-        topics: impl IntoIterator<Item = &TopicName>,
-    ) -> Result<(), StoreError> {
+    pub async fn load_new_topics(&self, topics: &[(TopicName, TopicId)]) -> Result<(), StoreError> {
         let new: Vec<TopicName> = {
-            let known = self.known();
-            let topics = topics.into_iter();
-            topics.filter(|topic| !known.contains(*topic)).cloned().collect()
+            let mut known = self.known();
+            let is_new = |(topic, id): &&(TopicName, TopicId)| match known.get_mut(topic) {
+                Some(seen) if seen.is_zero() => {
+                    *seen = *id;
+                    false
+                }
+                Some(seen) => seen != id && !id.is_zero(),
+                None => true,
+            };
+            topics
+                .iter()
+                .filter(is_new)
+                .map(|(topic, _)| Arc::clone(topic))
+                .collect()
         };
         if new.is_empty() {
             return Ok(());
         }
-        self.load_topics(&new).await
+        self.load_topics(&new).await?;
+        let mut known = self.known();
+        for (topic, id) in topics {
+            known.insert(Arc::clone(topic), *id);
+        }
+        Ok(())
     }
 
     /// Topics are gone; one that comes under the same name is new.
@@ -143,6 +163,7 @@ impl StoredConfigs {
 
     /// Reads the dynamic configs of all brokers.
     pub async fn load_brokers(&self) -> Result<(), StoreError> {
+        let _reading = self.inner.reading.lock().await;
         let names = self.inner.store.children(paths::BROKER_CONFIGS).await?;
         let mut default = BTreeMap::new();
         let mut own = BTreeMap::new();

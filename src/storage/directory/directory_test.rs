@@ -242,7 +242,10 @@ fn what_was_not_synced_is_there_while_the_machine_runs_and_not_after_a_power_cut
         directory.write_boot_id().unwrap();
     };
     let mut fresh = open(&memory).unwrap();
-    assert!(!fresh.has_all().unwrap(), "an empty one may stand for one that was lost");
+    assert!(
+        !fresh.has_all().unwrap(),
+        "an empty one may stand for one that was lost"
+    );
     mine(&mut fresh);
     drop(fresh);
     // Its process was killed.

@@ -208,7 +208,14 @@ impl LogDirectory {
         let path = self.path().join(BOOT_ID);
         let known = match disk.read(&path, LIMIT_BYTES) {
             Ok(known) => Some(known),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::FileTooLarge
+                ) =>
+            {
+                None
+            }
             Err(error) => return Err(self.volume.failed("read", &path, &error)),
         };
         if known.as_deref() == Some(FAILED) {

@@ -9,6 +9,7 @@ mod config;
 mod eligible;
 mod new_partitions;
 pub mod notifications;
+mod our_broker;
 mod partition;
 pub mod paths;
 mod topic;
@@ -24,6 +25,7 @@ pub use cluster::{ClusterId, Controller, Feature, ProducerIdBlock, decode_epoch,
 pub use config::{ConfigChange, EntityConfig};
 pub use eligible::EligibleReplicas;
 pub use new_partitions::NewPartitions;
+pub use our_broker::{OurBroker, TELLS_LOSSES};
 pub use partition::PartitionState;
 pub use topic::Topic;
 

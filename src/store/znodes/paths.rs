@@ -48,6 +48,9 @@ pub const ELIGIBLE_REPLICAS: &str = "/barnabas/eligible_replicas";
 /// Brokers that came back without what they had not synced, and of which no controller has taken note yet. Ours.
 pub const UNCLEAN_SHUTDOWNS: &str = "/barnabas/unclean_shutdowns";
 
+/// The registrations of the brokers of ours that are alive, each beside its one in [`BROKER_IDS`].
+pub const OUR_BROKERS: &str = "/barnabas/brokers";
+
 /// The nodes that every broker creates at its start where they are missing, parents first; ours behind Kafka's.
 pub const PERSISTENT: &[&str] = &[
     "/consumers",
@@ -71,6 +74,7 @@ pub const PERSISTENT: &[&str] = &[
     NEW_PARTITIONS,
     ELIGIBLE_REPLICAS,
     UNCLEAN_SHUTDOWNS,
+    OUR_BROKERS,
 ];
 
 /// A broker's registration.
@@ -134,6 +138,11 @@ pub fn eligible_replicas_of_topic(topic: &str) -> String {
 /// What is known of a partition beside its ISR.
 pub fn eligible_replicas(topic: &str, partition: i32) -> String {
     format!("{ELIGIBLE_REPLICAS}/{topic}/{partition}")
+}
+
+/// What a broker of ours says of itself beside its registration.
+pub fn our_broker(broker: BrokerId) -> String {
+    format!("{OUR_BROKERS}/{broker}")
 }
 
 /// The mark of a broker that came back without what it had not synced.

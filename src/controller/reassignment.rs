@@ -172,6 +172,12 @@ fn check(
 impl Active {
     /// Begins and ends moves. An answer per partition.
     pub(super) async fn alter_reassignments(&mut self, wishes: &[Reassignment]) -> Result<Answers<()>, Lost> {
+        let answers = self.begin_reassignments(wishes).await?;
+        self.note_old_reassignments().await?;
+        Ok(answers)
+    }
+
+    async fn begin_reassignments(&mut self, wishes: &[Reassignment]) -> Result<Answers<()>, Lost> {
         let mut plans = BTreeMap::new();
         let answers = wishes.iter().map(|wish| {
             // Of a partition that is named twice the last wish counts.
@@ -184,7 +190,7 @@ impl Active {
         let answers = answers.collect();
         self.reassign(plans).await?;
         // One that nobody had led yet may have a leader now, and nothing to wait for.
-        self.resume_reassignments().await?;
+        self.end_reassignments().await?;
         Ok(answers)
     }
 
@@ -206,8 +212,13 @@ impl Active {
         moving.collect()
     }
 
-    /// Ends the moves that have nothing to wait for any more.
+    /// Ends the moves that have nothing to wait for any more, and says so to old tools.
     pub(super) async fn resume_reassignments(&mut self) -> Result<(), Lost> {
+        self.end_reassignments().await?;
+        self.note_old_reassignments().await
+    }
+
+    async fn end_reassignments(&mut self) -> Result<(), Lost> {
         let mut plans = BTreeMap::new();
         for moving in self.reassignments(None) {
             let partition = self.context.partition(&moving.partition);
@@ -224,9 +235,13 @@ impl Active {
                 }
             }
         }
-        self.reassign(plans).await?;
+        self.reassign(plans).await
+    }
+
+    /// Takes from the request of an old tool what is done.
+    async fn note_old_reassignments(&mut self) -> Result<(), Lost> {
         if self.has_old_reassignments {
-            Box::pin(self.take_old_reassignments()).await?;
+            self.take_old_reassignments().await?;
         }
         Ok(())
     }
@@ -354,14 +369,14 @@ impl Active {
             })
             .collect();
         let mut refused = BTreeSet::new();
-        let answers = self.alter_reassignments(&wishes).await?;
+        let answers = self.begin_reassignments(&wishes).await?;
         for (wish, answer) in wishes.iter().zip(answers) {
             if let Err(error) = answer {
                 tracing::warn!("{} cannot be moved as an old tool asks: {error}", wish.partition);
                 refused.insert(wish.partition.clone());
             }
         }
-        let mut left = wanted;
+        let mut left = wanted.clone();
         left.retain(|name, _| {
             let moves = self
                 .context
@@ -369,13 +384,16 @@ impl Active {
                 .is_some_and(|partition| Assignment::of(partition).moves());
             moves && !refused.contains(name)
         });
+        self.has_old_reassignments = !left.is_empty();
         let operation = if left.is_empty() {
             Operation::delete(paths::REASSIGN_PARTITIONS, None)
+        } else if left == wanted {
+            // What is written is a change that this controller would look at again.
+            return Ok(());
         } else {
             let data = Some(notifications::encode_reassignment(&left));
             Operation::set(paths::REASSIGN_PARTITIONS, data, None)
         };
-        self.has_old_reassignments = !left.is_empty();
         let group = Group {
             operations: vec![operation],
         };

@@ -48,7 +48,7 @@ pub(super) struct Active {
     /// True while a request of an old tool to reassign lies in the store.
     pub has_old_reassignments: bool,
     /// Ends with it.
-    _watching: Watching,
+    pub watching: Watching,
 }
 
 impl Active {
@@ -66,7 +66,7 @@ impl Active {
             parts,
             reign,
             has_old_reassignments: false,
-            _watching: watching,
+            watching,
         };
         active.write_feature().await?;
         active.drop_notifications().await?;

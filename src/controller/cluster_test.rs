@@ -12,7 +12,9 @@ use crate::base::ids::{LeaderEpoch, Offset};
 use crate::metadata::BrokerImage;
 use crate::metadata::control::{LogEnd, PartitionMetadata, StopReplica, UpdateMetadata};
 use crate::store::memory::{MemoryServer, MemoryStore};
-use crate::store::znodes::{Broker, EligibleReplicas, EntityConfig, PartitionState, Topic, paths};
+use crate::store::znodes::{
+    Broker, EligibleReplicas, EntityConfig, PartitionState, Topic, notifications, paths,
+};
 use crate::store::{CreateKind, Operation};
 
 const ONE: BrokerId = BrokerId(1);
@@ -583,6 +585,123 @@ async fn topics_and_wishes_that_others_write_are_taken_up() {
     cluster
         .until(|| cluster.one.cluster.get().topic("t").is_none())
         .await;
+}
+
+#[tokio::test]
+async fn a_move_that_an_old_tool_asks_for_may_take_its_time() {
+    let cluster = Cluster3::of(&[TWO, THREE]).await;
+    cluster.create("one", &[TWO, ONE]).await;
+    cluster.create("two", &[TWO, ONE]).await;
+    let wish = r#"{"version":1,"partitions":[{"topic":"one","partition":0,"replicas":[3,1]},{"topic":"two","partition":0,"replicas":[3,1]},{"topic":"none","partition":0,"replicas":[3,1]}]}"#;
+    let data = Some(bytes::Bytes::from_static(wish.as_bytes()));
+    let store = &cluster.one.store;
+    store
+        .create(paths::REASSIGN_PARTITIONS, data, CreateKind::Persistent)
+        .await
+        .unwrap();
+    let led = |topic: &'static str| cluster.led(THREE, topic).len();
+    cluster.until(|| led("one") + led("two") == 2).await;
+    cluster.settle().await;
+    let left = || async {
+        let node = store.get(paths::REASSIGN_PARTITIONS).await.unwrap()?;
+        let left = notifications::decode_reassignment(&node.data.unwrap()).unwrap();
+        let topics: Vec<String> = left.keys().map(|name| name.topic.to_string()).collect();
+        Some((topics.join(" "), node.stat.version))
+    };
+    assert_eq!(
+        left().await,
+        Some(("one two".to_owned(), 1)),
+        "there is no third one"
+    );
+    cluster.settle().await;
+    assert_eq!(
+        left().await,
+        Some(("one two".to_owned(), 1)),
+        "nothing is written while nothing happens"
+    );
+    for (topic, others) in [("one", Some(("two".to_owned(), 2))), ("two", None)] {
+        assert_eq!(
+            cluster.propose(TWO, topic, 1, 1, &[TWO, ONE, THREE]).await,
+            Ok(vec![2, 1, 3])
+        );
+        cluster.settle().await;
+        assert_eq!(cluster.replicas(topic).await, (vec![THREE, ONE], vec![], vec![]));
+        assert_eq!(left().await, others);
+    }
+}
+
+#[tokio::test]
+async fn partitions_that_others_add_to_a_topic_are_brought_up_and_its_id_stays() {
+    let cluster = Cluster3::of(&[TWO]).await;
+    let store = &cluster.one.store;
+    let grow = |topic: &str, text: &'static str| {
+        let data = Some(bytes::Bytes::from_static(text.as_bytes()));
+        store.set(&paths::topic(topic), data, None)
+    };
+    let count = |topic: &str| {
+        cluster
+            .one
+            .cluster
+            .get()
+            .topic(topic)
+            .map(|topic| topic.partitions.len())
+    };
+    // One that the controller has made, and one that it has found.
+    cluster.create("made", &[ONE, TWO]).await;
+    let found = Some(bytes::Bytes::from_static(
+        br#"{"version":1,"partitions":{"0":[2,1]}}"#,
+    ));
+    store
+        .create(&paths::topic("found"), found, CreateKind::Persistent)
+        .await
+        .unwrap();
+    cluster.until(|| count("found") == Some(1)).await;
+    for topic in ["made", "found"] {
+        let id = cluster.one.cluster.get().topic(topic).unwrap().id;
+        // Twice, as the watch is there once; the known partition stays where it is, whatever a tool says of it.
+        grow(topic, r#"{"version":1,"partitions":{"0":[2],"1":[2,1]}}"#)
+            .await
+            .unwrap();
+        cluster.until(|| count(topic) == Some(2)).await;
+        grow(
+            topic,
+            r#"{"version":1,"partitions":{"0":[1],"1":[2,1],"2":[1],"3":[2]}}"#,
+        )
+        .await
+        .unwrap();
+        cluster.until(|| count(topic) == Some(4)).await;
+        cluster.settle().await;
+        let node = store.get(&paths::topic(topic)).await.unwrap().unwrap();
+        let node = Topic::decode(&node.data.unwrap()).unwrap();
+        assert_eq!(node.id, Some(id), "old tools do not know of it");
+        assert_eq!(node.partitions[&0].len(), 2);
+        assert_eq!(node.partitions[&3], [TWO]);
+        let (state, _) = cluster.one.state(topic, 1).await;
+        assert_eq!(numbers(&state), (2, 0, vec![2, 1]));
+        assert_eq!(cluster.led(TWO, topic).last().unwrap(), &(2, 0, vec![2], true));
+        assert!(store.get(&paths::new_partitions(topic)).await.unwrap().is_none());
+    }
+}
+
+#[tokio::test]
+async fn a_topic_that_is_to_be_deleted_grows_no_more() {
+    let mut cluster = Cluster3::of(&[TWO]).await;
+    cluster.create("t", &[ONE, TWO]).await;
+    cluster.leave(TWO).await;
+    assert_eq!(cluster.one.delete(&["t"]).await, [ErrorCode::None]);
+    let store = Arc::clone(&cluster.one.store);
+    let more = Some(bytes::Bytes::from_static(
+        br#"{"version":1,"partitions":{"0":[1,2],"1":[1]}}"#,
+    ));
+    store.set(&paths::topic("t"), more, None).await.unwrap();
+    cluster.settle().await;
+    assert_eq!(cluster.replicas("t").await.0, [ONE, TWO]);
+    let node = store.get(&paths::topic("t")).await.unwrap().unwrap();
+    let node = Topic::decode(&node.data.unwrap()).unwrap();
+    assert_eq!(node.partitions.len(), 1);
+    cluster.arrive(TWO).await;
+    cluster.settle().await;
+    assert!(cluster.one.names(paths::TOPICS).await.is_empty());
 }
 
 #[tokio::test]

@@ -284,6 +284,7 @@ impl Active {
                         }
                     }
                     new.extend(plan.names());
+                    self.watching.topic(&plan.name, 0);
                     self.context.add_topic(Arc::clone(&plan.name), topic);
                 }
                 Err(StoreError::NodeExists) => errors.push((

@@ -86,6 +86,11 @@ pub(super) enum Event {
         look: Look,
         reign: ControllerEpoch,
     },
+    /// A topic's own node is another one than before, in this reign.
+    TopicChanged {
+        topic: TopicName,
+        reign: ControllerEpoch,
+    },
     /// Another broker has answered.
     Answered(Answered),
 }
@@ -108,7 +113,7 @@ impl Event {
             Self::Settled { reply } => drop(reply.send(false)),
             Self::AlterPartitions { reply, .. } => drop(reply.send(Err(ErrorCode::NotController))),
             Self::ControlledShutdown { reply, .. } => drop(reply.send(Err(ErrorCode::NotController))),
-            Self::Look { .. } | Self::Answered(_) => {}
+            Self::Look { .. } | Self::TopicChanged { .. } | Self::Answered(_) => {}
         }
     }
 }
@@ -349,7 +354,10 @@ async fn handle(controller: &mut Active, event: Event, queue: &mut Queue) -> Res
             let _ = reply.send(controller.controlled_shutdown(broker, epoch).await?);
         }
         Event::Look { look, reign } if reign == controller.reign.epoch => controller.look(look).await?,
-        Event::Look { .. } => {}
+        Event::TopicChanged { topic, reign } if reign == controller.reign.epoch => {
+            controller.topic_changed(&topic).await?;
+        }
+        Event::Look { .. } | Event::TopicChanged { .. } => {}
         Event::Answered(answered) => controller.answered(answered).await?,
     }
     Ok(())

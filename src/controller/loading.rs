@@ -82,6 +82,7 @@ impl Active {
             let Some(node) = node else {
                 continue;
             };
+            let mut version = node.stat.version;
             let node = match TopicNode::decode(&node.data.unwrap_or_default()) {
                 Ok(node) => node,
                 Err(error) => {
@@ -92,9 +93,14 @@ impl Active {
             let marked = marked(&name, marks);
             let id = match node.id {
                 Some(id) => id,
-                None => self.give_id(&path, &node).await?,
+                None => {
+                    version = version.wrapping_add(1);
+                    self.give_id(&name, &node).await?
+                }
             };
-            topics.push((TopicName::from(name), Topic::new(id, &node), marked));
+            let name = TopicName::from(name);
+            self.watching.topic(&name, version);
+            topics.push((name, Topic::new(id, &node), marked));
         }
         let asked: Vec<TopicPartition> = topics
             .iter()
@@ -134,15 +140,19 @@ impl Active {
         Ok(nodes)
     }
 
-    /// A topic of old gets its id, before anything else is done with it.
-    async fn give_id(&self, path: &str, node: &TopicNode) -> Result<TopicId, Lost> {
-        let id = self.parts.random.uuid();
+    /// A topic of old gets its id, before anything else is done with it: the one that this broker knows it by, where a tool
+    /// of before 2.8 has written over it while nobody ruled.
+    async fn give_id(&self, topic: &str, node: &TopicNode) -> Result<TopicId, Lost> {
+        let image = self.parts.cluster.get();
+        let known = image.topic(topic).map(|topic| topic.id);
+        let known = known.filter(|id| !id.is_zero());
+        let id = known.unwrap_or_else(|| self.parts.random.uuid());
         let node = TopicNode {
             id: Some(id),
             ..node.clone()
         };
         let group = Group {
-            operations: vec![Operation::set(path, Some(node.encode()), None)],
+            operations: vec![Operation::set(paths::topic(topic), Some(node.encode()), None)],
         };
         for answer in self.reign.write(vec![group]).await? {
             answer?;

@@ -5,15 +5,19 @@
 //! Each is worked out from what is in the store now. A notification is deleted once it was taken in.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::active::Active;
-use super::context::New;
+use super::context::{New, Topic};
+use super::create::put;
 use super::reign::{Group, Lost};
 use super::request::ElectionType;
 use super::watching::Look;
 use crate::base::ids::{BrokerId, TopicName, TopicPartition};
-use crate::store::znodes::{Controller as ControllerNode, notifications, paths};
-use crate::store::{Operation, Session};
+use crate::store::znodes::{
+    Controller as ControllerNode, NewPartitions, Topic as TopicNode, notifications, paths,
+};
+use crate::store::{Operation, Session, StoreError};
 
 impl Active {
     /// Looks at what may have changed.
@@ -74,6 +78,74 @@ impl Active {
         }
         let new = self.load_topics().await?;
         self.bring_up(new.into_keys().collect()).await
+    }
+
+    /// Partitions that somebody else has added to a topic are brought up. What the node says of those that are known is
+    /// not obeyed before the next election, as with Kafka. A tool of before 2.8 writes the node without the topic's id and
+    /// its moves (KAFKA-14190): they are put back.
+    pub(super) async fn topic_changed(&mut self, name: &TopicName) -> Result<(), Lost> {
+        let path = paths::topic(name);
+        let Some(node) = self.reign.store.get(&path).await? else {
+            return Ok(());
+        };
+        let Some(known) = self.context.topic(name) else {
+            return Ok(());
+        };
+        let read = match TopicNode::decode(node.data.as_deref().unwrap_or_default()) {
+            Ok(read) => read,
+            Err(error) => {
+                tracing::error!("{path} cannot be read, the topic stays as it is: {error}");
+                return Ok(());
+            }
+        };
+        let mut added = Topic::new(known.id, &read).partitions;
+        added.retain(|number, _| !known.partitions.contains_key(number));
+        let is_undone = !added.is_empty() && self.context.deleting.contains(name);
+        if is_undone {
+            tracing::warn!("topic {name} is being deleted: it gets no more partitions");
+            added.clear();
+        }
+        if added.is_empty() && !is_undone && read.id == Some(known.id) {
+            return Ok(());
+        }
+        let mut whole = known.clone();
+        whole.partitions.extend(added.clone());
+        let mut operations = Vec::new();
+        if !added.is_empty() {
+            let mut marks = self.read_new_partitions(name).await?;
+            marks.extend(added.keys());
+            let marks = NewPartitions::new(marks).encode();
+            operations.push(put(self, paths::new_partitions(name), marks).await?);
+        }
+        let seen = Some(node.stat.version);
+        operations.push(if is_undone || read.id != Some(known.id) {
+            Operation::set(path, Some(whole.node().encode()), seen)
+        } else {
+            Operation::check(path, seen)
+        });
+        for answer in self.reign.write(vec![Group { operations }]).await? {
+            match answer {
+                Ok(_) => {}
+                // Somebody was faster: the watch tells of that too.
+                Err(StoreError::BadVersion | StoreError::NoNode | StoreError::NodeExists) => return Ok(()),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        if added.is_empty() {
+            return Ok(());
+        }
+        tracing::info!(
+            "topic {name} has got {} more partitions in the store",
+            added.len()
+        );
+        let new = added
+            .keys()
+            .map(|number| TopicPartition::new(Arc::clone(name), *number));
+        let new = new.collect();
+        if let Some(topic) = self.context.topic_mut(name) {
+            topic.partitions.extend(added);
+        }
+        self.bring_up(new).await
     }
 
     /// States that others wrote are read, told to everybody, and may end moves.

@@ -15,14 +15,17 @@ use tokio::sync::mpsc;
 use super::events::Event;
 use super::reign::Reign;
 use crate::base::clock;
-use crate::base::ids::ControllerEpoch;
+use crate::base::ids::{ControllerEpoch, TopicName};
 use crate::base::task;
 use crate::metadata::Cluster;
 use crate::store::znodes::paths;
-use crate::store::{Store, StoreError, WatchEvent, Watcher};
+use crate::store::{ChangeKind, Store, StoreError, WatchEvent, Watcher, WatcherSet};
 
 /// How long to wait before a path is watched again after the store did not answer.
 const RETRY: Duration = Duration::from_millis(500);
+
+/// How many topics' nodes are asked for together.
+const TOGETHER: usize = 256;
 
 /// How long after the election leaders' places are looked at first (Kafka: the same).
 const FIRST_BALANCE: Duration = Duration::from_secs(5);
@@ -77,12 +80,19 @@ const WATCHED: &[(Look, &str, Part)] = &[
     (Look::OldElections, paths::PREFERRED_REPLICA_ELECTION, Part::Data),
 ];
 
+/// A topic whose node is to be watched, and the version of the node that is known, if one is.
+type ToWatch = (TopicName, Option<i32>);
+
 /// The watches of a reign.
-pub(super) struct Watching(Vec<tokio::task::JoinHandle<()>>);
+pub(super) struct Watching {
+    tasks: Vec<tokio::task::JoinHandle<()>>,
+    /// At most one for each topic that the controller has read or made.
+    topics: mpsc::UnboundedSender<ToWatch>,
+}
 
 impl Drop for Watching {
     fn drop(&mut self) {
-        for task in &self.0 {
+        for task in &self.tasks {
             task.abort();
         }
     }
@@ -101,7 +111,70 @@ impl Watching {
             task::spawn(watch)
         });
         let imbalance = task::spawn(remind(cluster.clone(), reign.epoch, events.clone()));
-        Self(tasks.chain([imbalance]).collect())
+        let (topics, to_watch) = mpsc::unbounded_channel();
+        let of_topics = watch_topics(Arc::clone(&reign.store), to_watch, reign.epoch, events.clone());
+        Self {
+            tasks: tasks.chain([imbalance, task::spawn(of_topics)]).collect(),
+            topics,
+        }
+    }
+
+    /// Watches a topic's own node too, until it is deleted; `version` is the one that is known of it.
+    pub(super) fn topic(&self, name: &TopicName, version: i32) {
+        // Without its task the reign is over.
+        let _ = self.topics.send((Arc::clone(name), Some(version)));
+    }
+}
+
+/// Watches the nodes of topics, all of them in this one task: somebody may add partitions there.
+async fn watch_topics(
+    store: Arc<dyn Store>,
+    mut more: mpsc::UnboundedReceiver<ToWatch>,
+    reign: ControllerEpoch,
+    events: mpsc::Sender<Event>,
+) {
+    let mut watched = WatcherSet::default();
+    let mut names: Vec<ToWatch> = Vec::new();
+    loop {
+        if names.is_empty() {
+            tokio::select! {
+                biased;
+                count = more.recv_many(&mut names, TOGETHER) => if count == 0 { return },
+                (name, event) = watched.changed() => match event {
+                    // Made again, it is given to be watched again.
+                    WatchEvent::Changed(ChangeKind::Deleted) => {}
+                    WatchEvent::Changed(_) => names.push((name, None)),
+                    // The watch of the controller's node says so.
+                    WatchEvent::SessionOver => return,
+                },
+            }
+        }
+        let asked: Vec<_> = names
+            .iter()
+            .map(|(name, _)| store.get_and_watch(&paths::topic(name)))
+            .collect();
+        let mut failed = None;
+        for ((name, version), asked) in std::mem::take(&mut names).into_iter().zip(asked) {
+            match asked.await {
+                Ok((Some(node), watcher)) => {
+                    watched.insert(Arc::clone(&name), watcher);
+                    let topic = name;
+                    let is_news = version != Some(node.stat.version);
+                    if is_news && events.send(Event::TopicChanged { topic, reign }).await.is_err() {
+                        return;
+                    }
+                }
+                Ok((None, _)) => {}
+                Err(error) => {
+                    failed = Some(error);
+                    names.push((name, version));
+                }
+            }
+        }
+        if let Some(error) = failed {
+            tracing::warn!("topics cannot be watched, {} of them: {error}", names.len());
+            clock::sleep(RETRY).await;
+        }
     }
 }
 

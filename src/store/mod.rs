@@ -31,7 +31,7 @@ use std::pin::Pin;
 use bytes::Bytes;
 
 pub use session::{Session, SessionId};
-pub use watches::{ChangeKind, WatchEvent, Watcher};
+pub use watches::{ChangeKind, WatchEvent, Watcher, WatcherSet};
 
 /// What a [`Store`]'s methods return.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

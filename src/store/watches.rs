@@ -1,7 +1,11 @@
 //! Watches: one-shot, as ZooKeeper's are. Who wants to see the next change reads again and watches again; a change in
 //! between is seen by that read, so none is missed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
 
 use tokio::sync::oneshot;
 
@@ -50,6 +54,91 @@ impl Watcher {
             Err(oneshot::error::TryRecvError::Empty) => None,
             Err(oneshot::error::TryRecvError::Closed) => Some(WatchEvent::SessionOver),
         }
+    }
+}
+
+/// Watchers of many nodes, waited for together in one task. However many there are, a change costs what it touches: each
+/// watcher wakes by its key.
+pub struct WatcherSet<K> {
+    watchers: BTreeMap<K, Watcher>,
+    /// Those to be looked at.
+    due: VecDeque<K>,
+    rung: Arc<Mutex<Rung<K>>>,
+}
+
+/// What rang since somebody looked.
+struct Rung<K> {
+    keys: Vec<K>,
+    owner: Option<Waker>,
+}
+
+struct Bell<K> {
+    key: K,
+    rung: Arc<Mutex<Rung<K>>>,
+}
+
+impl<K: Clone + Send + Sync + 'static> Wake for Bell<K> {
+    fn wake(self: Arc<Self>) {
+        let owner = {
+            let mut rung = self.rung.lock().unwrap_or_else(PoisonError::into_inner);
+            rung.keys.push(self.key.clone());
+            rung.owner.take()
+        };
+        if let Some(owner) = owner {
+            owner.wake();
+        }
+    }
+}
+
+impl<K> Default for WatcherSet<K> {
+    fn default() -> Self {
+        let rung = Rung {
+            keys: Vec::new(),
+            owner: None,
+        };
+        Self {
+            watchers: BTreeMap::new(),
+            due: VecDeque::new(),
+            rung: Arc::new(Mutex::new(rung)),
+        }
+    }
+}
+
+impl<K: Ord + Clone + Send + Sync + 'static> WatcherSet<K> {
+    /// Waits for this one too, instead of an earlier one with its key.
+    pub fn insert(&mut self, key: K, watcher: Watcher) {
+        self.due.push_back(key.clone());
+        self.watchers.insert(key, watcher);
+    }
+
+    /// The next change, and whose it is; that watcher is in the set no more. Waits for ever where there is none. A future
+    /// that is dropped loses nothing.
+    pub async fn changed(&mut self) -> (K, WatchEvent) {
+        std::future::poll_fn(|context| self.poll_changed(context)).await
+    }
+
+    fn poll_changed(&mut self, context: &mut Context<'_>) -> Poll<(K, WatchEvent)> {
+        {
+            // What rings from here on wakes the task. A watcher may do so when it is polled, to let others have their turn:
+            // so one look at each.
+            let mut rung = self.rung.lock().unwrap_or_else(PoisonError::into_inner);
+            rung.owner = Some(context.waker().clone());
+            self.due.extend(rung.keys.drain(..));
+        }
+        while let Some(key) = self.due.pop_front() {
+            let Some(watcher) = self.watchers.get_mut(&key) else {
+                continue;
+            };
+            let waker = Waker::from(Arc::new(Bell {
+                key: key.clone(),
+                rung: Arc::clone(&self.rung),
+            }));
+            if let Poll::Ready(event) = Pin::new(&mut watcher.0).poll(&mut Context::from_waker(&waker)) {
+                self.watchers.remove(&key);
+                return Poll::Ready((key, event.unwrap_or(WatchEvent::SessionOver)));
+            }
+        }
+        Poll::Pending
     }
 }
 
@@ -125,5 +214,45 @@ impl Watches {
             }
         }
         Fired(fired)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_set_of_watchers_tells_whose_change_it_was_and_once() {
+        let mut watches = Watches::default();
+        let mut set = WatcherSet::default();
+        // More than a task may poll at one go.
+        for number in 0..1000 {
+            set.insert(number, watches.data(&format!("/{number}")));
+        }
+        watches.fire([("/7", ChangeKind::Data)]).tell();
+        assert_eq!(set.changed().await, (7, WatchEvent::Changed(ChangeKind::Data)));
+
+        let later = async {
+            tokio::task::yield_now().await;
+            watches.fire([("/999", ChangeKind::Deleted)]).tell();
+            watches.fire([("/3", ChangeKind::Data)]).tell();
+        };
+        let (seen, ()) = tokio::join!(async { [set.changed().await, set.changed().await] }, later);
+        assert_eq!(
+            seen,
+            [
+                (999, WatchEvent::Changed(ChangeKind::Deleted)),
+                (3, WatchEvent::Changed(ChangeKind::Data))
+            ]
+        );
+
+        set.insert(3, watches.data("/3"));
+        set.insert(3, watches.data("/other"));
+        watches.fire([("/3", ChangeKind::Data)]).tell();
+        watches.fire([("/other", ChangeKind::Data)]).tell();
+        assert_eq!(set.changed().await, (3, WatchEvent::Changed(ChangeKind::Data)));
+        drop(watches);
+        assert_eq!(set.changed().await.1, WatchEvent::SessionOver);
+        assert_eq!(set.watchers.len(), 997);
     }
 }

@@ -62,6 +62,8 @@ JARS = {
     "3.9.2": [("kafka_2.13", "3.9.2"), ("kafka-tools", "3.9.2")],
     "4.2.0": [("kafka_2.13", "4.2.0"), ("kafka-tools", "4.2.0")],
     "0.8.2.2": [("kafka_2.11", "0.8.2.2")],
+    "0.10.2.2": [("kafka_2.11", "0.10.2.2")],
+    "2.4.1": [("kafka_2.12", "2.4.1")],
     "connect-3.9.2": [("connect-runtime", "3.9.2"), ("connect-file", "3.9.2"), ("connect-json", "3.9.2")],
     "connect-4.2.0": [("connect-runtime", "4.2.0"), ("connect-file", "4.2.0"), ("connect-json", "4.2.0")],
     "mirror-3.9.2": [("connect-mirror", "3.9.2"), ("connect-runtime", "3.9.2")],

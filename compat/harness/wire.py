@@ -16,7 +16,7 @@ PRODUCE, FETCH, LIST_OFFSETS, METADATA, API_VERSIONS = 0, 1, 2, 3, 18
 CREATE_TOPICS, DELETE_TOPICS, DELETE_RECORDS, INIT_PRODUCER_ID = 19, 20, 21, 22
 OFFSET_COMMIT, OFFSET_FETCH, FIND_COORDINATOR = 8, 9, 10
 DESCRIBE_GROUPS = 15
-ADD_PARTITIONS_TO_TXN, END_TXN, ALTER_CONFIGS, ALTER_REPLICA_LOG_DIRS = 24, 26, 33, 34
+ADD_PARTITIONS_TO_TXN, END_TXN, DESCRIBE_CONFIGS, ALTER_CONFIGS, ALTER_REPLICA_LOG_DIRS = 24, 26, 32, 33, 34
 CODECS = {"none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
 CODEC_NAMES = {number: name for name, number in CODECS.items()}
 
@@ -547,15 +547,17 @@ class Connection:
         return self._patiently(answered, "InitProducerId", wait)
 
     def find_coordinator(self, key, of_transactions=False, wait=30):
-        """Waits until there is one for the group or transactional id; it is the only broker anyway."""
+        """Waits until there is one for the group or transactional id, and says which broker it is."""
         body = string(key) + struct.pack(">b", of_transactions)
 
         def answered():
             reader = self.call(FIND_COORDINATOR, 1, body)
             reader.i32()
-            return reader.i16(), None
+            code = reader.i16()
+            reader.string()
+            return code, reader.i32()
 
-        self._patiently(answered, f"FindCoordinator of {key}", wait)
+        return self._patiently(answered, f"FindCoordinator of {key}", wait)
 
     def add_partitions(self, transactional_id, producer, topic, partitions=(0,), wait=20):
         """Makes partitions part of the transaction; `producer` is (id, epoch)."""
@@ -635,6 +637,17 @@ class Connection:
         code = reader.i16()
         if code:
             raise ErrorCode(code, f"configuration of {topic}: {reader.string()}")
+
+    def topic_config(self, topic, key):
+        """The value of one config of a topic, as DescribeConfigs says."""
+        body = struct.pack(">ib", 1, 2) + string(topic) + struct.pack(">i", 1) + string(key)
+        reader = self.call(DESCRIBE_CONFIGS, 0, body)
+        reader.i32(), reader.i32()
+        code, message = reader.i16(), reader.string()
+        if code:
+            raise ErrorCode(code, f"configuration of {topic}: {message}")
+        reader.i8(), reader.string()
+        return next((reader.string() for _ in range(reader.i32()) if reader.string() == key), None)
 
     @staticmethod
     def _patiently(answered, what, wait):

@@ -253,6 +253,6 @@ mod tests {
         assert_eq!(set.changed().await, (3, WatchEvent::Changed(ChangeKind::Data)));
         drop(watches);
         assert_eq!(set.changed().await.1, WatchEvent::SessionOver);
-        assert_eq!(set.watchers.len(), 997);
+        assert_eq!(set.watchers.len(), 996);
     }
 }

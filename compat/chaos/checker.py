@@ -32,6 +32,7 @@ KINDS = {
     "replicas-differ": "replicas of a partition are not the same, byte by byte",
     "not-healed": "the cluster or its clients did not recover when all faults were over",
     "ended": "a broker ended by itself",
+    "panic": "a broker said that a part of it had panicked",
 }
 
 

@@ -7,21 +7,36 @@ import threading
 import time
 
 from clients import driver, folders
-from harness import brokers
 
 from .checker import Member, value
 
 TOPIC = "chaos"
 # A command ends when all faults are over, at the latest.
 driver.PATIENCE = 600
+# A producer that gives a record up goes on with a new epoch, and may send again what is in the log already: none does. What
+# has no answer is sent again soon, so that the same batch is on its way twice.
+PATIENT = {
+    "kafka-java": {"delivery.timeout.ms": 600_000, "request.timeout.ms": 5000, "retries": 2_000_000_000},
+    "confluent-kafka": {"message.timeout.ms": 600_000, "socket.timeout.ms": 5000},
+    "franz-go": {},
+}
 PRODUCERS, MEMBERS = 2, 2  # of each client
 RECORDS = 60  # of one command, at most
+
+
+def installed(names):
+    """{name: client, ready to run} of names like `franz-go` or `kafka-java:3.9.2`."""
+    known, found = folders.clients(), {}
+    for name in names:
+        name, _, version = name.partition(":")
+        found[name] = known[name].installed(version or known[name].versions[0])
+    return found
 
 
 class Load:
     """All of them: threads that tell a checker, and a file, what they see."""
 
-    def __init__(self, names, bootstrap, partitions, checker, folder, seed):
+    def __init__(self, clients, bootstrap, partitions, checker, folder, seed):
         self.bootstrap, self.partitions, self.checker, self.folder = bootstrap, partitions, checker, folder
         self.history = open(os.path.join(folder, "history"), "w", buffering=1)
         self.writing = threading.Lock()
@@ -30,14 +45,11 @@ class Load:
         self.ended = threading.Event()  # consumers stop
         self.drivers, self.producers, self.consumers = [], [], []
         self.failures = []
-        known = folders.clients()
-        for name in names:
-            name, _, version = name.partition(":")
-            installed = known[name].installed(version or known[name].versions[0])
+        for name, client in clients.items():
             log = os.path.join(folder, name + ".log")
             for role, count in (("producer", PRODUCERS), ("consumer", MEMBERS)):
                 # A process each, so that they have connections, and links, of their own.
-                one = driver.Driver(installed, log)
+                one = driver.Driver(client, log)
                 self.drivers.append(one)
                 for number in range(count):
                     dice = random.Random(f"{seed} {name} {role} {number}")
@@ -114,6 +126,7 @@ class Producer(Worker):
 
     def open(self):
         settings = {"enable.idempotence": "true", "acks": "all", "compression.type": self.dice.choice(["none", "none", "gzip"])}
+        settings.update(PATIENT.get(self.client, {}))
         return driver.Producer(self.process, self.name, "producer", self.load.bootstrap, settings)
 
     def send(self, handle, count):

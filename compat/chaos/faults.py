@@ -9,9 +9,8 @@ import signal
 import subprocess
 import time
 
-from harness import clusters, links, wire
+from harness import links, wire
 
-SESSION_SECONDS = clusters.SETTINGS["zookeeper.session.timeout.ms"] / 1000
 KINDS = ["kill", "stop", "links", "controller", "zookeeper", "disk"]
 # So many are under way at once, at most.
 AT_ONCE = 2
@@ -84,6 +83,8 @@ class Nemesis:
     def __init__(self, cluster, zookeeper, holder, disks, kinds, seed, say):
         self.cluster, self.zookeeper, self.links, self.disks = cluster, zookeeper, holder, disks
         self.kinds, self.say = kinds, say
+        some = next(iter(cluster.brokers.values()))
+        self.session = int(some.properties["zookeeper.session.timeout.ms"]) / 1000
         self.dice = random.Random(seed)
         self.busy = set()  # brokers, and ZooKeeper, to which something is being done
         self.away = set()  # brokers that were ended by this
@@ -98,7 +99,7 @@ class Nemesis:
         """All that is random is drawn now, but for who it meets."""
         at = 3.0
         # A fault is over, and the cluster whole for a while, before the end.
-        while self.kinds and at < seconds - 2 * SESSION_SECONDS:
+        while self.kinds and at < seconds - 2 * self.session:
             kind = self.dice.choice(self.kinds)
             draws = [self.dice.random() for _ in range(6)]
             self.later(at, lambda kind=kind, draws=draws: self.begin(kind, draws))
@@ -170,10 +171,12 @@ class Nemesis:
             many = free
         elif draws[0] < 0.2 and len(free) > 1:
             many = [victim, next(number for number in free if number != victim)]
-        elif draws[0] < 0.35:
+        elif draws[0] < 0.4:
             how = "SIGTERM"
         # At once, in the life of the session, or after its end.
-        seconds = 0.0 if draws[1] < 0.25 else draws[2] * SESSION_SECONDS if draws[1] < 0.6 else draws[2] * 8 + SESSION_SECONDS
+        seconds = 0.0 if draws[1] < 0.25 else draws[2] * self.session if draws[1] < 0.6 else draws[2] * 8 + self.session
+        if how == "SIGTERM":
+            seconds = max(seconds, self.session)
         for number in many:
             self.away.add(number)
             if how == "SIGTERM":
@@ -183,21 +186,21 @@ class Nemesis:
         return f"{how} {self.named(many)}", many, seconds, lambda: self.start(many)
 
     def start(self, numbers):
+        said = "started again"
         for number in numbers:
             broker = self.cluster.brokers[number]
-            try:
-                # One that was told to stop may have to wait for others.
-                broker.process.wait(30)
-            except subprocess.TimeoutExpired:
+            # One that was told to stop may wait for others that are away, and nobody waits for it here.
+            if broker.process.poll() is None:
                 broker.kill()
+                said = "killed, as it had not ended, and started again"
             broker.start(wait=False)
             self.away.discard(number)
-        return "started again"
+        return said
 
     def on_stop(self, victim, draws):
         process = self.cluster.brokers[victim].process
         process.send_signal(signal.SIGSTOP)
-        return f"SIGSTOP broker {victim}", [victim], (2 + draws[0]) * SESSION_SECONDS, lambda: process.send_signal(signal.SIGCONT)
+        return f"SIGSTOP broker {victim}", [victim], (2 + draws[0]) * self.session, lambda: process.send_signal(signal.SIGCONT)
 
     def on_controller(self, victim, draws):
         if draws[0] < 0.5:
@@ -205,7 +208,7 @@ class Nemesis:
         return self.on_kill(victim, [0.5, *draws[1:]])
 
     def on_zookeeper(self, _, draws):
-        seconds = draws[0] * 3 * SESSION_SECONDS
+        seconds = draws[0] * 3 * self.session
         if draws[1] < 0.3:
             process = self.zookeeper.process
             process.send_signal(signal.SIGSTOP)
@@ -244,12 +247,12 @@ class Nemesis:
             text = f"no file can be made in a log directory of broker {victim}"
 
         def heal():
-            disk.heal()
-            self.away.add(victim)
+            # Before or after its end: it may find the space, and is to make no use of it.
             if draws[1] < 0.5:
-                broker.kill()
-            else:
-                broker.process.terminate()
+                disk.heal()
+            self.away.add(victim)
+            broker.kill()
+            disk.heal()
             return self.start([victim])
 
         return text, [victim], 3 + draws[2] * 12, heal

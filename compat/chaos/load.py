@@ -70,6 +70,10 @@ class Load:
     def name(self, partition):
         return f"{TOPIC}-{partition}"
 
+    def has_begun(self):
+        read = {group for group, _ in list(self.checker.read)}
+        return bool(self.failures) or all(one.acknowledged for one in self.producers) and read.issuperset(self.groups())
+
     def groups(self):
         return sorted({one.group for one in self.consumers})
 

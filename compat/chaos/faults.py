@@ -214,7 +214,7 @@ class Nemesis:
             process.send_signal(signal.SIGSTOP)
             return "SIGSTOP ZooKeeper", ["zookeeper"], seconds, lambda: process.send_signal(signal.SIGCONT)
         self.zookeeper.kill()
-        return "kill -9 ZooKeeper", ["zookeeper"], seconds, self.zookeeper.start
+        return "kill -9 ZooKeeper", ["zookeeper"], seconds, lambda: self.zookeeper.start(wait=False)
 
     def on_links(self, victim, draws):
         others = [number for number in self.cluster.brokers if number != victim]

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import threading
 import time
 
@@ -232,7 +233,8 @@ class Consumer(Worker):
             checker.was_committed(self.group, offsets, now - began, now)
         except driver.Refused as error:
             outcome = error.name
-            outcome = outcome if outcome.isidentifier() else str(error)[-80:]
+            if not outcome.isidentifier():
+                outcome = " ".join(sorted(set(re.findall(r"[A-Z]+(?:_[A-Z]+)+", str(error))))) or outcome
             checker.was_not_committed(self.group, offsets, f"{self.client} {outcome}")
         self.load.note(member=handle.name, commits=offsets, took=round(time.monotonic() - began, 3), outcome=outcome)
 

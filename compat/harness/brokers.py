@@ -202,8 +202,12 @@ class ZooKeeper:
         self.process.kill()
         self.process.wait()
 
-    def start(self):
+    def start(self, wait=True):
         self.process = _spawn(self.command, self.log)
+        if wait:
+            self.await_ready()
+
+    def await_ready(self):
         deadline = time.time() + 60
         while True:
             try:

@@ -209,7 +209,8 @@ class Checker:
             if told in self.acknowledged[partition]:
                 producer, number = told
                 if number < last[producer]:
-                    self.violation("order", f"{partition}@{offset}: {_name(told)} behind {_name((producer, last[producer]))}")
+                    behind = _name((producer, last[producer]))
+                    self.violation("order", f"{partition}@{offset}: {_name(told)} behind {behind}")
                 last[producer] = max(last[producer], number)
         places = {offset: told for told, offset in values.items()}
         for told, offset in self.acknowledged[partition].items():

@@ -230,7 +230,7 @@ class Nemesis:
             (f"what clients send to broker {victim}", [(links.CLIENTS, victim)]),
             (f"broker {victim} from clients", links.both([victim], [links.CLIENTS])),
             (f"broker {victim} from all", links.both([victim], all_others)),
-            (f"{self.named([victim, *half])} from the others", links.both([victim, *half], [o for o in others if o not in half])),
+            (f"{self.named([victim, *half])} from the others", links.both([victim, *half], others[len(half) :])),
         ][int(draws[0] * 9)]
         how = [links.LATE, links.LOST, links.REFUSED][int(draws[1] * 3)]
         number = self.links.cut(pairs, how)

@@ -193,9 +193,21 @@ class ZooKeeper:
                 f"dataDir={data}\nclientPort={self.port}\nclientPortAddress=127.0.0.1\nmaxClientCnxns=0\n"
                 "admin.enableServer=false\ntickTime=500\n"
             )
-        command = [places.java(), "-Xmx256m", f"-Dlog4j.configuration=file:{log_settings(folder)}"]
-        command += ["-cp", places.jars("3.9.2") + "/*", "org.apache.zookeeper.server.quorum.QuorumPeerMain", path]
-        self.process = _spawn(command, os.path.join(folder, "zookeeper.log"))
+        self.command = [places.java(), "-Xmx256m", f"-Dlog4j.configuration=file:{log_settings(folder)}"]
+        self.command += ["-cp", places.jars("3.9.2") + "/*", "org.apache.zookeeper.server.quorum.QuorumPeerMain", path]
+        self.log = os.path.join(folder, "zookeeper.log")
+        self.start()
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    def start(self, wait=True):
+        self.process = _spawn(self.command, self.log)
+        if wait:
+            self.await_ready()
+
+    def await_ready(self):
         deadline = time.time() + 60
         while True:
             try:

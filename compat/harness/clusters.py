@@ -25,11 +25,11 @@ SETTINGS = {
 class Cluster:
     """Brokers 1, 2, 3 ... of these kinds. They are not started yet."""
 
-    def __init__(self, name, kinds=("barnabas",) * 3, settings=None):
+    def __init__(self, name, kinds=("barnabas",) * 3, settings=None, folder=None):
         places.jars("3.9.2")
         if brokers.ZooKeeper.shared is None:
             brokers.ZooKeeper.shared = brokers.ZooKeeper(brokers.scratch("zookeeper"))
-        self.folder = brokers.scratch(name)
+        self.folder = folder or brokers.scratch(name)
         self.root = "/" + os.path.basename(self.folder)
         self.connect = f"127.0.0.1:{brokers.ZooKeeper.shared.port}{self.root}"
         self.brokers = {}

@@ -103,7 +103,7 @@ fn pages(
             None if topic_name::check(name).is_err() => {
                 failed(Text::copy(name), ErrorCode::InvalidTopicException)
             }
-            None => failed(Text::copy(name), ErrorCode::UnknownTopicOrPartition),
+            None => failed(Text::copy(name), super::metadata::unknown(&image)),
         };
         topic.topic_authorized_operations = on_topic(context, name);
         response.topics.push(topic);

@@ -8,7 +8,9 @@ use super::context::{ConnectionContext, ListenerContext};
 use super::{Answer, Rejected, RequestContext, Services, testing};
 use crate::base::error_code::ErrorCode;
 use crate::base::format::Codec;
-use crate::base::ids::{BrokerId, ProducerEpoch, ProducerId, Uuid};
+use crate::base::ids::{BrokerEpoch, BrokerId, ControllerEpoch, ProducerEpoch, ProducerId, Uuid};
+use crate::metadata::BrokerImage;
+use crate::metadata::control::UpdateMetadata;
 use crate::records::batch::Batches;
 use crate::records::build::BatchOptions;
 use crate::replica::testing::{TestBroker, batch, batch_with, topic_id};
@@ -28,6 +30,7 @@ use crate::wire::messages::list_offsets::{
     ListOffsetsPartition, ListOffsetsPartitionResponse, ListOffsetsRequest, ListOffsetsResponse,
     ListOffsetsTopic,
 };
+use crate::wire::messages::metadata::{MetadataRequest, MetadataRequestTopic, MetadataResponse};
 use crate::wire::messages::offset_for_leader_epoch::{
     OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse, OffsetForLeaderPartition, OffsetForLeaderTopic,
 };
@@ -687,4 +690,41 @@ async fn the_other_partition_apis_answer_in_every_version() {
             "v{version}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_broker_that_was_told_nothing_says_of_no_topic_that_it_is_not_there() {
+    let api = Api::new().await;
+    let asked = async || {
+        let request = MetadataRequest {
+            topics: Some(vec![MetadataRequestTopic {
+                name: Some(Text::from_static("elsewhere")),
+                ..MetadataRequestTopic::default()
+            }]),
+            allow_auto_topic_creation: true,
+            ..MetadataRequest::default()
+        };
+        let answer = super::metadata::handle(&api.services, &api.in_version(9), request).await;
+        let response: MetadataResponse = decoded(answer.unwrap(), 9).await;
+        response.topics[0].error_code
+    };
+    // Not even when it may create topics: nothing waits for a controller that it does not know.
+    assert_eq!(asked().await, code(ErrorCode::LeaderNotAvailable));
+    api.broker.cluster.update(&UpdateMetadata {
+        controller: BrokerId(1),
+        controller_epoch: ControllerEpoch(1),
+        broker_epoch: BrokerEpoch(1),
+        live_brokers: vec![Arc::new(BrokerImage {
+            id: BrokerId(1),
+            epoch: BrokerEpoch(1),
+            endpoints: Vec::new(),
+            rack: None,
+        })],
+        topics: Vec::new(),
+    });
+    let image = api.broker.cluster.get();
+    assert_eq!(
+        super::metadata::unknown(&image),
+        ErrorCode::UnknownTopicOrPartition
+    );
 }

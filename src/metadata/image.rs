@@ -139,6 +139,12 @@ impl ClusterImage {
         }
     }
 
+    /// Whether a controller has told of the cluster since the broker started: without that, a topic that is not here may
+    /// well be there. Brokers that are alive, the receiver among them, come with whatever it tells.
+    pub fn is_told(&self) -> bool {
+        !self.brokers.is_empty()
+    }
+
     /// The topic of this name.
     pub fn topic(&self, name: &str) -> Option<&Arc<TopicImage>> {
         self.topics.get(name)

@@ -44,7 +44,15 @@ class Reader:
     def __init__(self, settings):
         self.reports = []
         self.kept = []
+        self.rebalances = 0
         self.consumer = Consumer({**settings, "on_commit": lambda error, _: self.reports.append(error)})
+
+    def subscribe(self, topics):
+        def counted(*_):
+            self.rebalances += 1
+
+        # With these the client waits for a poll before it gives partitions up or takes them.
+        self.consumer.subscribe(topics, on_assign=counted, on_revoke=counted, on_lost=counted)
 
     def next(self, seconds):
         message = self.kept.pop(0) if self.kept else self.consumer.poll(seconds)
@@ -122,7 +130,7 @@ class Driver:
         asked(lambda: consumer.assign(found))
 
     def subscribe(self, handle, topics=None, pattern=None):
-        asked(lambda: self.handles[handle].consumer.subscribe(topics or [f"^{pattern}$"]))
+        asked(lambda: self.handles[handle].subscribe(topics or [f"^{pattern}$"]))
 
     def poll(self, handle, count, timeout_ms):
         reader, records = self.handles[handle], []
@@ -142,7 +150,7 @@ class Driver:
                     }
                 )
         assignment = [[one.topic, one.partition] for one in asked(reader.consumer.assignment)]
-        return {"records": records, "assignment": assignment}
+        return {"records": records, "assignment": assignment, "rebalances": reader.rebalances}
 
     def commit(self, handle, offsets, **how):
         reader = self.handles[handle]

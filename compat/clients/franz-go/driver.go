@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -33,7 +34,7 @@ var (
 // common are the options of all clients. franz-go's defaults wait up to 5 s before metadata is asked for again.
 func common(bootstrap string, settings Settings) []kgo.Opt {
 	options := []kgo.Opt{
-		kgo.SeedBrokers(bootstrap),
+		kgo.SeedBrokers(strings.Split(bootstrap, ",")...),
 		kgo.WithLogger(kgo.BasicLogger(os.Stderr, kgo.LogLevelWarn, nil)),
 		kgo.RetryBackoffFn(func(int) time.Duration { return 100 * time.Millisecond }),
 		kgo.RequestRetries(1000),
@@ -118,6 +119,8 @@ type reader struct {
 	client   *kgo.Client
 	mutex    sync.Mutex
 	assigned map[TopicPartition]bool
+	// How often the client has told that partitions come or go.
+	rebalances int
 }
 
 func (franz) Consumer(bootstrap string, settings Settings) (Consumer, error) {
@@ -134,10 +137,15 @@ func (franz) Consumer(bootstrap string, settings Settings) (Consumer, error) {
 		reset = kgo.NewOffset().AtEnd()
 	}
 	reader.options = append(reader.options, kgo.ConsumeResetOffset(reset))
+	if settings.take("isolation.level", "read_uncommitted") == "read_committed" {
+		reader.options = append(reader.options, kgo.FetchIsolationLevel(kgo.ReadCommitted()))
+	}
 	if group := settings.take("group.id", ""); group != "" {
 		reader.options = append(reader.options,
 			kgo.ConsumerGroup(group),
 			kgo.DisableAutoCommit(),
+			// What was polled is committed, or not, before partitions go to others.
+			kgo.BlockRebalanceOnPoll(),
 			kgo.SessionTimeout(settings.milliseconds("session.timeout.ms", 45*time.Second)),
 			kgo.HeartbeatInterval(settings.milliseconds("heartbeat.interval.ms", 3*time.Second)),
 			kgo.OnPartitionsAssigned(reader.changed(true)),
@@ -155,6 +163,7 @@ func (reader *reader) changed(assigned bool) func(context.Context, *kgo.Client, 
 	return func(_ context.Context, _ *kgo.Client, which map[string][]int32) {
 		reader.mutex.Lock()
 		defer reader.mutex.Unlock()
+		reader.rebalances++
 		for topic, partitions := range which {
 			for _, partition := range partitions {
 				if assigned {
@@ -214,6 +223,8 @@ func (reader *reader) Subscribe(topics []string, pattern string) error {
 func (reader *reader) Poll(count int, timeout time.Duration) (records []Record, err error) {
 	patience, cancel := context.WithTimeout(background, timeout)
 	defer cancel()
+	// Until the first records of this poll; then not before the next one.
+	reader.client.AllowRebalance()
 	for len(records) < count && patience.Err() == nil {
 		fetches := reader.client.PollRecords(patience, count-len(records))
 		fetches.EachRecord(func(record *kgo.Record) {
@@ -239,6 +250,12 @@ func (reader *reader) Assignment() (found []TopicPartition) {
 		found = append(found, one)
 	}
 	return found
+}
+
+func (reader *reader) Rebalances() int {
+	reader.mutex.Lock()
+	defer reader.mutex.Unlock()
+	return reader.rebalances
 }
 
 func (reader *reader) Commit(offsets []TopicOffset, async bool) error {
@@ -284,7 +301,7 @@ func (reader *reader) Resume(topic string, partition int32) error {
 
 func (reader *reader) Close() error {
 	if reader.client != nil {
-		reader.client.Close()
+		reader.client.CloseAllowingRebalance()
 	}
 	return nil
 }

@@ -421,7 +421,11 @@ func consume(consumer Consumer, command *command) (fields, error) {
 		return nil, consumer.Subscribe(command.Topics, command.Pattern)
 	case "poll":
 		records, err := consumer.Poll(command.Count, time.Duration(command.TimeoutMs)*time.Millisecond)
-		return fields{"records": append([]Record{}, records...), "assignment": append([]TopicPartition{}, consumer.Assignment()...)}, err
+		ok := fields{"records": append([]Record{}, records...), "assignment": append([]TopicPartition{}, consumer.Assignment()...)}
+		if counting, counts := consumer.(interface{ Rebalances() int }); counts {
+			ok["rebalances"] = counting.Rebalances()
+		}
+		return ok, err
 	case "commit":
 		return nil, consumer.Commit(command.Offsets, command.Async)
 	case "seek":

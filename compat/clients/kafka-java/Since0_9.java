@@ -61,6 +61,7 @@ public class Since0_9 {
     class Reader implements AutoCloseable {
         final KafkaConsumer<byte[], byte[]> consumer;
         final List<Object> kept = new ArrayList<>();
+        int rebalances;
 
         Reader(Map<String, Object> settings) {
             consumer = new KafkaConsumer<>(settings, new ByteArrayDeserializer(), new ByteArrayDeserializer());
@@ -137,15 +138,20 @@ public class Since0_9 {
     }
 
     public void subscribe(Loop.Command command) {
-        KafkaConsumer<?, ?> consumer = reader(command).consumer;
-        if (command.any("topics") != null) consumer.subscribe(command.<String>list("topics"));
-        else consumer.subscribe(Pattern.compile(command.text("pattern")), new ConsumerRebalanceListener() {
+        Reader reader = reader(command);
+        ConsumerRebalanceListener counted = new ConsumerRebalanceListener() {
             @Override
-            public void onPartitionsRevoked(Collection<TopicPartition> partitions) {}
+            public void onPartitionsRevoked(Collection<TopicPartition> partitions) {
+                reader.rebalances++;
+            }
 
             @Override
-            public void onPartitionsAssigned(Collection<TopicPartition> partitions) {}
-        });
+            public void onPartitionsAssigned(Collection<TopicPartition> partitions) {
+                reader.rebalances++;
+            }
+        };
+        if (command.any("topics") != null) reader.consumer.subscribe(command.<String>list("topics"), counted);
+        else reader.consumer.subscribe(Pattern.compile(command.text("pattern")), counted);
     }
 
     public Object poll(Loop.Command command) throws Exception {
@@ -156,7 +162,7 @@ public class Since0_9 {
         }
         List<Object> records = new ArrayList<>(reader.kept);
         reader.kept.clear();
-        return Map.of("records", records, "assignment", rows(reader.consumer.assignment()));
+        return Map.of("records", records, "assignment", rows(reader.consumer.assignment()), "rebalances", reader.rebalances);
     }
 
     public void commit(Loop.Command command) throws Exception {

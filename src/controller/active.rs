@@ -75,9 +75,10 @@ impl Active {
         let new = active.load_topics().await?;
         active.load_deletions().await?;
         active.open_channels();
-        // Brokers must know of each other before they follow anybody.
-        active.update_metadata(&[]).await;
+        // Brokers must know of each other before they follow anybody. With all that there is: one that started while nobody
+        // reigned would say that a topic it was not told of is not there.
         let partitions = active.settled_partitions();
+        active.update_metadata(&partitions).await;
         active.load_kept().await?;
         let brokers: Vec<BrokerId> = active.context.brokers.keys().copied().collect();
         // A mark may be old, of a time when a broker of Kafka reigned: who has led since then has what there is.
@@ -329,6 +330,11 @@ impl Active {
         for broker in self.others() {
             self.tell_metadata(broker, partitions);
         }
+        self.update_own_metadata(partitions).await;
+    }
+
+    /// Tells this broker who lives, and what became of `partitions`.
+    pub(super) async fn update_own_metadata(&self, partitions: &[TopicPartition]) {
         let me = self.parts.broker;
         let update = self.context.update_metadata(me, me, partitions);
         let error = self.parts.local.update_metadata(update).await;

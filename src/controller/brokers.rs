@@ -77,8 +77,14 @@ impl Active {
         self.context.brokers = now;
         self.context.tellers = self.read_tellers().await?;
         self.open_channels();
-        // Who is there, before anybody is to follow a new one.
-        self.update_metadata(&[]).await;
+        // Who is there, before anybody is to follow a new one. Who came learns it with everything else: a broker that knows
+        // of others and of no topic would say that there is none.
+        for id in self.others() {
+            if !changes.came.contains(&id) {
+                self.tell_metadata(id, &[]);
+            }
+        }
+        self.update_own_metadata(&[]).await;
         let partitions = self.settled_partitions();
         let unclean = self.take_unclean_shutdowns(&changes.came, false).await?;
         let came: Vec<BrokerId> = self

@@ -967,3 +967,25 @@ async fn nobody_is_eligible_where_fewer_can_acknowledge() {
     cluster.arrive_after_a_power_cut(TWO).await;
     assert_eq!(cluster.kept("t").await, Some((vec![], vec![2])));
 }
+
+#[tokio::test]
+async fn a_session_that_ends_before_its_broker_is_registered_is_begun_anew() {
+    let server = MemoryServer::new();
+    let earlier = server.connect();
+    let store: Arc<dyn Store> = Arc::new(earlier.clone());
+    registration::prepare(&store, None, &Random::from_seed(1))
+        .await
+        .unwrap();
+    let before = registration::register(&store, ONE, &node(ONE)).await.unwrap();
+    let session = server.connect();
+    let waiting = {
+        let store: Arc<dyn Store> = Arc::new(session.clone());
+        let patience = Duration::from_secs(60);
+        crate::base::task::spawn(async move { Registration::begin(&store, ONE, node(ONE), patience).await })
+    };
+    clock::sleep(Duration::from_millis(20)).await;
+    session.expire();
+    earlier.expire();
+    let registered = waiting.await.unwrap().unwrap();
+    assert!(registered.epoch() > Some(before));
+}

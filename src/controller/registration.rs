@@ -16,6 +16,9 @@ use crate::store::{BoxFuture, CreateKind, MultiError, Operation, Outcome, Sessio
 /// How long to wait before another try to register, after one has failed.
 const RETRY: Duration = Duration::from_millis(500);
 
+/// For how long a broker that is not registered yet goes on without a session.
+const LOST_SESSION_PATIENCE: Duration = Duration::from_secs(60);
+
 /// This broker's registration: made at the start, and made anew whenever the session with the store was lost (Kafka:
 /// `KafkaController.processRegisterBrokerAndReelect`).
 ///
@@ -31,6 +34,8 @@ pub struct Registration {
 impl Registration {
     /// Registers a broker. For as long as `patience` it waits for an earlier registration of its id to go: that of a
     /// former life, which ended without closing its session (Kafka stops then, and wants to be started again).
+    ///
+    /// A session that is lost meanwhile is begun anew.
     ///
     /// # Errors
     /// As [`register`].
@@ -53,6 +58,16 @@ impl Registration {
                         );
                     }
                     clock::sleep(RETRY).await;
+                }
+                // It may have waited, or been stopped, for longer than a session lasts.
+                Err(RegisterError::Store(
+                    error @ (StoreError::SessionExpired | StoreError::ConnectionLoss),
+                )) if Instant::now().since(begun) < patience.max(LOST_SESSION_PATIENCE) => {
+                    tracing::warn!("{error}, before this broker was registered; trying again");
+                    clock::sleep(RETRY).await;
+                    if let Err(error) = store.renew().await {
+                        tracing::warn!("there is no session with the store yet: {error}");
+                    }
                 }
                 registered => break registered?,
             }

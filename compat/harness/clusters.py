@@ -125,7 +125,7 @@ class Cluster:
     def controller(self):
         return self.any().controller
 
-    def wait(self, what, condition, seconds=60):
+    def wait(self, what, condition, seconds=180):
         deadline = time.time() + seconds
         while True:
             try:

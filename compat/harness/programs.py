@@ -9,7 +9,7 @@ import time
 from . import brokers, places
 
 # How long anything may take: no scenario depends on how fast it is.
-PATIENCE = 60
+PATIENCE = 180
 
 
 def until(condition, what, seconds=PATIENCE, pause=0.02):

@@ -112,6 +112,12 @@ impl Default for LogConfig {
 }
 
 impl LogConfig {
+    /// The in-sync replicas that a write with acks=all needs: `min.insync.replicas`, but no more than there are
+    /// replicas (Kafka: `Partition.effectiveMinIsr`).
+    pub fn effective_min_isr(min_insync_replicas: i32, replicas: usize) -> usize {
+        usize::try_from(min_insync_replicas).unwrap_or(0).min(replicas)
+    }
+
     /// The configs of a topic with `overrides`, on top of the defaults of `broker`
     /// (`LogConfig.validate`, `LogConfig.fromProps`).
     ///

@@ -20,7 +20,7 @@ use crate::store::znodes::{Feature, PartitionState, paths};
 use crate::store::{CreateKind, Operation, StoreError};
 
 /// How often a state that somebody else changed is read and decided anew.
-const ROUNDS: usize = 10;
+pub(super) const ROUNDS: usize = 10;
 
 /// Why leaders are elected.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -2,25 +2,20 @@
 //! is in it and may have lost some of that.
 //!
 //! A broker that comes back without what it had not synced says so in the store before it registers. Here its replicas
-//! become suspect, durably, before anybody is elected with it; then its mark goes. A suspect replica leads only where each
-//! other one that could have more has told where its log ends, or lost its word to an unclean election.
+//! become suspect, durably, before anybody is elected with it; then its mark goes. A suspect replica leads where no other one
+//! has more ([`log_ends`](super::log_ends)), or in an unclean election.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::active::Active;
-use super::channels::Request;
-use super::context::{Context, Partition, Written};
-use super::election::{self, Replicas};
+use super::active::{Active, ROUNDS};
+use super::context::{Partition, Written};
+use super::election;
 use super::reign::{Group, Lost};
-use super::watching::Look;
 use crate::base::ids::{BrokerId, TopicId, TopicName, TopicPartition};
-use crate::metadata::control::LogEnds;
+use crate::config::LogConfig;
 use crate::store::znodes::{EligibleReplicas, PartitionState, paths};
 use crate::store::{CreateKind, Node, Operation, StoreError};
-
-/// How often a state that somebody else changed is read and noted anew.
-const ROUNDS: usize = 10;
 
 /// What lies beside a state in the store, and what is to lie there.
 pub(super) struct Kept {
@@ -52,17 +47,16 @@ impl Kept {
     }
 }
 
+fn is_led(state: Option<&Written>) -> bool {
+    state.is_some_and(|written| written.state.leader.is_some())
+}
+
 impl Partition {
     /// Takes what has been written.
     pub(super) fn write(&mut self, written: Written, kept: Kept) {
-        let led = |state: &Option<Written>| {
-            state
-                .as_ref()
-                .is_some_and(|written| written.state.leader.is_some())
-        };
-        let was_led = led(&self.state);
+        let was_led = is_led(self.state.as_ref());
         self.state = Some(written);
-        if was_led || led(&self.state) {
+        if was_led || is_led(self.state.as_ref()) {
             self.ends.clear();
         }
         let node = kept.after.as_ref();
@@ -77,10 +71,7 @@ impl Partition {
         if epoch(&self.state) != epoch(&state) {
             self.eligible.clear();
             self.ends.clear();
-            if state
-                .as_ref()
-                .is_some_and(|written| written.state.leader.is_some())
-            {
+            if is_led(state.as_ref()) {
                 // Whoever wrote it has decided who has what there is.
                 self.suspect.clear();
             }
@@ -91,18 +82,6 @@ impl Partition {
     fn is_known_by(&self, broker: BrokerId) -> bool {
         let in_sync = |written: &Written| written.state.isr.contains(&broker);
         self.eligible.contains(&broker) || self.state.as_ref().is_some_and(in_sync)
-    }
-}
-
-impl Context {
-    /// Forgets where the logs of a broker end.
-    pub(super) fn forget_ends(&mut self, broker: BrokerId) {
-        self.asked.retain(|(asked, _)| *asked != broker);
-        for topic in self.topics_mut() {
-            for partition in topic.partitions.values_mut() {
-                partition.ends.remove(&broker);
-            }
-        }
     }
 }
 
@@ -213,8 +192,7 @@ impl Active {
             return 1;
         }
         let config = image.log_config(&name.topic);
-        let min_isr = usize::try_from(config.min_insync_replicas).unwrap_or(1);
-        min_isr.min(partition.replicas.len())
+        LogConfig::effective_min_isr(config.min_insync_replicas, partition.replicas.len())
     }
 
     fn kept_node(
@@ -399,10 +377,8 @@ impl Active {
         let mut names = self.settled_partitions();
         names.retain(|name| {
             let partition = self.context.partition(name);
-            let acknowledges = |written: &Written| written.state.leader.is_some();
-            partition.is_some_and(|partition| {
-                !partition.eligible.is_empty() && partition.state.as_ref().is_some_and(acknowledges)
-            })
+            partition
+                .is_some_and(|partition| !partition.eligible.is_empty() && is_led(partition.state.as_ref()))
         });
         if names.is_empty() {
             return Ok(());
@@ -441,101 +417,5 @@ impl Active {
             }
         }
         Ok(())
-    }
-
-    /// Asks where logs end, where that decides who leads: each broker that is here, once.
-    pub(super) async fn ask_log_ends(&mut self) -> Result<(), Lost> {
-        if !self.context.is_suspicious {
-            return Ok(());
-        }
-        let mut asked: BTreeMap<BrokerId, Vec<TopicPartition>> = BTreeMap::new();
-        let mut waiting: BTreeSet<BrokerId> = BTreeSet::new();
-        let mut count = 0;
-        let mut is_suspicious = false;
-        for name in self.settled_partitions() {
-            let Some(partition) = self.context.partition(&name) else {
-                continue;
-            };
-            let Some(written) = partition.state.as_ref().filter(|_| !partition.suspect.is_empty()) else {
-                continue;
-            };
-            if written.state.leader.is_some() {
-                continue;
-            }
-            is_suspicious = true;
-            let seen = self.context.seen(&name);
-            for broker in election::unknown_ends(&partition.replicas, &written.state, &seen) {
-                if !self.context.asked.contains(&(broker, name.clone())) {
-                    asked.entry(broker).or_default().push(name.clone());
-                }
-            }
-            let away = partition.replicas.iter().copied();
-            let away: Vec<BrokerId> = away.filter(|id| !seen.online(*id) || seen.leaving(*id)).collect();
-            count += usize::from(!away.is_empty());
-            waiting.extend(away);
-        }
-        self.context.is_suspicious = is_suspicious;
-        if count > 0 && (count, &waiting) != (self.context.waiting.0, &self.context.waiting.1) {
-            tracing::warn!(
-                "{count} partitions have no leader: their replicas in sync that are here came back without what they had not \
-                 synced, and brokers {waiting:?} may have more; an unclean election does not wait for them"
-            );
-        }
-        self.context.waiting = (count, waiting);
-        let mine = asked.remove(&self.parts.broker);
-        for (broker, names) in asked {
-            let noted = names.iter().map(|name| (broker, name.clone()));
-            self.context.asked.extend(noted);
-            self.channels.tell(broker, Request::LogEnds(names));
-        }
-        if let Some(names) = mine {
-            let ends = self.parts.local.log_ends(names).await;
-            self.take_log_ends(self.parts.broker, ends).await?;
-        }
-        Ok(())
-    }
-
-    /// Takes where logs of a broker end, and elects where that was the last word.
-    pub(super) async fn take_log_ends(&mut self, broker: BrokerId, ends: LogEnds) -> Result<(), Lost> {
-        let mut known = Vec::new();
-        let mut again = false;
-        for (name, end) in ends {
-            let key = (broker, name);
-            if end.is_ok() {
-                self.context.asked.remove(&key);
-            } else {
-                // Not at once: it has just said that it cannot.
-                again |= self.context.asked.insert(key.clone()) || broker != self.parts.broker;
-            }
-            let (_, name) = key;
-            let Some(partition) = self.context.partition_mut(&name) else {
-                continue;
-            };
-            match end {
-                Ok(end) if !partition.suspect.is_empty() => {
-                    partition.ends.insert(broker, end);
-                    known.push(name);
-                }
-                Ok(_) => {}
-                Err(error) => {
-                    tracing::warn!("where {name} ends on broker {broker} cannot be told: {error}");
-                }
-            }
-        }
-        if again {
-            self.channels.look_later(Look::LogEnds);
-        }
-        known.retain(|name| {
-            let partition = self.context.partition(name);
-            let state = partition.and_then(|partition| Some((partition, partition.state.as_ref()?)));
-            state.is_some_and(|(partition, written)| {
-                let seen = self.context.seen(name);
-                election::unknown_ends(&partition.replicas, &written.state, &seen).is_empty()
-            })
-        });
-        if known.is_empty() {
-            return Ok(());
-        }
-        self.replace_leaders(&known).await
     }
 }

@@ -23,6 +23,7 @@ mod events;
 mod imbalance;
 mod link;
 mod loading;
+mod log_ends;
 mod notifications;
 pub mod producer_id_source;
 mod producer_ids;
@@ -38,6 +39,10 @@ mod watching;
 mod cluster_test;
 #[cfg(test)]
 mod controller_test;
+#[cfg(test)]
+mod election_test;
+#[cfg(test)]
+mod eligible_test;
 #[cfg(test)]
 mod leadership_test;
 

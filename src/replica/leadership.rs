@@ -11,6 +11,7 @@ use std::time::Duration;
 use crate::base::clock::Instant;
 use crate::base::error_code::ErrorCode;
 use crate::base::ids::{BrokerEpoch, BrokerId, ControllerEpoch, LeaderEpoch, Offset};
+use crate::config::LogConfig;
 
 use super::follower::{Follower, FollowerFetch};
 
@@ -260,12 +261,8 @@ impl Leadership {
         }
     }
 
-    /// The in-sync replicas that a write with acks=all needs: `min.insync.replicas`, but no more than there are
-    /// replicas (`Partition.effectiveMinIsr`).
-    pub fn effective_min_isr(&self, min_insync_replicas: i32) -> usize {
-        usize::try_from(min_insync_replicas)
-            .unwrap_or(0)
-            .min(self.decided.replicas.len())
+    fn effective_min_isr(&self, min_insync_replicas: i32) -> usize {
+        LogConfig::effective_min_isr(min_insync_replicas, self.decided.replicas.len())
     }
 
     /// Whether a write may be appended.

@@ -172,6 +172,8 @@ impl Broker {
             directories::compare(Some(&store), id, &found, complete)
                 .await
                 .map_err(because)?;
+        } else {
+            directories::check_folders(&found).map_err(because)?;
         }
         // Who stands alone has nobody who could have more.
         let may_lack = !coordination.is_own() && directories::may_lack(&places);

@@ -18,7 +18,7 @@ use crate::storage::log::Log;
 
 use super::background::Buried;
 use super::directories::HostDirectory;
-use super::leadership::{self, Role};
+use super::leadership::Role;
 use super::partition::Partition;
 use super::replicas::Replicas;
 use super::upkeep::finish_creations;
@@ -87,7 +87,7 @@ impl Replicas {
             for partition in topic.partitions {
                 let name = TopicPartition::new(TopicName::clone(&topic.name), partition.partition);
                 match self.partition(&topic.name, partition.partition) {
-                    Some(found) => answers.push((name, self.decide(&found, topic.id, &partition))),
+                    Some(found) => answers.push((name, self.decide_or_put_off(&found, topic.id, partition))),
                     None => missing.push((TopicName::clone(&topic.name), topic.id, partition)),
                 }
             }
@@ -173,7 +173,7 @@ impl Replicas {
                 (Ok(log), Ok(())) => {
                     let partition = self.host(directory, log);
                     hosted.push(Arc::clone(&partition));
-                    self.decide(&partition, one.id, &one.partition)
+                    self.decide(&partition, one.id, &one.partition, true)
                 }
                 // The volume has said why.
                 _ => ErrorCode::KafkaStorageError,
@@ -190,14 +190,15 @@ impl Replicas {
         (!directory.is_offline() && !directory.watch().is_stalled()).then_some(at)
     }
 
-    /// The working directory with the fewest partitions (`LogManager.nextLogDirs`).
+    /// The working directory with the fewest partitions (`LogManager.nextLogDirs`). One whose calls do not return is waited
+    /// for when there is no other one.
     fn emptiest(&self, planned: &[usize]) -> Option<usize> {
         self.directories()
             .iter()
             .zip(planned)
             .enumerate()
-            .filter(|(_, (directory, _))| !directory.is_offline() && !directory.watch().is_stalled())
-            .min_by_key(|(_, (_, count))| **count)
+            .filter(|(_, (directory, _))| !directory.is_offline())
+            .min_by_key(|(_, (directory, count))| (directory.watch().is_stalled(), **count))
             .map(|(at, _)| at)
     }
 
@@ -216,10 +217,9 @@ impl Replicas {
                 answers.push((name, ErrorCode::None));
                 continue;
             };
-            let known = partition.leader().map(|(_, epoch)| epoch);
             let is_stale = stop.leader_epoch != TOPIC_IS_DELETED
                 && stop.leader_epoch.get() >= 0
-                && known.is_some_and(|known| stop.leader_epoch < known);
+                && stop.leader_epoch < partition.newest_epoch();
             if is_stale {
                 answers.push((name, ErrorCode::FencedLeaderEpoch));
                 continue;
@@ -230,7 +230,6 @@ impl Replicas {
                 answers.push((name, ErrorCode::None));
                 continue;
             }
-            self.forget(&name.topic, name.partition);
             stopped.push(partition);
         }
         let mut running = Vec::new();
@@ -261,7 +260,8 @@ impl Replicas {
         }
     }
 
-    /// Ends partitions of one directory; their folders get their new names, durably with one sync. Blocks.
+    /// Ends partitions of one directory; their folders get their new names, durably with one sync. One whose folder keeps its
+    /// name stays known, so that none is made beside it in another directory. Blocks.
     fn stop_all(self: &Arc<Self>, directory: &Arc<HostDirectory>, stopped: &[Arc<Partition>]) -> ErrorCode {
         let mut result = Ok(());
         let (mut renamed, mut cleaned) = (false, Vec::new());
@@ -273,6 +273,7 @@ impl Replicas {
             let lies_in = partition.directory();
             match partition.bury(clock::now_ms()) {
                 Ok((path, due_ms)) => {
+                    self.forget(&partition.name().topic, partition.name().partition);
                     if partition.was_cleaned() && !cleaned.iter().any(|one| Arc::ptr_eq(one, lies_in)) {
                         cleaned.push(Arc::clone(lies_in));
                     }
@@ -300,37 +301,45 @@ impl Replicas {
         }
     }
 
-    /// Takes the decision about a partition that is here.
-    fn decide(&self, partition: &Arc<Partition>, id: TopicId, decision: &LeaderAndIsrPartition) -> ErrorCode {
-        if let Err(error) = partition.take_topic_id(id) {
-            return error;
-        }
-        let decision = leadership::LeaderAndIsr {
-            controller_epoch: decision.controller_epoch,
-            leader: decision.leader.unwrap_or(BrokerId(-1)),
-            leader_epoch: decision.leader_epoch,
-            partition_epoch: decision.partition_epoch,
-            isr: decision.isr.clone(),
-            replicas: decision.replicas.clone(),
-        };
-        let (leader, epoch) = (decision.leader, decision.leader_epoch);
-        match partition.apply(decision) {
+    /// Takes the decision about a partition that is here. `on_pool`: it may wait for the directory.
+    pub(super) fn decide(
+        &self,
+        partition: &Arc<Partition>,
+        id: TopicId,
+        decision: &LeaderAndIsrPartition,
+        on_pool: bool,
+    ) -> ErrorCode {
+        match partition.apply(id, decision, on_pool) {
             Ok((wakes, became)) => {
                 wakes.dispatch();
-                match became {
-                    Some(Role::Leader) => {
-                        self.fetchers.leave(partition.name());
-                        self.tell_elected(partition, epoch);
-                    }
-                    Some(_) => {
-                        self.fetchers.follow(partition, id, leader, epoch);
-                        self.tell_resigned(partition.name(), Some(epoch));
-                    }
-                    None => {}
-                }
+                partition.told(decision.leader_epoch);
+                self.became(partition, id, decision, became);
                 ErrorCode::None
             }
             Err(error) => error,
+        }
+    }
+
+    /// Does what follows from what this broker is by a decision.
+    pub(super) fn became(
+        &self,
+        partition: &Arc<Partition>,
+        id: TopicId,
+        decision: &LeaderAndIsrPartition,
+        became: Option<Role>,
+    ) {
+        let epoch = decision.leader_epoch;
+        match became {
+            Some(Role::Leader) => {
+                self.fetchers.leave(partition.name());
+                self.tell_elected(partition, epoch);
+            }
+            Some(_) => {
+                let leader = decision.leader.unwrap_or(BrokerId(-1));
+                self.fetchers.follow(partition, id, leader, epoch);
+                self.tell_resigned(partition.name(), Some(epoch));
+            }
+            None => {}
         }
     }
 }

@@ -21,6 +21,7 @@ pub mod moving;
 pub mod offsets;
 pub mod partition;
 pub mod producer_ids;
+mod put_off;
 mod read;
 pub mod replicas;
 pub mod signals;
@@ -39,6 +40,8 @@ mod cluster_test;
 mod moving_test;
 #[cfg(test)]
 mod replicas_test;
+#[cfg(test)]
+mod slow_disk_test;
 #[cfg(test)]
 mod test_cluster;
 #[cfg(test)]

@@ -725,13 +725,13 @@ async fn flush_messages_holds_the_acknowledgement_until_the_sync() {
     broker.configure_topic("t", &[("flush.messages", "1")]);
     broker.lead("t", 1, 1, 0, &[1]).await;
     let mut answer = append(&broker, 0, &batch(1, 10), 1).await;
-    assert_eq!(answer.flush.take().unwrap().run().await, ErrorCode::None);
+    assert_eq!(answer.flush.take().unwrap().done().await, ErrorCode::None);
     broker
         .disk
         .fail(Call::Sync, "", 0, u64::MAX, std::io::ErrorKind::Other);
     let mut answer = append(&broker, 0, &batch(1, 10), 1).await;
     assert_eq!(
-        answer.flush.take().unwrap().run().await,
+        answer.flush.take().unwrap().done().await,
         ErrorCode::KafkaStorageError
     );
     assert_eq!(

@@ -110,6 +110,11 @@ class Cluster:
         self.wait(f"{topic}-{index} has a leader", led)
         return found[0]
 
+    def high_watermark(self, topic, index=0):
+        """The high watermark of a partition, as its leader has it."""
+        with wire.Connection(self.brokers[self.leader(topic, index)].bootstrap, 10) as client:
+            return client.list_offset(topic, partition=index)[1]
+
     def in_sync(self, topic, count):
         """Waits until each partition of a topic has so many replicas in sync, on every broker's word."""
 
@@ -131,7 +136,7 @@ class Cluster:
             try:
                 if condition():
                     return
-            except (OSError, ValueError):
+            except (OSError, ValueError, wire.ErrorCode):
                 pass
             if time.time() > deadline:
                 raise AssertionError(f"not after {seconds} s: {what}\n{self.state()}")

@@ -244,7 +244,11 @@ class Context:
             time.sleep(0.1)
 
     def producer(self, bootstrap=None, peer=None, **settings):
-        """A `peer` is (client, version): another client in place of the one that is on the bench."""
+        """A `peer` is (client, version): another client in place of the one that is on the bench. Of a cluster a broker goes
+        in the middle, and who sends again then sends some twice, unless it is idempotent."""
+        if self.bench.is_cluster and not peer and settings.get("acks", "all") == "all":
+            if self.bench.installed.client.offers("idempotence", self.bench.installed.version):
+                settings = {"acks": "all", "enable_idempotence": "true", **settings}
         return self._open(driver.Producer, "producer", settings, bootstrap, peer)
 
     def consumer(self, peer=None, **settings):

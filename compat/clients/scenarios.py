@@ -611,12 +611,20 @@ def _(context):
 def _(context):
     topic, admin = context.topic(), context.admin()
     admin.tell("alter_configs", topic=topic, configs={"max.message.bytes": "2000", "cleanup.policy": "compact,delete"})
-    configs = admin.tell("describe_configs", topic=topic)["configs"]
-    seen = [configs.get(name) for name in ("max.message.bytes", "cleanup.policy", "segment.bytes")]
-    equal(seen, ["2000", "compact,delete", "1073741824"], "configs")
+
+    def described():
+        configs = admin.tell("describe_configs", topic=topic)["configs"]
+        seen = [configs.get(name) for name in ("max.message.bytes", "cleanup.policy", "segment.bytes")]
+        equal(seen, ["2000", "compact,delete", "1073741824"], "configs")
+
+    context.look(described)
     admin.tell("alter_configs", topic=topic, configs={"max.message.bytes": "3000", "cleanup.policy": "delete"})
-    equal(admin.tell("describe_configs", topic=topic)["configs"]["max.message.bytes"], "3000", "config changed again")
-    # A ZooKeeper's Kafka hears of it a little later.
+
+    def changed():
+        equal(admin.tell("describe_configs", topic=topic)["configs"]["max.message.bytes"], "3000", "config changed again")
+
+    context.look(changed)
+    # On a ZooKeeper a broker hears of it a little later.
     until(lambda: limited(context, topic, 3000), "the limit holds")
     wrong = {"max.message.bytes": "many"}
     refused("INVALID_CONFIG", lambda: admin.tell("alter_configs", topic=topic, configs=wrong))

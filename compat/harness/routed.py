@@ -10,15 +10,21 @@ AT_LEADERS = {"produce", "fetch", "fetch_messages", "list_offset", "delete_recor
 AT_COORDINATORS = {"committed", "commit_offsets", "group_members"}
 AT_THE_CONTROLLER = {"create_topic", "delete_topic"}
 # Asked again: no leader, another leader, a coordinator that loads, is not there or is another one, too few replicas in
-# sync, another controller, epochs of before or after.
-PASSING = {5, 6, 14, 15, 16, 19, 41, 74, 75}
+# sync, too few brokers, another controller, epochs of before or after.
+PASSING = {5, 6, 14, 15, 16, 19, 38, 41, 74, 75}
+# A leader has not heard yet that it is one.
+UNKNOWN_TOPIC, TOPIC_EXISTS = 3, 36
+
+
+def passes(name, error):
+    return error.code in PASSING or (error.code == UNKNOWN_TOPIC and name in AT_LEADERS)
 
 
 class Routed:
     """Asks again, after a while, while it is the wrong broker or one that does not answer."""
 
-    def __init__(self, cluster):
-        self.cluster, self.open = cluster, {}
+    def __init__(self, brokers):
+        self.brokers, self.open = brokers, {}
 
     def __enter__(self):
         return self
@@ -43,9 +49,9 @@ class Routed:
 
     def create_topic(self, name, partitions=1, configs=None):
         """With a replica on each broker; known to, and led and in sync on the word of, all of them."""
-        replicas = len(self.cluster.brokers)
+        replicas = len(self.brokers.brokers)
         self.__getattr__("create_topic")(name, partitions, configs, replication=replicas)
-        self.cluster.in_sync(name, replicas)
+        self.brokers.in_sync(name, replicas)
 
     def produce(self, topic, records, partition=0, **more):
         """Once: when there is no answer, it is looked at whether the records are there. Nobody else may write meanwhile."""
@@ -53,26 +59,29 @@ class Routed:
         deadline = time.time() + PATIENCE
         while True:
             try:
-                with wire.Connection(self.cluster.brokers[self.cluster.leader(topic, partition)].bootstrap) as connection:
+                with wire.Connection(self.brokers.brokers[self.brokers.leader(topic, partition)].bootstrap) as connection:
                     return connection.produce(topic, records, partition, **more)
             except OSError:
                 if self.list_offset(topic, partition=partition)[1] > before:
                     return before
             except wire.ErrorCode as error:
-                if error.code not in PASSING or time.time() > deadline:
+                if not passes("produce", error) or time.time() > deadline:
                     raise
             time.sleep(0.05)
 
     def _call(self, name, arguments, ask):
-        deadline = time.time() + PATIENCE
+        deadline, is_lost = time.time() + PATIENCE, False
         while True:
             try:
                 return ask(self._to(self._number(name, arguments)))
             except wire.ErrorCode as error:
-                if error.code not in PASSING or time.time() > deadline:
+                if error.code == TOPIC_EXISTS and is_lost:
+                    return None  # the answer to that was
+                if not passes(name, error) or time.time() > deadline:
                     raise
             except (OSError, ValueError):
                 self.close()
+                is_lost = True
                 if time.time() > deadline:
                     raise
             time.sleep(0.05)
@@ -80,14 +89,14 @@ class Routed:
     def _number(self, name, arguments):
         """Of the broker that this is for."""
         if name in AT_LEADERS:
-            return self.cluster.leader(arguments["topic"], arguments["partition"])
+            return self.brokers.leader(arguments["topic"], arguments["partition"])
         if name in AT_COORDINATORS:
-            return self._to(self.cluster.running()[0]).find_coordinator(arguments["group"])
+            return self._to(self.brokers.running()[0]).find_coordinator(arguments["group"])
         if name in AT_THE_CONTROLLER:
-            return self.cluster.controller()
-        return self.cluster.running()[0]
+            return self.brokers.controller()
+        return self.brokers.running()[0]
 
     def _to(self, number):
         if number not in self.open:
-            self.open[number] = wire.Connection(self.cluster.brokers[number].bootstrap)
+            self.open[number] = wire.Connection(self.brokers.brokers[number].bootstrap)
         return self.open[number]

@@ -25,7 +25,7 @@ use crate::lifecycle::directories::{self, Place};
 use crate::lifecycle::links::BrokerLinks;
 use crate::lifecycle::local_broker::Local;
 use crate::lifecycle::replication::{ControllerIsrs, PeerLeaders};
-use crate::lifecycle::{logs, moves};
+use crate::lifecycle::{logs, moves, store_session};
 use crate::metadata::Cluster;
 use crate::metadata::configs::{ConfigListener, StoredConfigs};
 use crate::net::admission::Admission;
@@ -239,6 +239,11 @@ impl Broker {
             replicas.registered(epoch).await;
         }
         let shutdown = Shutdown::new();
+        drop(task::spawn(store_session::follow(
+            Arc::clone(&store),
+            Arc::clone(&replicas),
+            shutdown.clone(),
+        )));
         let failed = Shutdown::new();
         let local: Arc<dyn BrokerLink> = Arc::new(Local {
             replicas: Arc::clone(&replicas),

@@ -28,6 +28,8 @@ use super::upkeep::finish_creations;
 pub struct Seen {
     controller_epoch: ControllerEpoch,
     broker_epoch: Option<BrokerEpoch>,
+    /// The newest registration for which the controller has told what this broker leads.
+    told: Option<BrokerEpoch>,
 }
 
 impl Seen {
@@ -44,6 +46,16 @@ impl Seen {
         self.controller_epoch = sender.controller_epoch;
         Ok(())
     }
+
+    /// What was told until now is of a registration that is over.
+    pub(super) fn session_is_over(&mut self) {
+        self.told = None;
+    }
+
+    /// True when the controller has not yet told what this broker leads since it was registered.
+    fn is_untold(&self) -> bool {
+        self.told < self.broker_epoch
+    }
 }
 
 /// A log that is to be made for a partition.
@@ -56,7 +68,10 @@ struct Making {
 impl Replicas {
     /// Says under which epoch this broker is registered: requests for an earlier one are refused from now on.
     pub async fn registered(&self, epoch: BrokerEpoch) {
-        self.control.lock().await.broker_epoch = Some(epoch);
+        let mut seen = self.control.lock().await;
+        seen.broker_epoch = Some(epoch);
+        self.surroundings().cut_off.set_untold(seen.is_untold());
+        drop(seen);
         self.fetchers.registered(epoch);
     }
 
@@ -81,6 +96,8 @@ impl Replicas {
         if let Err(error) = seen.check(&request.sender) {
             return refused(error);
         }
+        seen.told = seen.told.max(Some(request.sender.broker_epoch));
+        let is_untold = seen.is_untold();
         let mut answers = Vec::new();
         let mut missing = Vec::new();
         for topic in request.topics {
@@ -93,6 +110,7 @@ impl Replicas {
             }
         }
         answers.extend(self.make(missing).await);
+        self.surroundings().cut_off.set_untold(is_untold);
         ControlAnswer {
             error: ErrorCode::None,
             partitions: answers,

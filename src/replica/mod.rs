@@ -7,6 +7,7 @@ mod append;
 pub mod background;
 pub mod cleaner;
 mod control;
+mod cut_off;
 pub mod deletion;
 pub mod directories;
 pub mod fenced;

@@ -23,6 +23,7 @@ use crate::storage::log::{AppendError, FlushWork, Log};
 use crate::storage::producer_state::{Origin, Verification};
 
 use super::answers::{AppendAnswer, PendingAck, PendingFlush, RecordError};
+use super::cut_off::CutOff;
 use super::directories::HostDirectory;
 use super::leadership::{Applied, LeaderAndIsr, Leadership, Moment, Role};
 use super::stall::Call;
@@ -49,6 +50,8 @@ pub struct Surroundings {
     pub cluster: Cluster,
     /// `replica.lag.time.max.ms`.
     pub lag_max: Duration,
+    /// Whether others may lead what this broker leads in its own eyes.
+    pub(super) cut_off: CutOff,
 }
 
 impl Surroundings {
@@ -58,6 +61,7 @@ impl Surroundings {
         Arc::new(Self {
             cluster,
             lag_max: Duration::from_millis(u64::try_from(lag_max_ms).unwrap_or(0)),
+            cut_off: CutOff::default(),
         })
     }
 

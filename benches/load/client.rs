@@ -193,17 +193,19 @@ impl Client {
         }
     }
 
+    /// True when so many partitions of a topic have a leader.
+    pub fn has_leaders(&mut self, topic: &str, partitions: i32) -> bool {
+        let (_, states) = self.metadata(Some(topic)).unwrap();
+        let ready = states
+            .iter()
+            .filter(|state| state.error == 0 && state.leader >= 0 && state.partition >= 0);
+        ready.count() >= partitions as usize
+    }
+
     /// Waits until all partitions of a topic have a leader.
     pub fn await_leaders(&mut self, topic: &str, partitions: i32) {
         let deadline = Instant::now() + Duration::from_secs(60);
-        loop {
-            let (_, states) = self.metadata(Some(topic)).unwrap();
-            let ready = states
-                .iter()
-                .filter(|state| state.error == 0 && state.leader >= 0 && state.partition >= 0);
-            if ready.count() >= partitions as usize {
-                return;
-            }
+        while !self.has_leaders(topic, partitions) {
             assert!(Instant::now() < deadline, "{topic} has no leaders after 60 s");
             std::thread::sleep(Duration::from_millis(20));
         }

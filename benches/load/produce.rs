@@ -355,12 +355,12 @@ pub fn errors_of(body: &[u8], newest_correlation_id: i32, tolerate: bool) -> u64
 pub fn run(options: &Options) {
     if !options.no_setup {
         let mut client = Client::connect(&options.bootstrap).expect("connect");
-        client.create_topics(
-            std::slice::from_ref(&options.topic),
-            options.partitions as i32,
-            &[],
-        );
-        client.await_leaders(&options.topic, options.partitions as i32);
+        let partitions = options.partitions as i32;
+        // A broker of a cluster may not be the one that creates topics.
+        if !client.has_leaders(&options.topic, partitions) {
+            client.create_topics(std::slice::from_ref(&options.topic), partitions, &[]);
+            client.await_leaders(&options.topic, partitions);
+        }
     }
     assert!(
         options.threads <= options.connections,

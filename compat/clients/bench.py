@@ -1,5 +1,5 @@
-"""A client's version on the bench: a broker and a driver that all scenarios share, and a second broker for those that stop
-it. Scenarios run side by side, each with its own topics and groups."""
+"""A client's version on the bench: a broker, or a cluster of three, and a driver that all scenarios share, and a second one
+for those that stop it. Scenarios run side by side, each with its own topics and groups."""
 
 import itertools
 import os
@@ -7,7 +7,9 @@ import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor, wait
 
-from harness import brokers, cut_answers, places
+from harness import brokers, clusters, cut_answers, places
+from harness.programs import PATIENCE
+from harness.routed import Routed
 from harness.scenario import ended, equal
 from harness.way import Gate
 
@@ -49,13 +51,64 @@ class Outcome:
         return self.detail and f": {self.detail}"
 
 
+class Replicated(clusters.Cluster):
+    """Three brokers, where scenarios ask for one. `ways` are the ways to them, to their second listeners."""
+
+    def __init__(self, kind, ways):
+        super().__init__("compat-cluster", [kind] * 3, SETTINGS)
+        self.kind = kind
+        for broker, way in zip(self.brokers.values(), ways):
+            add_listener(broker, way)
+
+    def connect(self):
+        return Routed(self)
+
+    def restart(self, number, kill=False):
+        if kill:
+            self.brokers[number].kill()
+        else:
+            equal(self.brokers[number].stop(), 0 if self.kind == "barnabas" else 143, f"exit code of broker {number}")
+        self.brokers[number].start()
+
+
+class Ways(list):
+    """One to each broker."""
+
+    @property
+    def bootstrap(self):
+        return ",".join(way.bootstrap for way in self)
+
+    @property
+    def cuts(self):
+        return sum(way.cuts for way in self)
+
+    @property
+    def produced(self):
+        return sum(way.produced for way in self)
+
+
+def add_listener(broker, way):
+    """A second one, whose address is that of the way to it."""
+    port = brokers.free_port()
+    broker.properties.update(
+        {
+            "listeners": f"PLAINTEXT://{broker.bootstrap},WAY://127.0.0.1:{port}",
+            "advertised.listeners": f"PLAINTEXT://{broker.bootstrap},WAY://{way.bootstrap}",
+            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,WAY:PLAINTEXT",
+            "inter.broker.listener.name": "PLAINTEXT",
+        }
+    )
+    way.to(port)
+
+
 class Bench:
-    def __init__(self, kind, installed):
-        self.kind, self.installed = kind, installed
+    def __init__(self, kind, installed, is_cluster=False):
+        self.kind, self.installed, self.is_cluster = kind, installed, is_cluster
         self.folder = brokers.scratch(f"compat-{installed.client.name}-{installed.version}")
         self.handles = itertools.count()
         self.driver = driver.Driver(installed, os.path.join(self.folder, "driver.log"))
-        self.way, self.gate = cut_answers.CutAnswers(), Gate()
+        kinds = (cut_answers.CutAnswers, Gate)
+        self.way, self.gate = (Ways(kind() for _ in range(3)) if is_cluster else kind() for kind in kinds)
 
     def run(self, scenarios, told):
         """Tells `told` of the outcome of each."""
@@ -74,6 +127,8 @@ class Bench:
                     # One that starts on a busy machine loses its session with ZooKeeper.
                     wait(running)
                 running += begun(thread, [scenario for scenario in scenarios if scenario.restarts], self.gate)
+                if self.is_cluster:
+                    self._restart_one(started[0], running)
                 for one in running:
                     one.result()
                 for broker in started:
@@ -82,19 +137,20 @@ class Bench:
             self.driver.end()
 
     def broker(self, way):
-        """With a second listener, whose address is that of the way to it."""
+        if self.is_cluster:
+            return Replicated(self.kind, way)
         broker = brokers.KINDS[self.kind](self.folder, SETTINGS)
-        port = brokers.free_port()
-        broker.properties.update(
-            {
-                "listeners": f"PLAINTEXT://{broker.bootstrap},WAY://127.0.0.1:{port}",
-                "advertised.listeners": f"PLAINTEXT://{broker.bootstrap},WAY://{way.bootstrap}",
-                "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,WAY:PLAINTEXT",
-                "inter.broker.listener.name": "PLAINTEXT",
-            }
-        )
-        way.to(port)
+        add_listener(broker, way)
         return broker
+
+    def _restart_one(self, cluster, running):
+        """Stops a broker of the cluster that most scenarios share, and starts it again, in the middle of them."""
+        while sum(one.done() for one in running) < len(running) // 3:
+            time.sleep(0.02)
+        number = max(cluster.brokers)
+        begun = sum(one.running() for one in running)
+        cluster.restart(number)
+        print(f"broker {number} was restarted beside {begun} scenarios", flush=True)
 
     def _outcome(self, scenario, broker, told):
         started = time.time()
@@ -144,7 +200,7 @@ class Context:
         self.client = (bench.installed.client.name, bench.installed.version)
         self.way, self.opened = bench.way, []
         # A Kafka that starts knows nothing of its topics for a moment, and some clients give up then: they are let in later.
-        gated = scenario.restarts and broker.kind == "kafka"
+        gated = scenario.restarts and broker.kind == "kafka" and not bench.is_cluster
         self.gate = bench.gate if gated else None
         self.bootstrap = bench.gate.bootstrap if gated else broker.bootstrap
 
@@ -157,7 +213,13 @@ class Context:
             wire.create_topic(self.name(more), partitions, configs)
         return self.name(more)
 
-    def restart(self, topic, kill=False):
+    def restart(self, topic, kill=False, group=None):
+        """Of a cluster the broker that leads the topic, or coordinates the group."""
+        if self.bench.is_cluster:
+            with self.broker.connect() as client:
+                number = client.find_coordinator(group) if group else self.broker.leader(topic)
+            self.broker.restart(number, kill)
+            return
         if self.gate:
             self.gate.shut = True
         if kill:
@@ -170,8 +232,23 @@ class Context:
                 wire.await_leaders(topic)
             self.gate.shut = False
 
+    def look(self, looked):
+        """Of a cluster until it is as it should be: one of its brokers may be starting."""
+        deadline = time.time() + PATIENCE
+        while True:
+            try:
+                return looked()
+            except AssertionError:
+                if not self.bench.is_cluster or time.time() > deadline:
+                    raise
+            time.sleep(0.1)
+
     def producer(self, bootstrap=None, peer=None, **settings):
-        """A `peer` is (client, version): another client in place of the one that is on the bench."""
+        """A `peer` is (client, version): another client in place of the one that is on the bench. Of a cluster a broker goes
+        in the middle, and who sends again then sends some twice, unless it is idempotent."""
+        if self.bench.is_cluster and not peer and settings.get("acks", "all") == "all":
+            if self.bench.installed.client.offers("idempotence", self.bench.installed.version):
+                settings = {"acks": "all", "enable_idempotence": "true", **settings}
         return self._open(driver.Producer, "producer", settings, bootstrap, peer)
 
     def consumer(self, peer=None, **settings):

@@ -67,6 +67,10 @@ class Client:
                             found.setdefault(scenario.name, entry)
         return found
 
+    def offers(self, feature, version):
+        entries = self.says.get("not_offered", [])
+        return not any(feature in entry["what"] and within(version, entry.get("versions")) for entry in entries)
+
     def installed(self, version):
         return Installed(self, version)
 

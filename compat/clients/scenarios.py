@@ -289,6 +289,7 @@ def _(context):
 def _(context):
     context.producer().produce(context.name(), numbered(10))
     with context.broker.connect() as client:
+        client.await_leaders(context.name(), 2)
         error, partitions = client.metadata([context.name()])[1][context.name()]
     equal((error, sorted(partitions)), (0, [0, 1]), "error and partitions")
     in_log = logged(context, context.name()) + logged(context, context.name(), 1)
@@ -576,12 +577,23 @@ def _(context):
     refused("TOPIC_ALREADY_EXISTS", lambda: admin.tell("create_topic", topic=topic, partitions=3, configs={}))
 
 
+def check_described(context, topic, described):
+    """What a client says of the partitions is what our own is told, which is that each broker has a replica of each."""
+    with context.broker.connect() as client:
+        found = client.cluster([topic])
+    brokers = sorted(found.brokers)
+    for one in found.partitions:
+        equal((sorted(one.replicas), sorted(one.isr)), (brokers, brokers), "replicas and ISR")
+    partitions = sorted((one.index, one.leader, one.replicas, one.isr) for one in found.partitions)
+    equal([number for number, *_ in partitions], [0, 1, 2], "partitions")
+    seen = sorted((one["partition"], one["leader"], one["replicas"], one["isr"]) for one in described)
+    equal(seen, partitions, "partitions as they are described")
+
+
 @scenario("admin-describe", "admin")
 def _(context):
     topic, admin = context.topic(3), context.admin()
-    described = admin.tell("describe_topic", topic=topic)["partitions"]
-    expected = [{"partition": n, "leader": 0, "replicas": [0], "isr": [0]} for n in range(3)]
-    equal(sorted(described, key=lambda one: one["partition"]), expected, "partitions")
+    context.look(lambda: check_described(context, topic, admin.tell("describe_topic", topic=topic)["partitions"]))
     missing = context.name("missing")
     refused("UNKNOWN_TOPIC_OR_PARTITION", lambda: admin.tell("describe_topic", topic=missing))
 
@@ -599,12 +611,20 @@ def _(context):
 def _(context):
     topic, admin = context.topic(), context.admin()
     admin.tell("alter_configs", topic=topic, configs={"max.message.bytes": "2000", "cleanup.policy": "compact,delete"})
-    configs = admin.tell("describe_configs", topic=topic)["configs"]
-    seen = [configs.get(name) for name in ("max.message.bytes", "cleanup.policy", "segment.bytes")]
-    equal(seen, ["2000", "compact,delete", "1073741824"], "configs")
+
+    def described():
+        configs = admin.tell("describe_configs", topic=topic)["configs"]
+        seen = [configs.get(name) for name in ("max.message.bytes", "cleanup.policy", "segment.bytes")]
+        equal(seen, ["2000", "compact,delete", "1073741824"], "configs")
+
+    context.look(described)
     admin.tell("alter_configs", topic=topic, configs={"max.message.bytes": "3000", "cleanup.policy": "delete"})
-    equal(admin.tell("describe_configs", topic=topic)["configs"]["max.message.bytes"], "3000", "config changed again")
-    # A ZooKeeper's Kafka hears of it a little later.
+
+    def changed():
+        equal(admin.tell("describe_configs", topic=topic)["configs"]["max.message.bytes"], "3000", "config changed again")
+
+    context.look(changed)
+    # On a ZooKeeper a broker hears of it a little later.
     until(lambda: limited(context, topic, 3000), "the limit holds")
     wrong = {"max.message.bytes": "many"}
     refused("INVALID_CONFIG", lambda: admin.tell("alter_configs", topic=topic, configs=wrong))
@@ -781,7 +801,7 @@ def _(context):
     member.tell("subscribe", topics=[topic])
     member.read(20)
     member.commit({(topic, 0): 15})
-    context.restart(topic, kill=True)
+    context.restart(topic, kill=True, group=context.name())
     until(lambda: committed(context, context.name(), topic), "the group is loaded")
     equal(committed(context, context.name(), topic), {0: 15}, "what was committed before the broker was killed")
     write(context, topic, numbered(10, 20))

@@ -31,13 +31,13 @@ class Cluster:
             brokers.ZooKeeper.shared = brokers.ZooKeeper(brokers.scratch("zookeeper"))
         self.folder = folder or brokers.scratch(name)
         self.root = "/" + os.path.basename(self.folder)
-        self.connect = f"127.0.0.1:{brokers.ZooKeeper.shared.port}{self.root}"
+        self.zookeeper_connect = f"127.0.0.1:{brokers.ZooKeeper.shared.port}{self.root}"
         self.brokers = {}
         # A JVM that starts on a busy machine says nothing for seconds.
         session_ms = 12000 if "kafka" in kinds else SETTINGS["zookeeper.session.timeout.ms"]
         settings = {"zookeeper.session.timeout.ms": session_ms, **(settings or {})}
         for number, kind in enumerate(kinds, 1):
-            properties = {**SETTINGS, **settings, "broker.id": number, "zookeeper.connect": self.connect}
+            properties = {**SETTINGS, **settings, "broker.id": number, "zookeeper.connect": self.zookeeper_connect}
             self.brokers[number] = brokers.KINDS[kind](self.folder, properties)
 
     def start(self):

@@ -421,8 +421,12 @@ class Connection:
                 found.partitions.append(Partition(name, index, code, leader, replicas, isr))
         return found
 
-    def create_topic(self, name, partitions=1, configs=None, wait=30):
-        body = struct.pack(">i", 1) + string(name) + struct.pack(">ihi", partitions, 1, 0)
+    def create_topic(self, name, partitions=1, configs=None, wait=30, replication=1, assignment=()):
+        """`assignment`: the brokers of each partition, in place of the two numbers."""
+        numbers = (-1, -1) if assignment else (partitions, replication)
+        body = struct.pack(">i", 1) + string(name) + struct.pack(">ihi", *numbers, len(assignment))
+        for partition, replicas in enumerate(assignment):
+            body += struct.pack(f">ii{len(replicas)}i", partition, len(replicas), *replicas)
         body += struct.pack(">i", len(configs or {}))
         for key, value in (configs or {}).items():
             body += string(key) + string(str(value))
@@ -431,7 +435,7 @@ class Connection:
         code = reader.i16()
         if code:
             raise ErrorCode(code, f"create {name}: {reader.string()}")
-        self.await_leaders(name, partitions, wait)
+        self.await_leaders(name, len(assignment) or partitions, wait)
 
     def delete_topic(self, name):
         reader = self.call(DELETE_TOPICS, 1, struct.pack(">i", 1) + string(name) + struct.pack(">i", 30_000))

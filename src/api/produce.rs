@@ -72,7 +72,7 @@ pub(super) async fn handle(
             set_error(&mut response, place, error);
         }
         for (place, flush) in flushes {
-            let error = flush.run().await;
+            let error = flush.done().await;
             if !error.is_none() {
                 set_error(&mut response, place, error);
             }

@@ -25,7 +25,7 @@ use crate::lifecycle::directories::{self, Place};
 use crate::lifecycle::links::BrokerLinks;
 use crate::lifecycle::local_broker::Local;
 use crate::lifecycle::replication::{ControllerIsrs, PeerLeaders};
-use crate::lifecycle::{logs, moves};
+use crate::lifecycle::{logs, moves, store_session};
 use crate::metadata::Cluster;
 use crate::metadata::configs::{ConfigListener, StoredConfigs};
 use crate::net::admission::Admission;
@@ -172,6 +172,8 @@ impl Broker {
             directories::compare(Some(&store), id, &found, complete)
                 .await
                 .map_err(because)?;
+        } else {
+            directories::check_folders(&found).map_err(because)?;
         }
         // Who stands alone has nobody who could have more.
         let may_lack = !coordination.is_own() && directories::may_lack(&places);
@@ -237,6 +239,11 @@ impl Broker {
             replicas.registered(epoch).await;
         }
         let shutdown = Shutdown::new();
+        drop(task::spawn(store_session::follow(
+            Arc::clone(&store),
+            Arc::clone(&replicas),
+            shutdown.clone(),
+        )));
         let failed = Shutdown::new();
         let local: Arc<dyn BrokerLink> = Arc::new(Local {
             replicas: Arc::clone(&replicas),

@@ -160,7 +160,7 @@ impl Active {
                 self.take_stop_replica_answer(broker, answer);
                 self.finish_deletions().await
             }
-            Answer::LogEnds(ends) => self.take_log_ends(broker, ends).await,
+            Answer::LogEnds(asked, ends) => self.take_log_ends(broker, asked, ends).await,
         }
     }
 }

@@ -24,8 +24,11 @@ pub(super) enum Request {
     StopReplica(StopReplica),
     UpdateMetadata(UpdateMetadata),
     /// Where its replicas of these end.
-    LogEnds(Vec<TopicPartition>),
+    LogEnds(AskedEnds),
 }
+
+/// Partitions, with the partition epochs of the states in which it is asked where their logs end.
+pub(super) type AskedEnds = BTreeMap<TopicPartition, i32>;
 
 /// What a broker answered to a request that names replicas.
 pub(super) struct Answered {
@@ -39,7 +42,8 @@ pub(super) struct Answered {
 pub(super) enum Answer {
     LeaderAndIsr(ControlAnswer),
     StopReplica(ControlAnswer),
-    LogEnds(LogEnds),
+    /// With what was asked.
+    LogEnds(AskedEnds, LogEnds),
 }
 
 struct Channel {
@@ -141,7 +145,10 @@ async fn deliver(
         let answer = match request {
             Request::LeaderAndIsr(request) => Answer::LeaderAndIsr(link.leader_and_isr(request).await),
             Request::StopReplica(request) => Answer::StopReplica(link.stop_replica(request).await),
-            Request::LogEnds(partitions) => Answer::LogEnds(link.log_ends(partitions).await),
+            Request::LogEnds(asked) => {
+                let ends = link.log_ends(asked.keys().cloned().collect()).await;
+                Answer::LogEnds(asked, ends)
+            }
             Request::UpdateMetadata(request) => {
                 let error = link.update_metadata(request).await;
                 if !error.is_none() {

@@ -650,6 +650,26 @@ async fn partitions_that_others_add_to_a_topic_are_brought_up_and_its_id_stays()
 }
 
 #[tokio::test]
+async fn a_topic_of_more_partitions_than_one_change_holds_is_deleted() {
+    let cluster = Cluster3::of(&[]).await;
+    let topic = NewTopic {
+        name: "t".to_owned(),
+        partitions: 2_100,
+        replication_factor: 1,
+        assignments: Vec::new(),
+        configs: vec![("retention.ms".to_owned(), Some("1".to_owned()))],
+    };
+    let answers = cluster.one.controller.create_topics(vec![topic], false).await;
+    assert_eq!(code(&answers[0]), ErrorCode::None);
+    let answers = cluster.one.controller.delete_topics(vec!["t".into()]).await;
+    assert_eq!(code(&answers[0]), ErrorCode::None);
+    cluster.settle().await;
+    for path in [paths::DELETE_TOPICS, paths::TOPICS, paths::TOPIC_CONFIGS] {
+        assert!(cluster.one.names(path).await.is_empty(), "{path}");
+    }
+}
+
+#[tokio::test]
 async fn a_topic_that_is_to_be_deleted_grows_no_more() {
     let mut cluster = Cluster3::of(&[TWO]).await;
     cluster.create("t", &[ONE, TWO]).await;

@@ -1,7 +1,7 @@
 //! What the store says against what lies on the disks. Every difference stops the start: nothing is deleted or
 //! created to make them fit, since nobody here can know which of the two is right.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -148,6 +148,22 @@ impl From<StoreError> for StoredError {
     }
 }
 
+/// The partitions that have two folders: nobody can say which of them is the one that was written last, so that no broker may
+/// start with them, whatever the store says (Kafka: `LogManager.loadLog`).
+pub fn two_folders(found: &[FoundPartition]) -> Vec<Difference> {
+    let mut folders: BTreeMap<&TopicPartition, &PathBuf> = BTreeMap::new();
+    let mut differences = Vec::new();
+    for found in found {
+        if let Some(other) = folders.insert(&found.partition, &found.folder) {
+            differences.push(Difference::TwoFolders {
+                folder: other.clone(),
+                other: found.folder.clone(),
+            });
+        }
+    }
+    differences
+}
+
 /// The differences, in the order of folders and partitions. `complete`: every log directory could be read, so that a
 /// partition without a folder is really without one.
 pub fn compare(
@@ -156,7 +172,6 @@ pub fn compare(
     complete: bool,
 ) -> Vec<Difference> {
     let mut differences = Vec::new();
-    let mut folders: BTreeMap<&TopicPartition, &PathBuf> = BTreeMap::new();
     for FoundPartition {
         partition,
         folder,
@@ -164,12 +179,6 @@ pub fn compare(
         last_epoch,
     } in found
     {
-        if let Some(other) = folders.insert(partition, folder) {
-            differences.push(Difference::TwoFolders {
-                folder: other.clone(),
-                other: folder.clone(),
-            });
-        }
         let Some(known) = stored.get(partition) else {
             differences.push(Difference::UnknownFolder {
                 folder: folder.clone(),
@@ -195,9 +204,11 @@ pub fn compare(
             });
         }
     }
+    differences.extend(two_folders(found));
+    let folders: BTreeSet<&TopicPartition> = found.iter().map(|found| &found.partition).collect();
     if complete {
         for (partition, known) in stored {
-            if !known.is_new && !known.is_deleted && !folders.contains_key(partition) {
+            if !known.is_new && !known.is_deleted && !folders.contains(partition) {
                 differences.push(Difference::MissingFolder {
                     partition: partition.clone(),
                 });

@@ -30,6 +30,8 @@ pub(super) struct Told {
     pub(super) folders: BTreeSet<TopicPartition>,
     pub(super) broken: BTreeSet<TopicPartition>,
     pub(super) ends: BTreeMap<TopicPartition, LogEnd>,
+    /// Where logs end is told when this is locked no more.
+    pub(super) slow_ends: Arc<tokio::sync::Mutex<()>>,
     config_changes: Vec<String>,
 }
 
@@ -99,7 +101,11 @@ impl BrokerLink for FakeBroker {
             (name, end.ok_or(ErrorCode::UnknownTopicOrPartition))
         };
         let ends = partitions.into_iter().map(end).collect();
-        Box::pin(std::future::ready(ends))
+        let slow = Arc::clone(&told.slow_ends);
+        Box::pin(async move {
+            let _told = slow.lock().await;
+            ends
+        })
     }
 
     fn update_metadata(&self, request: UpdateMetadata) -> BoxFuture<'_, ErrorCode> {

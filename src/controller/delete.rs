@@ -201,11 +201,16 @@ impl Active {
             })
         };
         let done: Vec<TopicName> = self.context.deleting.iter().filter(is_gone).cloned().collect();
-        let mut groups = Vec::new();
-        for topic in &done {
-            groups.push(self.deletion_group(topic).await?);
+        let (mut topics, mut groups) = (Vec::new(), Vec::new());
+        for topic in done {
+            let mut group = self.deletion_group(&topic).await?;
+            if !group.fits() && !self.delete_most(&topic, &mut group).await? {
+                continue;
+            }
+            topics.push(topic);
+            groups.push(group);
         }
-        for (topic, answer) in done.into_iter().zip(self.reign.write(groups).await?) {
+        for (topic, answer) in topics.into_iter().zip(self.reign.write(groups).await?) {
             match answer {
                 Ok(_) => self.context.remove_topic(&topic),
                 Err(error) => tracing::warn!("the nodes of topic {topic} cannot be deleted yet: {error}"),
@@ -214,14 +219,34 @@ impl Active {
         Ok(())
     }
 
-    /// Deletes everything that the store has of a topic.
+    /// Deletes what is too much for one change, node by node, and leaves the last one in the group: the mark, by which another
+    /// controller would go on. False when something cannot be deleted yet.
+    async fn delete_most(&self, topic: &TopicName, group: &mut Group) -> Result<bool, Lost> {
+        let last = group.operations.pop();
+        let single = |operation| Group {
+            operations: vec![operation],
+        };
+        let most = std::mem::replace(&mut group.operations, last.into_iter().collect());
+        for answer in self.reign.write(most.into_iter().map(single).collect()).await? {
+            match answer {
+                Ok(_) | Err(StoreError::NoNode) => {}
+                Err(error) => {
+                    tracing::warn!("the nodes of topic {topic} cannot be deleted yet: {error}");
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// Deletes everything that the store has of a topic: its own node when all else is gone, and then the mark of its deletion.
     async fn deletion_group(&self, topic: &TopicName) -> Result<Group, Lost> {
         let mut operations = Vec::new();
         for root in [
-            paths::topic(topic),
             paths::topic_config(topic),
             paths::new_partitions(topic),
             paths::eligible_replicas_of_topic(topic),
+            paths::topic(topic),
             paths::delete_topic(topic),
         ] {
             let mut found = Vec::new();

@@ -105,6 +105,11 @@ impl Active {
         let store = Arc::clone(&self.reign.store);
         let topics = store.children(paths::ELIGIBLE_REPLICAS).await?;
         let topics: Vec<String> = topics.unwrap_or_default();
+        let existing = match topics.is_empty() {
+            true => None,
+            false => store.children(paths::TOPICS).await?,
+        };
+        let existing: BTreeSet<String> = existing.into_iter().flatten().collect();
         let asked: Vec<_> = topics
             .into_iter()
             .map(|topic| {
@@ -119,13 +124,16 @@ impl Active {
             let paths_of =
                 |number: &String| format!("{}/{number}", paths::eligible_replicas_of_topic(&topic));
             if self.context.topic(&topic).is_none() {
+                if existing.contains(&topic) {
+                    // Its own node cannot be read, or is newer than what was read: it is not to be forgotten.
+                    continue;
+                }
                 // Kafka's controllers delete topics without it.
-                let mut operations: Vec<Operation> = numbers
-                    .iter()
-                    .map(|number| Operation::delete(paths_of(number), None))
-                    .collect();
-                operations.push(Operation::delete(paths::eligible_replicas_of_topic(&topic), None));
-                stale.push(Group { operations });
+                let nodes = numbers.iter().map(paths_of);
+                let nodes = nodes.chain([paths::eligible_replicas_of_topic(&topic)]);
+                stale.extend(nodes.map(|path| Group {
+                    operations: vec![Operation::delete(path, None)],
+                }));
                 continue;
             }
             let topic = TopicName::from(topic.as_str());

@@ -3,13 +3,17 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::cluster_test::{Cluster3, ONE, THREE, TWO};
+use bytes::Bytes;
+
+use super::cluster_test::{Cluster3, ONE, Others, THREE, TWO};
 use super::controller_test::{code, fresh_broker, start_with};
 use super::request::ElectionType;
 use super::*;
 use crate::base::ids::{LeaderEpoch, Offset};
+use crate::base::random::Random;
 use crate::metadata::control::LogEnd;
 use crate::store::CreateKind;
+use crate::store::memory::MemoryServer;
 use crate::store::znodes::{EligibleReplicas, EntityConfig, paths};
 
 impl Cluster3 {
@@ -108,6 +112,40 @@ async fn of_two_whose_power_failed_the_longer_log_leads() {
 }
 
 #[tokio::test]
+async fn where_a_log_ended_before_somebody_led_is_not_where_it_ends() {
+    let mut cluster = Cluster3::of(&[TWO, THREE]).await;
+    cluster.create_with("t", &[TWO, THREE], two_in_sync()).await;
+    cluster.leave(THREE).await;
+    cluster.leave(TWO).await;
+    cluster.end(TWO, "t", 0, 100);
+    let slow = {
+        let others = cluster.others.0.lock().unwrap();
+        Arc::clone(&others[&TWO].told().slow_ends)
+    };
+    let held = slow.lock_owned().await;
+    cluster.arrive_after_a_power_cut(TWO).await;
+    cluster.arrive(THREE).await;
+    cluster.settle().await;
+    assert_eq!(cluster.state("t").await, (3, 3, vec![3]), "it has all");
+    cluster.leave(THREE).await;
+    cluster.end(THREE, "t", 3, 50);
+    cluster.arrive_after_a_power_cut(THREE).await;
+    assert_eq!(cluster.state("t").await.0, -1);
+    // As it did what the leader said.
+    cluster.end(TWO, "t", 3, 40);
+    drop(held);
+    cluster
+        .until(|| {
+            cluster
+                .led(THREE, "t")
+                .last()
+                .is_some_and(|led| led.0 != -1 && led.1 > 3)
+        })
+        .await;
+    assert_eq!(cluster.state("t").await.0, 3);
+}
+
+#[tokio::test]
 async fn an_unclean_election_does_not_wait_for_those_who_may_have_more() {
     let mut cluster = Cluster3::of(&[TWO, THREE]).await;
     cluster.create_with("t", &[TWO, THREE], two_in_sync()).await;
@@ -169,6 +207,33 @@ async fn the_next_controller_knows_who_is_eligible_and_who_suspect() {
         .await;
     assert_eq!(cluster.state("t").await, (2, 3, vec![2]));
     assert!(cluster.marks().await.is_empty());
+}
+
+#[tokio::test]
+async fn what_is_kept_of_a_topic_goes_with_the_topic_and_not_with_a_node_that_cannot_be_read() {
+    let server = MemoryServer::new();
+    let store: Arc<dyn Store> = Arc::new(server.connect());
+    registration::prepare(&store, None, &Random::from_seed(3))
+        .await
+        .unwrap();
+    let kept = Some(Bytes::from_static(b"{}"));
+    for topic in ["gone", "odd"] {
+        let path = paths::eligible_replicas_of_topic(topic);
+        store.create(&path, None, CreateKind::Persistent).await.unwrap();
+        let path = paths::eligible_replicas(topic, 0);
+        store
+            .create(&path, kept.clone(), CreateKind::Persistent)
+            .await
+            .unwrap();
+    }
+    let path = paths::topic("odd");
+    let odd = Some(Bytes::from_static(b"?"));
+    store.create(&path, odd, CreateKind::Persistent).await.unwrap();
+    let links: Arc<dyn Links> = Arc::new(Others::default());
+    let one = start_with(Arc::new(server.connect()), fresh_broker(), ONE, &[], links).await;
+    assert_eq!(one.names(paths::ELIGIBLE_REPLICAS).await, ["odd"]);
+    let path = paths::eligible_replicas_of_topic("odd");
+    assert_eq!(one.names(&path).await, ["0"]);
 }
 
 #[tokio::test]

@@ -1,17 +1,18 @@
 //! Where the logs of a partition end of whose ISR nobody has what it had: the longest one leads (after KIP-966).
 //!
 //! Each broker that is here is asked once, and again when it could not say. An answer is good for as long as nobody leads and
-//! its broker stays. Looked at after each event, since whatever it was may have left such a partition.
+//! its broker stays; one that was asked for in another state than the partition's is none: somebody may have led meanwhile.
+//! Looked at after each event, since whatever it was may have left such a partition.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::active::Active;
-use super::channels::Request;
+use super::channels::{AskedEnds, Request};
 use super::context::Context;
 use super::election::{self, Replicas};
 use super::reign::Lost;
 use super::watching::Look;
-use crate::base::ids::{BrokerId, TopicPartition};
+use crate::base::ids::BrokerId;
 use crate::metadata::control::LogEnds;
 
 impl Context {
@@ -32,7 +33,7 @@ impl Active {
         if !self.context.is_suspicious {
             return Ok(());
         }
-        let mut asked: BTreeMap<BrokerId, Vec<TopicPartition>> = BTreeMap::new();
+        let mut asked: BTreeMap<BrokerId, AskedEnds> = BTreeMap::new();
         let mut waiting: BTreeSet<BrokerId> = BTreeSet::new();
         let mut count = 0;
         let mut is_suspicious = false;
@@ -50,7 +51,8 @@ impl Active {
             let seen = self.context.seen(&name);
             for broker in election::unknown_ends(&partition.replicas, &written.state, &seen) {
                 if !self.context.asked.contains(&(broker, name.clone())) {
-                    asked.entry(broker).or_default().push(name.clone());
+                    let ends = asked.entry(broker).or_default();
+                    ends.insert(name.clone(), written.partition_epoch);
                 }
             }
             let away = partition.replicas.iter().copied();
@@ -68,22 +70,30 @@ impl Active {
         self.context.waiting = (count, waiting);
         let mine = asked.remove(&self.parts.broker);
         for (broker, names) in asked {
-            let noted = names.iter().map(|name| (broker, name.clone()));
+            let noted = names.keys().map(|name| (broker, name.clone()));
             self.context.asked.extend(noted);
             self.channels.tell(broker, Request::LogEnds(names));
         }
         if let Some(names) = mine {
-            let ends = self.parts.local.log_ends(names).await;
-            self.take_log_ends(self.parts.broker, ends).await?;
+            let ends = self.parts.local.log_ends(names.keys().cloned().collect()).await;
+            self.take_log_ends(self.parts.broker, names, ends).await?;
         }
         Ok(())
     }
 
     /// Takes where logs of a broker end, and elects where that was the last word.
-    pub(super) async fn take_log_ends(&mut self, broker: BrokerId, ends: LogEnds) -> Result<(), Lost> {
+    pub(super) async fn take_log_ends(
+        &mut self,
+        broker: BrokerId,
+        mut asked: AskedEnds,
+        ends: LogEnds,
+    ) -> Result<(), Lost> {
         let mut known = Vec::new();
         let mut again = false;
         for (name, end) in ends {
+            let Some(epoch) = asked.remove(&name) else {
+                continue;
+            };
             let key = (broker, name);
             if end.is_ok() {
                 self.context.asked.remove(&key);
@@ -95,8 +105,12 @@ impl Active {
             let Some(partition) = self.context.partition_mut(&name) else {
                 continue;
             };
+            let is_of_now = partition
+                .state
+                .as_ref()
+                .is_some_and(|written| written.partition_epoch == epoch);
             match end {
-                Ok(end) if !partition.suspect.is_empty() => {
+                Ok(end) if is_of_now && !partition.suspect.is_empty() => {
                     partition.ends.insert(broker, end);
                     known.push(name);
                 }
@@ -105,6 +119,16 @@ impl Active {
                     tracing::warn!("where {name} ends on broker {broker} cannot be told: {error}");
                 }
             }
+        }
+        if !asked.is_empty() {
+            tracing::warn!(
+                "broker {broker} does not say where {} of its logs end",
+                asked.len()
+            );
+            self.context
+                .asked
+                .extend(asked.into_keys().map(|name| (broker, name)));
+            again = true;
         }
         if again {
             self.channels.look_later(Look::LogEnds);

@@ -200,6 +200,16 @@ impl Reign {
                             }
                         }
                     }
+                    Err(MultiError {
+                        index: None,
+                        error: error @ StoreError::TooLarge,
+                    }) if batch.len() == 1 => {
+                        for (number, _) in batch {
+                            if let Some(answer) = answers.get_mut(number) {
+                                *answer = Err(error);
+                            }
+                        }
+                    }
                     Err(MultiError { index: None, error }) => return Err(Lost::Store(error)),
                 }
             }

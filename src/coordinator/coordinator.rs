@@ -136,7 +136,7 @@ impl<S: Shard> Coordinator<S> {
         if let Some(flush) = answer.flush
             && error.is_none()
         {
-            error = flush.run().await;
+            error = flush.done().await;
         }
         if error.is_none() { Ok(()) } else { Err(error) }
     }

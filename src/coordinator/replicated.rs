@@ -101,7 +101,7 @@ pub async fn follow<S: Shard>(replicas: Arc<Replicas>, queue: Arc<Queue<S::Answe
         if let Some(flush) = write.flush
             && error.is_none()
         {
-            error = flush.run().await;
+            error = flush.done().await;
         }
         deliver(outcome::<S>(write.answers, error));
     }

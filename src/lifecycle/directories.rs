@@ -193,6 +193,17 @@ fn last_epoch(disk: &Disk, folder: &Path) -> Option<LeaderEpoch> {
         .map(|entry| entry.epoch)
 }
 
+/// Stops the start where a partition has two folders: whichever were loaded last would be the one.
+///
+/// # Errors
+/// [`DirectoriesError::Differences`]
+pub fn check_folders(found: &[FoundPartition]) -> Result<(), DirectoriesError> {
+    match comparison::two_folders(found) {
+        none if none.is_empty() => Ok(()),
+        differences => Err(DirectoriesError::Differences(differences)),
+    }
+}
+
 /// Stops the start where store and folders differ. `store` is `None` when there is none yet, so that every folder is a
 /// stranger. `complete`: all of `log.dirs` work.
 pub async fn compare(

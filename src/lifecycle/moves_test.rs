@@ -32,7 +32,7 @@ async fn append(broker: &TestBroker) -> bool {
         .append("t", 0, &records, -1, Origin::Client, NOW_MS)
         .await;
     match answer.flush {
-        Some(flush) if answer.error.is_none() => flush.run().await.is_none(),
+        Some(flush) if answer.error.is_none() => flush.done().await.is_none(),
         _ => answer.error.is_none(),
     }
 }

@@ -11,7 +11,7 @@
 //! | `connection`: `budget.charge()` | bytes of other requests to be freed | `held_for_memory` |
 //! | `connection`: `dispatch` → `produce::handle` → `append_all` → `Replicas::append`: `pool.run()` | a directory whose calls do not return | `held_by_a_stalled_directory` |
 //! | `writer`: the answer's `PendingAcks::finish()` | followers | `held_for_its_followers` |
-//! | `writer`: the answer's `PendingFlush::run()` | the sync that `flush.messages` asks for | `held_for_its_sync` |
+//! | `writer`: the answer's `PendingFlush::done()` | the sync that `flush.messages` asks for | `held_for_its_sync` |
 //! | `writer`: `write_all()` | the client to take the answers before it | `held_behind_answers_that_nobody_takes` |
 //!
 //! The lock of the partition is no await: it is held for one append.

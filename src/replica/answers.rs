@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use tokio::sync::oneshot;
+
 use crate::base::disk::FileSlice;
 use crate::base::error_code::ErrorCode;
 use crate::base::ids::{BrokerEpoch, BrokerId, Offset};
-use crate::storage::log::FlushWork;
 
 use super::partition::Partition;
 use super::waiting::{Bound, Progress};
@@ -61,23 +62,19 @@ pub struct PendingAck {
     pub partition: Arc<Partition>,
     /// The high watermark that acknowledges it.
     pub required: Offset,
+    /// How often the broker had stopped leading the partition when it was made: afterwards it counts no more.
+    pub(super) resigned: u64,
     /// Where the partition stood right after the append.
     pub seen: Progress,
 }
 
-/// An append that is not durable yet, of a topic that wants it to be.
-pub struct PendingFlush {
-    /// Where it was made.
-    pub(super) partition: Arc<Partition>,
-    pub(super) work: FlushWork,
-}
+/// An append that is being made durable, of a topic that wants that first. It is whether anybody waits or not.
+pub struct PendingFlush(pub(super) oneshot::Receiver<bool>);
 
 impl PendingFlush {
-    /// Syncs on the log directory's pool: 0, or KAFKA_STORAGE_ERROR.
-    pub async fn run(self) -> ErrorCode {
-        let Self { partition, work } = self;
-        let pool = partition.pool().clone();
-        match pool.run(move || partition.run_flush(work)).await {
+    /// Waits for the sync: 0, or KAFKA_STORAGE_ERROR.
+    pub async fn done(self) -> ErrorCode {
+        match self.0.await {
             Ok(true) => ErrorCode::None,
             _ => ErrorCode::KafkaStorageError,
         }

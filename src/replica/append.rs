@@ -83,7 +83,7 @@ impl PendingAcks {
         let mut missing = 0;
         for (one, result) in self.pending.iter().zip(&mut self.results) {
             if result.is_none() {
-                *result = one.partition.acknowledged(one.required);
+                *result = one.partition.acknowledged(one.required, one.resigned);
                 missing += usize::from(result.is_none());
             }
         }

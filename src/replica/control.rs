@@ -18,7 +18,7 @@ use crate::storage::log::Log;
 
 use super::background::Buried;
 use super::directories::HostDirectory;
-use super::leadership::{self, Role};
+use super::leadership::Role;
 use super::partition::Partition;
 use super::replicas::Replicas;
 use super::upkeep::finish_creations;
@@ -28,6 +28,8 @@ use super::upkeep::finish_creations;
 pub struct Seen {
     controller_epoch: ControllerEpoch,
     broker_epoch: Option<BrokerEpoch>,
+    /// The newest registration for which the controller has told what this broker leads.
+    told: Option<BrokerEpoch>,
 }
 
 impl Seen {
@@ -44,6 +46,16 @@ impl Seen {
         self.controller_epoch = sender.controller_epoch;
         Ok(())
     }
+
+    /// What was told until now is of a registration that is over.
+    pub(super) fn session_is_over(&mut self) {
+        self.told = None;
+    }
+
+    /// True when the controller has not yet told what this broker leads since it was registered.
+    fn is_untold(&self) -> bool {
+        self.told < self.broker_epoch
+    }
 }
 
 /// A log that is to be made for a partition.
@@ -56,7 +68,10 @@ struct Making {
 impl Replicas {
     /// Says under which epoch this broker is registered: requests for an earlier one are refused from now on.
     pub async fn registered(&self, epoch: BrokerEpoch) {
-        self.control.lock().await.broker_epoch = Some(epoch);
+        let mut seen = self.control.lock().await;
+        seen.broker_epoch = Some(epoch);
+        self.surroundings().cut_off.set_untold(seen.is_untold());
+        drop(seen);
         self.fetchers.registered(epoch);
     }
 
@@ -81,18 +96,21 @@ impl Replicas {
         if let Err(error) = seen.check(&request.sender) {
             return refused(error);
         }
+        seen.told = seen.told.max(Some(request.sender.broker_epoch));
+        let is_untold = seen.is_untold();
         let mut answers = Vec::new();
         let mut missing = Vec::new();
         for topic in request.topics {
             for partition in topic.partitions {
                 let name = TopicPartition::new(TopicName::clone(&topic.name), partition.partition);
                 match self.partition(&topic.name, partition.partition) {
-                    Some(found) => answers.push((name, self.decide(&found, topic.id, &partition))),
+                    Some(found) => answers.push((name, self.decide_or_put_off(&found, topic.id, partition))),
                     None => missing.push((TopicName::clone(&topic.name), topic.id, partition)),
                 }
             }
         }
         answers.extend(self.make(missing).await);
+        self.surroundings().cut_off.set_untold(is_untold);
         ControlAnswer {
             error: ErrorCode::None,
             partitions: answers,
@@ -173,7 +191,7 @@ impl Replicas {
                 (Ok(log), Ok(())) => {
                     let partition = self.host(directory, log);
                     hosted.push(Arc::clone(&partition));
-                    self.decide(&partition, one.id, &one.partition)
+                    self.decide(&partition, one.id, &one.partition, true)
                 }
                 // The volume has said why.
                 _ => ErrorCode::KafkaStorageError,
@@ -190,14 +208,15 @@ impl Replicas {
         (!directory.is_offline() && !directory.watch().is_stalled()).then_some(at)
     }
 
-    /// The working directory with the fewest partitions (`LogManager.nextLogDirs`).
+    /// The working directory with the fewest partitions (`LogManager.nextLogDirs`). One whose calls do not return is waited
+    /// for when there is no other one.
     fn emptiest(&self, planned: &[usize]) -> Option<usize> {
         self.directories()
             .iter()
             .zip(planned)
             .enumerate()
-            .filter(|(_, (directory, _))| !directory.is_offline() && !directory.watch().is_stalled())
-            .min_by_key(|(_, (_, count))| **count)
+            .filter(|(_, (directory, _))| !directory.is_offline())
+            .min_by_key(|(_, (directory, count))| (directory.watch().is_stalled(), **count))
             .map(|(at, _)| at)
     }
 
@@ -216,10 +235,9 @@ impl Replicas {
                 answers.push((name, ErrorCode::None));
                 continue;
             };
-            let known = partition.leader().map(|(_, epoch)| epoch);
             let is_stale = stop.leader_epoch != TOPIC_IS_DELETED
                 && stop.leader_epoch.get() >= 0
-                && known.is_some_and(|known| stop.leader_epoch < known);
+                && stop.leader_epoch < partition.newest_epoch();
             if is_stale {
                 answers.push((name, ErrorCode::FencedLeaderEpoch));
                 continue;
@@ -230,7 +248,6 @@ impl Replicas {
                 answers.push((name, ErrorCode::None));
                 continue;
             }
-            self.forget(&name.topic, name.partition);
             stopped.push(partition);
         }
         let mut running = Vec::new();
@@ -261,7 +278,8 @@ impl Replicas {
         }
     }
 
-    /// Ends partitions of one directory; their folders get their new names, durably with one sync. Blocks.
+    /// Ends partitions of one directory; their folders get their new names, durably with one sync. One whose folder keeps its
+    /// name stays known, so that none is made beside it in another directory. Blocks.
     fn stop_all(self: &Arc<Self>, directory: &Arc<HostDirectory>, stopped: &[Arc<Partition>]) -> ErrorCode {
         let mut result = Ok(());
         let (mut renamed, mut cleaned) = (false, Vec::new());
@@ -273,6 +291,7 @@ impl Replicas {
             let lies_in = partition.directory();
             match partition.bury(clock::now_ms()) {
                 Ok((path, due_ms)) => {
+                    self.forget(&partition.name().topic, partition.name().partition);
                     if partition.was_cleaned() && !cleaned.iter().any(|one| Arc::ptr_eq(one, lies_in)) {
                         cleaned.push(Arc::clone(lies_in));
                     }
@@ -300,37 +319,45 @@ impl Replicas {
         }
     }
 
-    /// Takes the decision about a partition that is here.
-    fn decide(&self, partition: &Arc<Partition>, id: TopicId, decision: &LeaderAndIsrPartition) -> ErrorCode {
-        if let Err(error) = partition.take_topic_id(id) {
-            return error;
-        }
-        let decision = leadership::LeaderAndIsr {
-            controller_epoch: decision.controller_epoch,
-            leader: decision.leader.unwrap_or(BrokerId(-1)),
-            leader_epoch: decision.leader_epoch,
-            partition_epoch: decision.partition_epoch,
-            isr: decision.isr.clone(),
-            replicas: decision.replicas.clone(),
-        };
-        let (leader, epoch) = (decision.leader, decision.leader_epoch);
-        match partition.apply(decision) {
+    /// Takes the decision about a partition that is here. `on_pool`: it may wait for the directory.
+    pub(super) fn decide(
+        &self,
+        partition: &Arc<Partition>,
+        id: TopicId,
+        decision: &LeaderAndIsrPartition,
+        on_pool: bool,
+    ) -> ErrorCode {
+        match partition.apply(id, decision, on_pool) {
             Ok((wakes, became)) => {
                 wakes.dispatch();
-                match became {
-                    Some(Role::Leader) => {
-                        self.fetchers.leave(partition.name());
-                        self.tell_elected(partition, epoch);
-                    }
-                    Some(_) => {
-                        self.fetchers.follow(partition, id, leader, epoch);
-                        self.tell_resigned(partition.name(), Some(epoch));
-                    }
-                    None => {}
-                }
+                partition.told(decision.leader_epoch);
+                self.became(partition, id, decision, became);
                 ErrorCode::None
             }
             Err(error) => error,
+        }
+    }
+
+    /// Does what follows from what this broker is by a decision.
+    pub(super) fn became(
+        &self,
+        partition: &Arc<Partition>,
+        id: TopicId,
+        decision: &LeaderAndIsrPartition,
+        became: Option<Role>,
+    ) {
+        let epoch = decision.leader_epoch;
+        match became {
+            Some(Role::Leader) => {
+                self.fetchers.leave(partition.name());
+                self.tell_elected(partition, epoch);
+            }
+            Some(_) => {
+                let leader = decision.leader.unwrap_or(BrokerId(-1));
+                self.fetchers.follow(partition, id, leader, epoch);
+                self.tell_resigned(partition.name(), Some(epoch));
+            }
+            None => {}
         }
     }
 }

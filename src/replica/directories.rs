@@ -15,6 +15,7 @@ use crate::base::task::Pool;
 use crate::storage::checkpoint::{self, Offsets};
 use crate::storage::volume::{LogIoError, Volume};
 
+use super::put_off::PutOff;
 use super::replicas::Replicas;
 use super::stall::StallWatch;
 
@@ -29,6 +30,8 @@ pub struct HostDirectory {
     written: Mutex<Vec<(&'static str, Offsets)>>,
     /// Held while new logs in it are made durable together.
     pub(super) creating: Mutex<()>,
+    /// Decisions of the controller that wait for it to answer.
+    pub(super) put_off: PutOff,
 }
 
 impl HostDirectory {
@@ -41,6 +44,7 @@ impl HostDirectory {
             partitions: AtomicUsize::new(0),
             written: Mutex::default(),
             creating: Mutex::default(),
+            put_off: PutOff::default(),
         })
     }
 

@@ -156,6 +156,7 @@ impl Replicas {
             if let Some(proposal) = partition.propose_shrinking(now) {
                 self.isr.propose(proposal);
             }
+            partition.settle_for_waiters().dispatch();
         }
     }
 
@@ -197,7 +198,7 @@ impl Replicas {
             let Some(found) = self.partition(&partition.topic, partition.partition) else {
                 continue;
             };
-            let (answered, wakes) = found.isr_answered(&one.proposal.change, answer, now);
+            let (answered, wakes) = found.isr_answered(&one.proposal, answer, now);
             wakes.dispatch();
             if answered == Answered::Again {
                 self.isr.again(one, now);
@@ -256,11 +257,19 @@ impl Partition {
         Some(self.proposal(change))
     }
 
+    /// A follower that was waited for may be gone, or lag by now.
+    fn settle_for_waiters(&self) -> Wakes {
+        match self.lock() {
+            Ok(mut locked) if !locked.state.waiters.is_empty() => locked.state.settle(),
+            _ => Wakes::default(),
+        }
+    }
+
     /// Takes the controller's answer to a change of the ISR. The high watermark may move by it, and who waits for it is to
     /// be woken (KAFKA-13091).
     fn isr_answered(
         &self,
-        change: &IsrChange,
+        proposal: &IsrProposal,
         answer: Result<IsrState, ErrorCode>,
         now: Instant,
     ) -> (Answered, Wakes) {
@@ -275,9 +284,13 @@ impl Partition {
         };
         let error = answer.as_ref().err().copied();
         let state = &mut *locked.state;
-        let answered = state.leadership.isr_answered(change, answer, now);
+        let is_namesake = !proposal.topic_id.is_zero() && state.log.topic_id() != Some(proposal.topic_id);
+        let answered = match is_namesake {
+            true => Answered::Outdated,
+            false => state.leadership.isr_answered(&proposal.change, answer, now),
+        };
         let wakes = match answered {
-            Answered::Committed => state.settle(),
+            Answered::Committed | Answered::Refused => state.settle(),
             _ => Wakes::default(),
         };
         let decided = state.leadership.decided();

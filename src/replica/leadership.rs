@@ -489,12 +489,12 @@ impl Leadership {
             }
             Err(
                 ErrorCode::UnknownTopicOrPartition
-                | ErrorCode::UnknownTopicId
                 | ErrorCode::FencedLeaderEpoch
                 | ErrorCode::InvalidUpdateVersion
                 | ErrorCode::InvalidRequest
                 | ErrorCode::NewLeaderElected,
             ) => Answered::Waits,
+            // Among them UNKNOWN_TOPIC_ID: a controller that has just been elected may not have told itself of all topics yet.
             Err(_) => Answered::Again,
         }
     }

@@ -7,6 +7,7 @@ mod append;
 pub mod background;
 pub mod cleaner;
 mod control;
+mod cut_off;
 pub mod deletion;
 pub mod directories;
 pub mod fenced;
@@ -21,6 +22,7 @@ pub mod moving;
 pub mod offsets;
 pub mod partition;
 pub mod producer_ids;
+mod put_off;
 mod read;
 pub mod replicas;
 pub mod signals;
@@ -39,6 +41,8 @@ mod cluster_test;
 mod moving_test;
 #[cfg(test)]
 mod replicas_test;
+#[cfg(test)]
+mod slow_disk_test;
 #[cfg(test)]
 mod test_cluster;
 #[cfg(test)]

@@ -4,11 +4,12 @@
 //! the log end and those who wait never disagree. Under the lock nothing else is called: what is to be done after a
 //! change, such as waking, syncing, deleting, is returned. Made and found through `Replicas`.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::sync::oneshot;
 
 use crate::base::clock::{self, Instant};
 use crate::base::error_code::ErrorCode;
@@ -16,11 +17,13 @@ use crate::base::ids::{BrokerId, LeaderEpoch, Offset, TopicId, TopicPartition};
 use crate::base::task::Pool;
 use crate::config::LogConfig;
 use crate::metadata::Cluster;
+use crate::metadata::control::LeaderAndIsrPartition;
 use crate::records::validate::{self, LookedAt};
 use crate::storage::log::{AppendError, FlushWork, Log};
 use crate::storage::producer_state::{Origin, Verification};
 
 use super::answers::{AppendAnswer, PendingAck, PendingFlush, RecordError};
+use super::cut_off::CutOff;
 use super::directories::HostDirectory;
 use super::leadership::{Applied, LeaderAndIsr, Leadership, Moment, Role};
 use super::stall::Call;
@@ -36,6 +39,8 @@ pub struct Partition {
     coming_from: AtomicUsize,
     /// The one it lay in at first.
     first: Arc<HostDirectory>,
+    /// The newest leader epoch that the controller has told of.
+    newest_epoch: AtomicI32,
     state: Mutex<State>,
 }
 
@@ -45,6 +50,8 @@ pub struct Surroundings {
     pub cluster: Cluster,
     /// `replica.lag.time.max.ms`.
     pub lag_max: Duration,
+    /// Whether others may lead what this broker leads in its own eyes.
+    pub(super) cut_off: CutOff,
 }
 
 impl Surroundings {
@@ -54,6 +61,7 @@ impl Surroundings {
         Arc::new(Self {
             cluster,
             lag_max: Duration::from_millis(u64::try_from(lag_max_ms).unwrap_or(0)),
+            cut_off: CutOff::default(),
         })
     }
 
@@ -70,6 +78,12 @@ pub(super) struct State {
     pub(super) log: Log,
     pub(super) waiters: Waiters,
     appended_bytes: u64,
+    /// How often this broker has stopped leading it.
+    resigned: u64,
+    /// Up to where the leader has what it must sync before others see it, while it does.
+    synced: Option<Offset>,
+    /// The syncs of that kind that are under way.
+    syncing: u32,
     /// Set when the replica was stopped: the log is somebody else's to delete.
     pub(super) stopped: bool,
 }
@@ -111,6 +125,7 @@ impl State {
     pub(super) fn settle(&mut self) -> Wakes {
         let min_insync_replicas = self.log.config().min_insync_replicas;
         let log_end = self.log.log_end_offset();
+        let log_end = self.synced.map_or(log_end, |synced| synced.min(log_end));
         let moment = Moment {
             now: &Instant::now,
             lag_max: self.surroundings.lag_max,
@@ -146,12 +161,16 @@ impl Partition {
             at: AtomicUsize::new(at.unwrap_or(usize::MAX)),
             coming_from: AtomicUsize::new(usize::MAX),
             first: Arc::clone(directory),
+            newest_epoch: AtomicI32::new(-1),
             state: Mutex::new(State {
                 surroundings: Arc::clone(surroundings),
                 leadership: Leadership::new(me),
                 log,
                 waiters: Waiters::default(),
                 appended_bytes: 0,
+                resigned: 0,
+                synced: None,
+                syncing: 0,
                 stopped: false,
             }),
         }
@@ -261,6 +280,16 @@ impl Partition {
         wakes.dispatch();
     }
 
+    /// Notes the epoch of a decision, which may not be carried out yet.
+    pub(super) fn told(&self, epoch: LeaderEpoch) {
+        self.newest_epoch.fetch_max(epoch.get(), Ordering::AcqRel);
+    }
+
+    /// The newest leader epoch that the controller has told of; −1 for none. Never waits.
+    pub(super) fn newest_epoch(&self) -> LeaderEpoch {
+        LeaderEpoch(self.newest_epoch.load(Ordering::Acquire))
+    }
+
     /// The leader and its epoch, as far as this replica knows.
     pub fn leader(&self) -> Option<(BrokerId, LeaderEpoch)> {
         let locked = self.lock().ok()?;
@@ -278,15 +307,31 @@ impl Partition {
 
     /// Takes a decision of the controller (`Partition.makeLeader`, `makeFollower`). Everybody who waits is woken when a
     /// new epoch began; then it also says what this broker is from now on. A new leader's epoch begins in the log at once,
-    /// though nothing is appended: that is how followers with a longer tail of an older epoch learn to give it up.
+    /// though nothing is appended: that is how followers with a longer tail of an older epoch learn to give it up. A log
+    /// that has no topic id gets it. `on_pool`: on a thread that may wait for the directory.
     ///
     /// # Errors
-    /// KAFKA_STORAGE_ERROR; STALE_CONTROLLER_EPOCH for a decision that is no newer than what is known;
-    /// UNKNOWN_TOPIC_OR_PARTITION for one by which this broker has no replica.
-    pub fn apply(&self, decision: LeaderAndIsr) -> Result<(Wakes, Option<Role>), ErrorCode> {
-        let mut locked = self.lock()?;
+    /// KAFKA_STORAGE_ERROR; INCONSISTENT_TOPIC_ID; STALE_CONTROLLER_EPOCH for a decision that is no newer than what is
+    /// known; UNKNOWN_TOPIC_OR_PARTITION for one by which this broker has no replica.
+    pub(super) fn apply(
+        &self,
+        topic_id: TopicId,
+        decision: &LeaderAndIsrPartition,
+        on_pool: bool,
+    ) -> Result<(Wakes, Option<Role>), ErrorCode> {
+        let mut locked = if on_pool { self.lock_on_pool() } else { self.lock() }?;
         let state = &mut *locked.state;
+        take_topic_id(&mut state.log, topic_id)?;
         let log_end = state.log.log_end_offset();
+        let was_leader = state.leadership.is_leader();
+        let decision = LeaderAndIsr {
+            controller_epoch: decision.controller_epoch,
+            leader: decision.leader.unwrap_or(BrokerId(-1)),
+            leader_epoch: decision.leader_epoch,
+            partition_epoch: decision.partition_epoch,
+            isr: decision.isr.clone(),
+            replicas: decision.replicas.clone(),
+        };
         match state.leadership.apply(decision, log_end, Instant::now()) {
             Applied::Stale => Err(ErrorCode::StaleControllerEpoch),
             Applied::NotHere => Err(ErrorCode::UnknownTopicOrPartition),
@@ -295,6 +340,8 @@ impl Partition {
                 if state.leadership.is_leader() {
                     let epoch = state.leadership.leader_epoch();
                     state.log.assign_epoch(epoch);
+                } else if was_leader {
+                    state.resigned += 1;
                 }
                 let mut wakes = state.waiters.wake_all();
                 wakes.merge(state.settle());
@@ -370,6 +417,11 @@ impl Partition {
             }
         };
         state.note_appended(info.bytes);
+        if info.flush_first && info.flush.is_some() {
+            let before = info.first_offset.unwrap_or(info.last_offset);
+            state.synced.get_or_insert(before);
+            state.syncing += 1;
+        }
         let wakes = state.settle();
         let required = info.last_offset.plus(1);
         let mut answer = AppendAnswer {
@@ -388,6 +440,7 @@ impl Partition {
                 answer.pending = Some(PendingAck {
                     partition: Arc::clone(self),
                     required,
+                    resigned: state.resigned,
                     seen,
                 });
             }
@@ -395,10 +448,7 @@ impl Partition {
         drop(locked);
         if let Some(flush) = info.flush {
             if info.flush_first {
-                answer.flush = Some(PendingFlush {
-                    partition: Arc::clone(self),
-                    work: flush,
-                });
+                answer.flush = Some(self.start_flush_first(flush));
             } else {
                 self.start_flush(flush);
             }
@@ -414,6 +464,25 @@ impl Partition {
         });
     }
 
+    /// Syncs on the directory's pool what nobody may see before.
+    fn start_flush_first(self: &Arc<Self>, work: FlushWork) -> PendingFlush {
+        let (done, pending) = oneshot::channel();
+        let partition = Arc::clone(self);
+        self.pool().start_work(move || {
+            let flushed = partition.run_flush(work);
+            let mut state = partition.lock_blocking();
+            state.syncing = state.syncing.saturating_sub(1);
+            // After a failure nothing is served any more.
+            state.synced = (state.syncing > 0).then(|| state.log.recovery_point());
+            let wakes = state.settle();
+            drop(state);
+            wakes.dispatch();
+            // Who asked for it may be gone.
+            let _ = done.send(flushed);
+        });
+        PendingFlush(pending)
+    }
+
     /// Syncs, and notes what is durable from then on. Blocks. True when it succeeded.
     pub(super) fn run_flush(&self, work: FlushWork) -> bool {
         match work.run() {
@@ -426,14 +495,18 @@ impl Partition {
         }
     }
 
-    /// What a produce with acks=all is told that waits for the high watermark to reach `required`; `None` while it has
-    /// to wait (`Partition.checkEnoughReplicasReachOffset`).
-    pub fn acknowledged(&self, required: Offset) -> Option<ErrorCode> {
+    /// What a produce with acks=all is told that waits for the high watermark to reach `required`, and was appended when
+    /// this broker had `resigned` so often; `None` while it has to wait (`Partition.checkEnoughReplicasReachOffset`).
+    pub fn acknowledged(&self, required: Offset, resigned: u64) -> Option<ErrorCode> {
         let locked = match self.lock() {
             Ok(locked) => locked,
             Err(error) => return Some(error),
         };
         let state = &*locked.state;
+        if state.resigned != resigned {
+            // Others led meanwhile: what lies there now may be theirs.
+            return Some(ErrorCode::NotLeaderOrFollower);
+        }
         let reached = state.log.high_watermark() >= required;
         if reached || !state.leadership.is_leader() {
             Some(
@@ -494,6 +567,19 @@ fn look_at<'a>(
     let rules = locked.state.log.rules();
     drop(locked);
     validate::look_at(records, now_ms, rules)
+}
+
+/// Compares the topic's id with the log's, and gives it to a log that has none.
+fn take_topic_id(log: &mut Log, id: TopicId) -> Result<(), ErrorCode> {
+    match log.topic_id() {
+        _ if id.is_zero() => Ok(()),
+        Some(known) if known != id => Err(ErrorCode::InconsistentTopicId),
+        Some(_) => Ok(()),
+        None => {
+            log.set_topic_id(id);
+            Ok(())
+        }
+    }
 }
 
 /// Kafka's answer to an append that its log refused (`ReplicaManager.appendToLocalLog`).

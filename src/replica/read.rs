@@ -100,6 +100,13 @@ fn read(
             bound,
         })
         .map_err(|error| match error {
+            ReadError::OutOfRange { .. }
+                if offset > state.log.log_end_offset()
+                    && parameters.follower.is_none()
+                    && state.surroundings.cut_off.is_likely() =>
+            {
+                ErrorCode::NotLeaderOrFollower
+            }
             ReadError::OutOfRange { .. } => ErrorCode::OffsetOutOfRange,
             ReadError::Io(_) => ErrorCode::KafkaStorageError,
             ReadError::Corrupt(_) => ErrorCode::CorruptMessage,

@@ -725,18 +725,44 @@ async fn flush_messages_holds_the_acknowledgement_until_the_sync() {
     broker.configure_topic("t", &[("flush.messages", "1")]);
     broker.lead("t", 1, 1, 0, &[1]).await;
     let mut answer = append(&broker, 0, &batch(1, 10), 1).await;
-    assert_eq!(answer.flush.take().unwrap().run().await, ErrorCode::None);
+    assert_eq!(answer.flush.take().unwrap().done().await, ErrorCode::None);
     broker
         .disk
         .fail(Call::Sync, "", 0, u64::MAX, std::io::ErrorKind::Other);
     let mut answer = append(&broker, 0, &batch(1, 10), 1).await;
     assert_eq!(
-        answer.flush.take().unwrap().run().await,
+        answer.flush.take().unwrap().done().await,
         ErrorCode::KafkaStorageError
     );
     assert_eq!(
         append(&broker, 0, &batch(1, 10), 1).await.error,
         ErrorCode::KafkaStorageError
+    );
+}
+
+#[tokio::test]
+async fn who_may_lead_no_more_does_not_say_that_an_offset_is_beyond_the_end() {
+    let broker = TestBroker::new(1);
+    let replicas = &broker.replicas;
+    replicas.registered(crate::base::ids::BrokerEpoch(1)).await;
+    broker.lead("t", 1, 1, 0, &[1]).await;
+    append(&broker, 0, &batch(3, 10), 1).await;
+    let beyond = || ready(fetch(&broker, consumer(100, 1), &[wanted("t", 0, 4)]))[0].error;
+    assert_eq!(beyond(), ErrorCode::OffsetOutOfRange);
+    replicas.store_answers(false);
+    assert_eq!(beyond(), ErrorCode::NotLeaderOrFollower);
+    replicas.store_answers(true);
+    assert_eq!(beyond(), ErrorCode::OffsetOutOfRange);
+    replicas.store_session_is_over().await;
+    assert_eq!(beyond(), ErrorCode::NotLeaderOrFollower);
+    // Registered again, and not told yet.
+    replicas.registered(crate::base::ids::BrokerEpoch(1)).await;
+    assert_eq!(beyond(), ErrorCode::NotLeaderOrFollower);
+    broker.lead("t", 1, 1, 1, &[1]).await;
+    assert_eq!(beyond(), ErrorCode::OffsetOutOfRange);
+    assert_eq!(
+        offsets(&ready(fetch(&broker, consumer(100, 1), &[wanted("t", 0, 0)]))[0]),
+        [0]
     );
 }
 

@@ -120,25 +120,6 @@ impl Partition {
         }
     }
 
-    /// Compares the topic's id with the log's, and gives it to a log that has none.
-    ///
-    /// # Errors
-    /// INCONSISTENT_TOPIC_ID, or as for every request.
-    pub(super) fn take_topic_id(&self, id: TopicId) -> Result<(), ErrorCode> {
-        if id.is_zero() {
-            return Ok(());
-        }
-        let mut locked = self.lock()?;
-        match locked.state.log.topic_id() {
-            Some(known) if known != id => Err(ErrorCode::InconsistentTopicId),
-            Some(_) => Ok(()),
-            None => {
-                locked.state.log.set_topic_id(id);
-                Ok(())
-            }
-        }
-    }
-
     /// For DescribeLogDirs.
     pub(super) fn describe(&self) -> Option<LogDescription> {
         let locked = self.lock().ok()?;

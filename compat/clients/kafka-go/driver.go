@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -48,7 +49,7 @@ type sent struct {
 func (segmentio) Producer(bootstrap string, settings Settings) (Producer, error) {
 	own := &kafka.Hash{}
 	writer := kafka.Writer{
-		Addr: kafka.TCP(bootstrap),
+		Addr: kafka.TCP(strings.Split(bootstrap, ",")...),
 		Balancer: kafka.BalancerFunc(func(message kafka.Message, partitions ...int) int {
 			if wanted := message.WriterData.(*sent).partition; wanted != nil {
 				return int(*wanted)
@@ -130,7 +131,7 @@ type reading struct {
 }
 
 func (segmentio) Consumer(bootstrap string, settings Settings) (Consumer, error) {
-	brokers, dialer := []string{bootstrap}, &kafka.Dialer{ClientID: settings.take("client.id", ""), Timeout: 10 * time.Second}
+	brokers, dialer := strings.Split(bootstrap, ","), &kafka.Dialer{ClientID: settings.take("client.id", ""), Timeout: 10 * time.Second}
 	start := int64(kafka.FirstOffset)
 	if settings.take("auto.offset.reset", "earliest") == "latest" {
 		start = kafka.LastOffset
@@ -148,7 +149,7 @@ func (segmentio) Consumer(bootstrap string, settings Settings) (Consumer, error)
 			HeartbeatInterval: settings.milliseconds("heartbeat.interval.ms", 0),
 			JoinGroupBackoff:  wait, WatchPartitionChanges: age > 0, PartitionWatchInterval: age,
 		},
-		client:  &kafka.Client{Addr: kafka.TCP(bootstrap), Transport: &kafka.Transport{}},
+		client:  &kafka.Client{Addr: kafka.TCP(strings.Split(bootstrap, ",")...), Transport: &kafka.Transport{}},
 		reading: map[TopicPartition]*reading{},
 		records: make(chan kafka.Message),
 	}, nil
@@ -349,7 +350,7 @@ type admin struct{ *kafka.Client }
 
 func (segmentio) Admin(bootstrap string, settings Settings) (Admin, error) {
 	transport := &kafka.Transport{ClientID: settings.take("client.id", "")}
-	return admin{&kafka.Client{Addr: kafka.TCP(bootstrap), Transport: transport}}, nil
+	return admin{&kafka.Client{Addr: kafka.TCP(strings.Split(bootstrap, ",")...), Transport: transport}}, nil
 }
 
 func (admin admin) Close() error {

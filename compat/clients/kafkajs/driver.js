@@ -32,7 +32,7 @@ class Driver extends Common {
 
   made(role, bootstrap, settings) {
     const retry = role === 'admin' ? { ...RETRY, retries: 5 } : RETRY
-    const kafka = new Kafka({ brokers: [bootstrap], clientId: settings['client.id'], logLevel: logLevel.WARN, retry })
+    const kafka = new Kafka({ brokers: bootstrap.split(','), clientId: settings['client.id'], logLevel: logLevel.WARN, retry })
     if (role === 'producer') return kafka.producer({ idempotent: settings['enable.idempotence'] === 'true' })
     if (role === 'admin') return kafka.admin()
     return kafka.consumer({

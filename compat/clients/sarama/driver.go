@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -59,13 +60,13 @@ func (client) Producer(bootstrap string, settings Settings) (Producer, error) {
 	}
 	config.Producer.MaxMessageBytes = settings.number("max.request.size", config.Producer.MaxMessageBytes)
 	producing(config, settings)
-	own, err := sarama.NewSyncProducer([]string{bootstrap}, config)
+	own, err := sarama.NewSyncProducer(strings.Split(bootstrap, ","), config)
 	if err != nil {
 		return nil, err
 	}
 	placing := *config
 	placing.Producer.Partitioner = sarama.NewManualPartitioner
-	manual, err := sarama.NewSyncProducer([]string{bootstrap}, &placing)
+	manual, err := sarama.NewSyncProducer(strings.Split(bootstrap, ","), &placing)
 	return producer{manual, own}, err
 }
 
@@ -154,7 +155,7 @@ func (client) Consumer(bootstrap string, settings Settings) (Consumer, error) {
 	config.Metadata.RefreshFrequency = settings.milliseconds("metadata.max.age.ms", config.Metadata.RefreshFrequency)
 	name := settings.take("group.id", "")
 	consuming(config, settings)
-	client, err := sarama.NewClient([]string{bootstrap}, config)
+	client, err := sarama.NewClient(strings.Split(bootstrap, ","), config)
 	if err != nil {
 		return nil, err
 	}
@@ -353,11 +354,11 @@ type admin struct {
 
 func (client) Admin(bootstrap string, settings Settings) (Admin, error) {
 	config := common(settings)
-	client, err := sarama.NewClient([]string{bootstrap}, config)
+	client, err := sarama.NewClient(strings.Split(bootstrap, ","), config)
 	if err != nil {
 		return nil, err
 	}
-	cluster, err := sarama.NewClusterAdmin([]string{bootstrap}, config)
+	cluster, err := sarama.NewClusterAdmin(strings.Split(bootstrap, ","), config)
 	return admin{cluster, client}, err
 }
 

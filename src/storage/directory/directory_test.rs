@@ -208,27 +208,6 @@ fn whose_it_is_is_written_once() {
 }
 
 #[test]
-fn a_partition_in_two_directories_is_found() {
-    let memory = MemoryDisk::new();
-    let disk = Disk::memory(memory.clone());
-    let mut logs = Vec::new();
-    for path in ["/one", "/two"] {
-        let directory = LogDirectory::open(
-            path.into(),
-            disk.clone(),
-            Descriptors::new(4),
-            Random::from_seed(1),
-        )
-        .unwrap();
-        logs.extend(make_logs(&directory, 1));
-    }
-    let found = duplicates(&logs);
-    assert_eq!(found.len(), 1);
-    assert_eq!(found[0].0, partition(0));
-    assert_eq!(found[0].1.len(), 2);
-}
-
-#[test]
 fn what_was_not_synced_is_there_while_the_machine_runs_and_not_after_a_power_cut_or_a_failure() {
     let memory = MemoryDisk::new();
     let mine = |directory: &mut LogDirectory| {

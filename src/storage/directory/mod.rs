@@ -10,7 +10,6 @@ mod load;
 #[cfg(test)]
 mod directory_test;
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -318,22 +317,6 @@ pub fn log_starts<'a>(logs: impl IntoIterator<Item = &'a Log>) -> Offsets {
 pub fn high_watermarks<'a>(logs: impl IntoIterator<Item = &'a Log>) -> Offsets {
     logs.into_iter()
         .map(|log| (log.partition().clone(), log.high_watermark()))
-        .collect()
-}
-
-/// Partitions with a log in more than one directory, and the folders: the start must not go on.
-pub fn duplicates<'a>(logs: impl IntoIterator<Item = &'a Log>) -> Vec<(TopicPartition, Vec<PathBuf>)> {
-    let mut folders: BTreeMap<&TopicPartition, Vec<PathBuf>> = BTreeMap::new();
-    for log in logs {
-        folders
-            .entry(log.partition())
-            .or_default()
-            .push(log.path().to_owned());
-    }
-    folders
-        .into_iter()
-        .filter(|(_, folders)| folders.len() > 1)
-        .map(|(partition, folders)| (partition.clone(), folders))
         .collect()
 }
 

@@ -57,18 +57,23 @@ public class Main {
     }
 
     static class Reader {
-        final String host, client;
-        final int port, size;
+        final String client;
+        final List<String> addresses;
+        final int size;
         final Map<TopicAndPartition, Long> positions = new HashMap<>();
         final Set<TopicAndPartition> paused = new HashSet<>();
         final Map<TopicAndPartition, Broker> leaders = new HashMap<>();
         final Map<Broker, SimpleConsumer> connections = new HashMap<>();
 
         Reader(String bootstrap, Map<String, String> settings) {
-            host = bootstrap.split(":")[0];
-            port = Integer.parseInt(bootstrap.split(":")[1]);
+            addresses = List.of(bootstrap.split(","));
             client = settings.getOrDefault("client.id", "driver");
             size = Integer.parseInt(settings.getOrDefault("max.partition.fetch.bytes", "1048576"));
+        }
+
+        SimpleConsumer connection(String address) {
+            String[] parts = address.split(":");
+            return connection(parts[0], Integer.parseInt(parts[1]));
         }
 
         SimpleConsumer connection(String host, int port) {
@@ -77,12 +82,18 @@ public class Main {
 
         /** Of some topics, or of all that there are. */
         List<TopicMetadata> topics(List<String> names) {
-            SimpleConsumer first = connection(host, port);
-            try {
-                return first.send(new TopicMetadataRequest(names)).topicsMetadata();
-            } finally {
-                first.close();
+            RuntimeException failed = null;
+            for (String address : addresses) {
+                SimpleConsumer one = connection(address);
+                try {
+                    return one.send(new TopicMetadataRequest(names)).topicsMetadata();
+                } catch (RuntimeException exception) {
+                    failed = exception; // another one may know
+                } finally {
+                    one.close();
+                }
             }
+            throw failed;
         }
 
         SimpleConsumer leader(TopicAndPartition partition) {
@@ -266,18 +277,25 @@ public class Main {
         for (TopicMetadata topic : reader.topics(List.of())) {
             for (PartitionMetadata one : topic.partitionsMetadata()) asked.add(new TopicAndPartition(topic.topic(), one.partitionId()));
         }
-        List<Object> offsets = new ArrayList<>();
         OffsetFetchRequest request = new OffsetFetchRequest(command.text("group"), asked, (short) 1, 0, reader.client);
-        SimpleConsumer coordinator = reader.connection(reader.host, reader.port);
-        try {
-            coordinator.fetchOffsets(request).offsets().forEach((one, found) -> {
-                check(found.error());
-                if (found.offset() >= 0) offsets.add(List.of(one.topic(), one.partition(), found.offset()));
-            });
-        } finally {
-            coordinator.close();
+        // One of them coordinates the group.
+        Loop.Refused refused = null;
+        for (String address : reader.addresses) {
+            SimpleConsumer coordinator = reader.connection(address);
+            List<Object> offsets = new ArrayList<>();
+            try {
+                coordinator.fetchOffsets(request).offsets().forEach((one, found) -> {
+                    check(found.error());
+                    if (found.offset() >= 0) offsets.add(List.of(one.topic(), one.partition(), found.offset()));
+                });
+                return Map.of("offsets", offsets);
+            } catch (Loop.Refused exception) {
+                refused = exception;
+            } finally {
+                coordinator.close();
+            }
         }
-        return Map.of("offsets", offsets);
+        throw refused;
     }
 
     // --- helpers

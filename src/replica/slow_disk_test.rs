@@ -1,0 +1,164 @@
+//! Directories that do not answer, or not in time.
+
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use super::directories::HostDirectory;
+use super::partition::Partition;
+use super::testing::{NOW_MS, TestBroker, batch, sender};
+use crate::base::clock::{self, Instant};
+use crate::base::disk::memory::Call;
+use crate::base::error_code::ErrorCode;
+use crate::base::ids::{BrokerId, LeaderEpoch, Offset, TopicPartition};
+use crate::metadata::control::{ControlAnswer, StopReplica, StopReplicaPartition};
+use crate::storage::producer_state::Origin;
+
+/// Nothing runs on the pool of a directory before this is dropped.
+fn occupy(directory: &Arc<HostDirectory>) -> mpsc::Sender<()> {
+    let (release, released) = mpsc::channel();
+    directory.pool().start_work(move || {
+        let _ = released.recv();
+    });
+    release
+}
+
+async fn until(condition: impl Fn() -> bool) {
+    for _ in 0..5000 {
+        if condition() {
+            return;
+        }
+        clock::sleep(Duration::from_millis(1)).await;
+    }
+    panic!("it does not come to that");
+}
+
+async fn stop(broker: &TestBroker, leader_epoch: i32) -> ControlAnswer {
+    broker
+        .replicas
+        .stop_replica(StopReplica {
+            sender: sender(),
+            partitions: vec![StopReplicaPartition {
+                partition: TopicPartition::new("t", 0),
+                leader_epoch: LeaderEpoch(leader_epoch),
+                delete: true,
+            }],
+        })
+        .await
+}
+
+fn high_watermark(partition: &Partition) -> Offset {
+    partition.progress().unwrap().high_watermark
+}
+
+#[tokio::test]
+async fn decisions_for_a_directory_that_does_not_answer_are_taken_when_it_does() {
+    let broker = TestBroker::new(2);
+    broker.lead("t", 1, 2, 0, &[1, 2]).await;
+    let slow = broker.replicas.partition("t", 0).unwrap();
+    let directory = Arc::clone(slow.directory());
+    let release = occupy(&directory);
+    let watch = directory.watch();
+    let mut look = watch.look(Instant::now());
+    let hanging = watch.begin();
+    let later = Instant::now().after(Duration::from_secs(5));
+    let second = Duration::from_secs(1);
+    assert_eq!(watch.look_again(&mut look, later, second), Some(true));
+
+    // Answered without error, each of them, for the other directory's partition at once.
+    broker.decide("t", 1, 2, 1, (2, &[1, 2], &[1, 2])).await;
+    let good = broker.replicas.partition("t", 1).unwrap();
+    assert_eq!(good.leader(), Some((BrokerId(2), LeaderEpoch(1))));
+    broker.decide("t", 1, 2, 2, (1, &[1, 2], &[1, 2])).await;
+    let answer = stop(&broker, 1).await;
+    assert_eq!(answer.partitions[0].1, ErrorCode::FencedLeaderEpoch);
+
+    drop(hanging);
+    let later = Instant::now().after(Duration::from_secs(6));
+    assert_eq!(watch.look_again(&mut look, later, second), Some(false));
+    assert_eq!(slow.leader(), Some((BrokerId(1), LeaderEpoch(0))));
+    // One that could be taken now comes behind those that wait.
+    broker.decide("t", 1, 1, 3, (2, &[1, 2], &[1, 2])).await;
+    assert_eq!(slow.leader(), Some((BrokerId(1), LeaderEpoch(0))));
+    drop(release);
+    until(|| slow.leader() == Some((BrokerId(2), LeaderEpoch(3)))).await;
+    broker.decide("t", 1, 1, 4, (1, &[1, 2], &[1, 2])).await;
+    until(|| slow.leader() == Some((BrokerId(1), LeaderEpoch(4)))).await;
+}
+
+#[tokio::test]
+async fn a_replica_whose_folder_cannot_be_renamed_stays_known() {
+    let broker = TestBroker::new(2);
+    broker.lead("t", 1, 1, 0, &[1]).await;
+    let partition = broker.replicas.partition("t", 0).unwrap();
+    let path = partition.directory().path().to_string_lossy().into_owned();
+    broker
+        .disk
+        .fail(Call::Rename, &path, 0, u64::MAX, std::io::ErrorKind::Other);
+    for _ in 0..2 {
+        let answer = stop(&broker, 0).await;
+        assert_eq!(answer.partitions[0].1, ErrorCode::KafkaStorageError);
+    }
+    // Nor is a new one made beside it.
+    assert!(broker.replicas.partition("t", 0).is_some());
+    let counts: Vec<_> = broker
+        .replicas
+        .directories()
+        .iter()
+        .map(|one| one.partitions())
+        .collect();
+    assert_eq!(counts.iter().sum::<usize>(), 1);
+}
+
+#[tokio::test]
+async fn an_append_counts_no_more_once_another_has_led() {
+    let broker = TestBroker::new(1);
+    broker.lead("t", 1, 1, 0, &[1, 2]).await;
+    let three = batch(3, 10);
+    let append = || broker.replicas.append("t", 0, &three, -1, Origin::Client, NOW_MS);
+    let waits = |pending| {
+        let minute = Duration::from_secs(60);
+        broker
+            .replicas
+            .wait_for_replication(vec![pending], minute)
+            .finish()
+    };
+    let lost = append().await.pending.unwrap();
+    broker.decide("t", 1, 1, 1, (2, &[1, 2], &[1, 2])).await;
+    broker.decide("t", 1, 1, 2, (1, &[1, 2], &[1])).await;
+    // What lies there could be of the other leader.
+    assert_eq!(
+        high_watermark(&broker.replicas.partition("t", 0).unwrap()),
+        Offset(3)
+    );
+    assert_eq!(waits(lost).await, [ErrorCode::NotLeaderOrFollower]);
+    // An epoch more of the same leader changes nothing.
+    broker.decide("t", 1, 1, 3, (1, &[1, 2], &[1, 2])).await;
+    let kept = append().await.pending.unwrap();
+    broker.decide("t", 1, 1, 4, (1, &[1, 2], &[1])).await;
+    assert_eq!(waits(kept).await, [ErrorCode::None]);
+}
+
+#[tokio::test]
+async fn nobody_sees_what_flush_messages_wants_synced_before() {
+    let broker = TestBroker::new(1);
+    broker.configure_topic("t", &[("flush.messages", "1")]);
+    broker.lead("t", 1, 1, 0, &[1]).await;
+    let partition = broker.replicas.partition("t", 0).unwrap();
+    let release = occupy(partition.directory());
+    let first = partition
+        .append(&batch(3, 10), 1, Origin::Client, NOW_MS)
+        .unwrap()
+        .0;
+    let second = partition
+        .append(&batch(2, 10), -1, Origin::Client, NOW_MS)
+        .unwrap()
+        .0;
+    assert_eq!(high_watermark(&partition), Offset(0));
+    assert!(second.pending.is_some());
+    // Who asked for the first sync goes away: it is done all the same.
+    drop(first);
+    drop(release);
+    assert_eq!(second.flush.unwrap().done().await, ErrorCode::None);
+    assert_eq!(high_watermark(&partition), Offset(5));
+}

@@ -31,10 +31,8 @@ pub(super) enum Reason {
     Preferred,
     /// Somebody wants a leader even if data is lost.
     Unclean,
-    /// Replicas were added; the leader stays.
+    /// The replicas are other ones: one of them leads, if it can be the same one.
     Reassigned,
-    /// The replicas are other ones, all in sync: one of them leads.
-    Moved,
     /// This broker is about to stop.
     Leaving(BrokerId),
 }
@@ -133,10 +131,9 @@ impl Active {
                     Preferred::Leads | Preferred::NotAvailable => None,
                 };
             }
-            Reason::Reassigned => return election::renewed(state, epoch),
-            Reason::Moved => {
+            Reason::Reassigned => {
                 return election::moved(replicas, state, &seen, epoch)
-                    .or_else(|| election::renewed(state, epoch));
+                    .or_else(|| election::renewed(replicas, state, epoch));
             }
             Reason::Leaving(broker) => return election::left(replicas, state, broker, &seen, epoch),
             Reason::Unclean => true,

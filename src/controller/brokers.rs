@@ -157,6 +157,7 @@ impl Active {
                 Ok(())
             }
             Answer::StopReplica(answer) => {
+                self.stopped(broker, &answer).await?;
                 self.take_stop_replica_answer(broker, answer);
                 self.finish_deletions().await
             }

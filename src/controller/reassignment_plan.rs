@@ -1,5 +1,7 @@
 //! What becomes of a partition's assignment when it is to be moved, or its move taken back (KIP-455; Kafka:
 //! `ReplicaAssignment`, `KafkaController.validateReplicas`): decisions, without store or brokers.
+//!
+//! Invariant: no replica goes unless one that stays is in sync and can lead.
 
 use std::collections::BTreeSet;
 
@@ -58,6 +60,13 @@ impl Assignment {
         }
     }
 
+    /// The same move, which these replicas stay for.
+    fn keeping(mut self, kept: &[BrokerId]) -> Self {
+        self.replicas.extend(kept);
+        self.removing.extend(kept);
+        self
+    }
+
     /// What it is once nothing is left to wait for: everybody who stays is in sync, and one of them can lead.
     fn ended(self, isr: &[BrokerId], can_lead: impl Fn(&BrokerId) -> bool) -> Self {
         let target = self.target();
@@ -101,8 +110,11 @@ fn invalid<T>(message: impl Into<String>) -> Result<T, AdminError> {
 
 /// Checks a wish, and says what the partition's assignment becomes, if that is another one.
 ///
+/// Where nobody who would stay is in sync and can lead, all that was acknowledged may be with those who would go: they
+/// stay until the move is over, and a move is not taken back (`PartitionReassignmentReplicas`, `PartitionReassignmentRevert`).
+///
 /// # Errors
-/// Kafka's codes.
+/// Kafka's codes; INVALID_REPLICA_ASSIGNMENT for a move that cannot be taken back now.
 pub(super) fn plan(context: &Context, wish: &Reassignment) -> Result<Option<Assignment>, AdminError> {
     let name = &wish.partition;
     let partition = context.partition(name);
@@ -134,7 +146,22 @@ pub(super) fn plan(context: &Context, wish: &Reassignment) -> Result<Option<Assi
     };
     let isr = in_sync(partition);
     let seen = context.seen(name);
-    let after = current.towards(&target).ended(isr, |id| can_lead(&seen, *id));
+    let can_lead = |id: &BrokerId| can_lead(&seen, *id);
+    let mut after = current.towards(&target);
+    let dropped = without(&current.replicas, &after.replicas);
+    let is_led = after.replicas.iter().any(|id| isr.contains(id) && can_lead(id));
+    if !dropped.is_empty() && !is_led {
+        if wish.replicas.is_none() {
+            return invalid(format!(
+                "The move of {name} cannot be taken back now: of the replicas that would stay, {}, none is in sync and can \
+                 lead. What was acknowledged may be on those only that would go: {}.",
+                listed(&after.replicas),
+                listed(&dropped)
+            ));
+        }
+        after = after.keeping(&dropped);
+    }
+    let after = after.ended(isr, can_lead);
     Ok(Some(after).filter(|after| after != current))
 }
 

@@ -82,6 +82,41 @@ impl Cluster3 {
 }
 
 #[tokio::test]
+async fn a_move_is_not_taken_back_to_those_who_lack_what_was_acknowledged() {
+    let mut cluster = Cluster3::with_topic(&[TWO, THREE, FOUR], &[TWO]).await;
+    assert_eq!(cluster.reassign(Some(&[THREE, FOUR])).await, Ok(()));
+    assert_eq!(
+        cluster.propose(TWO, "t", 1, 1, &[TWO, THREE]).await,
+        Ok(vec![2, 3])
+    );
+    cluster.leave(TWO).await;
+    assert_eq!(cluster.state("t").await, (3, 2, vec![3]));
+    let refused = cluster.reassign(None).await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::InvalidReplicaAssignment);
+    assert!(refused.message.unwrap().contains("in sync"));
+    assert_eq!(cluster.state("t").await, (3, 2, vec![3]));
+    let moves = (vec![THREE, FOUR, TWO], vec![THREE, FOUR], vec![TWO]);
+    assert_eq!(cluster.replicas("t").await, moves);
+
+    // Back to the same place, as a move: it waits like any other.
+    assert_eq!(cluster.reassign(Some(&[TWO])).await, Ok(()));
+    assert_eq!(cluster.state("t").await, (3, 3, vec![3]));
+    let returns = (vec![TWO, THREE, FOUR], vec![], vec![THREE, FOUR]);
+    assert_eq!(cluster.replicas("t").await, returns);
+    cluster.arrive(TWO).await;
+    cluster.settle().await;
+    assert_eq!((cluster.deletions(THREE), cluster.deletions(FOUR)), (0, 0));
+    assert_eq!(
+        cluster.propose(THREE, "t", 3, 4, &[THREE, TWO]).await,
+        Ok(vec![3, 2])
+    );
+    cluster.settle().await;
+    assert_eq!(cluster.state("t").await, (2, 4, vec![2]));
+    assert_eq!(cluster.replicas("t").await, (vec![TWO], vec![], vec![]));
+    assert_eq!((cluster.deletions(THREE), cluster.deletions(FOUR)), (1, 1));
+}
+
+#[tokio::test]
 async fn a_leader_that_another_goal_drops_hands_over_first() {
     let cluster = Cluster3::with_topic(&[TWO, THREE, FOUR], &[TWO]).await;
     assert_eq!(cluster.reassign(Some(&[THREE, FOUR])).await, Ok(()));
@@ -102,6 +137,30 @@ async fn a_leader_that_another_goal_drops_hands_over_first() {
     assert_eq!(cluster.reassign(None).await, Ok(()));
     assert_eq!(cluster.state("t").await, (2, 4, vec![2]));
     assert_eq!(cluster.replicas("t").await, (vec![TWO], vec![], vec![]));
+}
+
+#[tokio::test]
+async fn a_new_goal_keeps_those_who_alone_have_everything_until_it_is_reached() {
+    let mut cluster = Cluster3::with_topic(&[TWO, THREE, FOUR], &[TWO]).await;
+    assert_eq!(cluster.reassign(Some(&[THREE, FOUR])).await, Ok(()));
+    assert_eq!(
+        cluster.propose(TWO, "t", 1, 1, &[TWO, THREE]).await,
+        Ok(vec![2, 3])
+    );
+    cluster.leave(TWO).await;
+    assert_eq!(cluster.reassign(Some(&[ONE])).await, Ok(()));
+    let moves = (vec![ONE, TWO, THREE, FOUR], vec![ONE], vec![TWO, THREE, FOUR]);
+    assert_eq!(cluster.replicas("t").await, moves);
+    assert_eq!(cluster.state("t").await, (3, 3, vec![3]));
+    assert_eq!((cluster.deletions(THREE), cluster.deletions(FOUR)), (0, 0));
+    assert_eq!(
+        cluster.propose(THREE, "t", 3, 4, &[THREE, ONE]).await,
+        Ok(vec![3, 1])
+    );
+    cluster.settle().await;
+    assert_eq!(cluster.state("t").await, (1, 4, vec![1]));
+    assert_eq!(cluster.replicas("t").await, (vec![ONE], vec![], vec![]));
+    assert_eq!((cluster.deletions(THREE), cluster.deletions(FOUR)), (1, 1));
 }
 
 #[tokio::test]

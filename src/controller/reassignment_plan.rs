@@ -88,7 +88,7 @@ fn can_lead(seen: &impl Replicas, broker: BrokerId) -> bool {
 }
 
 /// The ISR, none where there is no state.
-fn in_sync(partition: &Partition) -> &[BrokerId] {
+pub(super) fn in_sync(partition: &Partition) -> &[BrokerId] {
     let state = partition.state.as_ref();
     state.map_or(&[], |written| &written.state.isr)
 }

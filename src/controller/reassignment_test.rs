@@ -5,6 +5,7 @@ use super::cluster_test::{Cluster3, ONE, THREE, TWO};
 use super::controller_test::start_with;
 use super::request::ElectionType;
 use super::*;
+use crate::store::memory::Lost;
 use crate::store::znodes::{PartitionState, Topic, paths};
 
 const FOUR: BrokerId = BrokerId(4);
@@ -236,6 +237,48 @@ async fn the_isr_is_never_more_than_the_replicas() {
         );
     }
     assert!(steps >= 8);
+}
+
+#[tokio::test]
+async fn a_move_of_which_nobody_was_told_goes_on_under_the_next_controller() {
+    let cluster = Cluster3::with_topic(&[TWO, THREE], &[TWO]).await;
+    let session = cluster.sessions[&ONE].id();
+    cluster.server.lose(session, Lost::Reply);
+    let lost = cluster.reassign(Some(&[THREE])).await.unwrap_err();
+    assert_eq!(lost.code, ErrorCode::NotController);
+    cluster.until(|| !cluster.led(THREE, "t").is_empty()).await;
+    cluster.until(|| cluster.one.controller.is_active()).await;
+    cluster.settle().await;
+    assert_eq!(
+        cluster.replicas("t").await,
+        (vec![THREE, TWO], vec![THREE], vec![TWO])
+    );
+    assert_eq!(cluster.state("t").await, (2, 1, vec![2]));
+    assert_eq!(cluster.led(TWO, "t").last(), Some(&(2, 1, vec![2], false)));
+    assert_eq!(cluster.led(THREE, "t"), [(2, 1, vec![2], true)]);
+}
+
+#[tokio::test]
+async fn a_replica_that_is_added_may_begin_anew_until_it_is_in_sync() {
+    let mut cluster = Cluster3::with_topic(&[TWO, THREE, FOUR], &[TWO]).await;
+    assert_eq!(cluster.reassign(Some(&[THREE, FOUR])).await, Ok(()));
+    assert_eq!(
+        cluster.propose(TWO, "t", 1, 1, &[TWO, THREE]).await,
+        Ok(vec![2, 3])
+    );
+    cluster.bounce(FOUR).await;
+    assert_eq!(cluster.led(FOUR, "t").last(), Some(&(2, 1, vec![2, 3], true)));
+    let mut cluster = cluster.rule_anew().await;
+    assert_eq!(cluster.state("t").await, (2, 2, vec![2, 3]));
+    assert_eq!(cluster.led(FOUR, "t").last(), Some(&(2, 2, vec![2, 3], true)));
+    assert_eq!(
+        cluster.led(THREE, "t").last(),
+        Some(&(2, 2, vec![2, 3], false)),
+        "it may be needed"
+    );
+    cluster.bounce(THREE).await;
+    assert_eq!(cluster.led(THREE, "t").last(), Some(&(2, 3, vec![2], true)));
+    assert_eq!(cluster.led(FOUR, "t").last(), Some(&(2, 3, vec![2], false)));
 }
 
 #[tokio::test]

@@ -31,10 +31,8 @@ pub(super) enum Reason {
     Preferred,
     /// Somebody wants a leader even if data is lost.
     Unclean,
-    /// Replicas were added; the leader stays.
+    /// The replicas are other ones: one of them leads, if it can be the same one.
     Reassigned,
-    /// The replicas are other ones, all in sync: one of them leads.
-    Moved,
     /// This broker is about to stop.
     Leaving(BrokerId),
 }
@@ -72,7 +70,7 @@ impl Active {
         active.drop_notifications().await?;
         active.context.brokers = active.read_brokers().await?;
         active.context.tellers = active.read_tellers().await?;
-        let new = active.load_topics().await?;
+        let mut new = active.load_topics().await?;
         active.load_deletions().await?;
         active.open_channels();
         // Brokers must know of each other before they follow anybody. With all that there is: one that started while nobody
@@ -85,6 +83,7 @@ impl Active {
         let unclean = active.take_unclean_shutdowns(&brokers, true).await?;
         active.elect(&partitions, Reason::Changed).await?;
         active.keep_unclean_shutdowns(unclean).await?;
+        active.renew_reassignments(&mut new).await?;
         active.tell(&partitions, &new).await?;
         active.take_old_reassignments().await?;
         active.resume_reassignments().await?;
@@ -133,10 +132,9 @@ impl Active {
                     Preferred::Leads | Preferred::NotAvailable => None,
                 };
             }
-            Reason::Reassigned => return election::renewed(state, epoch),
-            Reason::Moved => {
+            Reason::Reassigned => {
                 return election::moved(replicas, state, &seen, epoch)
-                    .or_else(|| election::renewed(state, epoch));
+                    .or_else(|| election::renewed(replicas, state, epoch));
             }
             Reason::Leaving(broker) => return election::left(replicas, state, broker, &seen, epoch),
             Reason::Unclean => true,
@@ -235,7 +233,7 @@ impl Active {
     }
 
     /// Tells each broker of its replicas among `partitions`, and then all of them of all of these. Waits for this broker
-    /// only. `new`: those that need not be there yet; once this broker has them, the store is told.
+    /// only. `new`: those that need not be there yet; once this broker has its own of them, the store is told.
     pub(super) async fn tell(&mut self, partitions: &[TopicPartition], new: &New) -> Result<(), Lost> {
         let me = self.parts.broker;
         for broker in self.others() {
@@ -310,11 +308,18 @@ impl Active {
         failed
     }
 
-    /// Takes the marks off new partitions that this broker has now.
+    /// Takes the marks off new partitions that this broker has now. Where a move only adds replicas on others, there are
+    /// none.
     fn forget_new(&self, new: &New, refused: &BTreeSet<TopicName>) {
+        let is_marked = |name: &TopicPartition, replicas: &[BrokerId]| {
+            let partition = self.context.partition(name);
+            let all = partition.is_some_and(|one| one.replicas.iter().all(|id| replicas.contains(id)));
+            all || replicas.contains(&self.parts.broker)
+        };
         let topics: BTreeSet<&TopicName> = new
-            .keys()
-            .map(|partition| &partition.topic)
+            .iter()
+            .filter(|(name, replicas)| is_marked(name, replicas))
+            .map(|(name, _)| &name.topic)
             .filter(|topic| !refused.contains(*topic))
             .collect();
         for topic in topics {

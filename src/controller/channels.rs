@@ -126,6 +126,11 @@ impl Channels {
         self.open.remove(&broker);
     }
 
+    /// True when what a broker is told can be sent to it.
+    pub(super) fn reaches(&self, broker: BrokerId) -> bool {
+        self.open.contains_key(&broker)
+    }
+
     /// Tells a broker, some time; nobody who has no channel.
     pub(super) fn tell(&self, broker: BrokerId, request: Request) {
         if let Some(channel) = self.open.get(&broker) {

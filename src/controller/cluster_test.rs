@@ -79,7 +79,7 @@ impl Cluster3 {
     }
 
     /// A broker's session ends, and it is registered again before anybody looks.
-    async fn bounce(&mut self, id: BrokerId) {
+    pub(super) async fn bounce(&mut self, id: BrokerId) {
         self.sessions.remove(&id).unwrap().expire();
         self.arrive(id).await;
         self.settle().await;
@@ -130,7 +130,8 @@ impl Cluster3 {
         numbers(&state)
     }
 
-    async fn replicas(&self, topic: &str) -> (Vec<BrokerId>, Vec<BrokerId>, Vec<BrokerId>) {
+    /// Where the partition is as the store has it: all replicas, those that are added, those that go.
+    pub(super) async fn replicas(&self, topic: &str) -> (Vec<BrokerId>, Vec<BrokerId>, Vec<BrokerId>) {
         let node = self.one.store.get(&paths::topic(topic)).await.unwrap().unwrap();
         let node = Topic::decode(&node.data.unwrap()).unwrap();
         let list = |lists: &BTreeMap<i32, Vec<BrokerId>>| lists.get(&0).cloned().unwrap_or_default();
@@ -161,7 +162,7 @@ impl Cluster3 {
             .collect()
     }
 
-    fn stopped(&self, broker: BrokerId) -> Vec<StopReplica> {
+    pub(super) fn stopped(&self, broker: BrokerId) -> Vec<StopReplica> {
         let others = self.others.0.lock().unwrap();
         others
             .get(&broker)

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::dropping::Stop;
 use super::election::Replicas;
 use super::topic_name;
 use crate::base::ids::{BrokerEpoch, BrokerId, ControllerEpoch, TopicId, TopicName, TopicPartition};
@@ -21,6 +22,8 @@ pub(super) struct Partition {
     pub replicas: Vec<BrokerId>,
     pub adding: Vec<BrokerId>,
     pub removing: Vec<BrokerId>,
+    /// Those that are replicas no more, and stay in the store's list until they have stopped.
+    pub going: BTreeMap<BrokerId, Stop>,
     /// `None` for a new one that nobody could lead yet.
     pub state: Option<Written>,
     /// Those that left the ISR with all that was acknowledged.
@@ -151,20 +154,19 @@ impl Topic {
         }
     }
 
-    /// The node that says where the partitions are.
+    /// The node that says where the partitions are. Who is still to stop is there as one that a move removes: whatever
+    /// becomes of this controller, it is not forgotten.
     pub(super) fn node(&self) -> TopicNode {
-        let some = |list: fn(&Partition) -> &Vec<BrokerId>| {
-            self.partitions
-                .iter()
-                .filter(|(_, partition)| !list(partition).is_empty())
-                .map(|(number, partition)| (*number, list(partition).clone()))
-                .collect()
+        let some = |list: fn(&Partition) -> Vec<BrokerId>| {
+            let lists = self.partitions.iter();
+            let lists = lists.map(|(number, partition)| (*number, list(partition)));
+            lists.filter(|(_, list)| !list.is_empty()).collect()
         };
         TopicNode {
             id: Some(self.id),
-            partitions: some(|partition| &partition.replicas),
-            adding: some(|partition| &partition.adding),
-            removing: some(|partition| &partition.removing),
+            partitions: some(|partition| partition.and_going(&partition.replicas)),
+            adding: some(|partition| partition.adding.clone()),
+            removing: some(|partition| partition.and_going(&partition.removing)),
         }
     }
 }
@@ -381,16 +383,17 @@ impl Context {
         })
     }
 
-    /// All partitions, in order.
+    /// All of them, in order.
     pub(super) fn all_partitions(&self) -> Vec<TopicPartition> {
-        self.topics
-            .iter()
-            .flat_map(|(name, topic)| {
-                topic
-                    .partitions
-                    .keys()
-                    .map(|number| TopicPartition::new(Arc::clone(name), *number))
-            })
+        self.partitions_that(|_| true)
+    }
+
+    /// The partitions of which this holds, in order.
+    pub(super) fn partitions_that(&self, is: impl Fn(&Partition) -> bool) -> Vec<TopicPartition> {
+        let topics = self.topics.iter();
+        let all = topics.flat_map(|(name, topic)| topic.partitions.iter().map(move |one| (name, one)));
+        all.filter(|(_, (_, partition))| is(partition))
+            .map(|(name, (number, _))| TopicPartition::new(Arc::clone(name), *number))
             .collect()
     }
 }

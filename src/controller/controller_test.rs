@@ -32,6 +32,8 @@ pub(super) struct Told {
     pub(super) ends: BTreeMap<TopicPartition, LogEnd>,
     /// Where logs end is told when this is locked no more.
     pub(super) slow_ends: Arc<tokio::sync::Mutex<()>>,
+    /// It hears what it is to stop, and never answers.
+    pub(super) is_mute: bool,
     config_changes: Vec<String>,
 }
 
@@ -76,6 +78,10 @@ impl BrokerLink for FakeBroker {
 
     fn stop_replica(&self, request: StopReplica) -> BoxFuture<'_, ControlAnswer> {
         let mut told = self.told();
+        if told.is_mute {
+            told.stopped.push(request);
+            return Box::pin(std::future::pending());
+        }
         let mut partitions = Vec::new();
         for entry in &request.partitions {
             let broken = told.broken.contains(&entry.partition);

@@ -194,10 +194,11 @@ impl Active {
                 let stopped = self.context.stopped.get(&name);
                 let is_stopped = |id: &BrokerId| stopped.is_some_and(|brokers| brokers.contains(id));
                 // A partition without a state was never anywhere but, perhaps, here.
-                partition
-                    .replicas
-                    .iter()
-                    .all(|id| is_stopped(id) || (partition.state.is_none() && *id != self.parts.broker))
+                partition.going.is_empty()
+                    && partition
+                        .replicas
+                        .iter()
+                        .all(|id| is_stopped(id) || (partition.state.is_none() && *id != self.parts.broker))
             })
         };
         let done: Vec<TopicName> = self.context.deleting.iter().filter(is_gone).cloned().collect();

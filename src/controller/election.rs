@@ -201,8 +201,8 @@ pub fn again(
     next(state, None, state.isr.clone(), state.recovering, controller_epoch)
 }
 
-/// The state of a partition whose replicas are to be `target` only, all of which are in sync: the leader is one of them,
-/// and nobody else is in the ISR (`reassignPartitionLeaderElection` and what follows it). `None` when none can lead.
+/// The state of a partition whose replicas are to be `target` only: the leader is one of them, the same one if it can be, and
+/// nobody else is in the ISR (`reassignPartitionLeaderElection` and what follows it). `None` when none can lead.
 pub fn moved(
     target: &[BrokerId],
     state: &PartitionState,
@@ -288,9 +288,21 @@ pub fn preferred(
 }
 
 /// The same leader, with a new epoch: what else changed about the partition is told under it, for brokers do not look
-/// at an epoch that they know.
-pub fn renewed(state: &PartitionState, controller_epoch: ControllerEpoch) -> Option<PartitionState> {
-    let isr = state.isr.clone();
+/// at an epoch that they know. In the ISR are replicas only, if one of them is in it. `None` when the leader is no replica.
+pub fn renewed(
+    replicas: &[BrokerId],
+    state: &PartitionState,
+    controller_epoch: ControllerEpoch,
+) -> Option<PartitionState> {
+    if state.leader.is_some_and(|leader| !replicas.contains(&leader)) {
+        return None;
+    }
+    let mut isr = state.isr.clone();
+    isr.retain(|id| replicas.contains(id));
+    if isr.is_empty() {
+        // Of a controller of Kafka: nobody leads, and the last one in sync was dropped. Who that was is kept.
+        isr.clone_from(&state.isr);
+    }
     next(state, state.leader, isr, state.recovering, controller_epoch)
 }
 

@@ -16,6 +16,7 @@ mod context;
 mod controlled_shutdown;
 mod create;
 mod delete;
+mod dropping;
 mod elect_leaders;
 pub mod election;
 mod eligible;
@@ -28,6 +29,7 @@ mod notifications;
 pub mod producer_id_source;
 mod producer_ids;
 mod reassignment;
+mod reassignment_plan;
 pub mod registration;
 mod reign;
 pub mod request;
@@ -45,6 +47,8 @@ mod election_test;
 mod eligible_test;
 #[cfg(test)]
 mod leadership_test;
+#[cfg(test)]
+mod reassignment_test;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

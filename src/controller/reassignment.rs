@@ -6,168 +6,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::active::{Active, Reason};
-use super::channels::Request;
-use super::context::{Context, New, Partition, Topic};
+use super::context::{New, Partition, Topic};
 use super::create::put;
-use super::election::Replicas;
+use super::reassignment_plan::{Assignment, end, in_sync, plan, without};
 use super::reign::{Group, Lost};
-use super::request::{AdminError, Answers, OngoingReassignment, Reassignment};
-use crate::base::error_code::ErrorCode;
+use super::request::{Answers, OngoingReassignment, Reassignment};
 use crate::base::ids::{BrokerId, TopicName, TopicPartition};
 use crate::store::Operation;
 use crate::store::znodes::{NewPartitions, notifications, paths};
-
-/// Where a partition is and where it goes (`ReplicaAssignment`).
-#[derive(Clone, PartialEq, Eq, Debug)]
-struct Assignment {
-    replicas: Vec<BrokerId>,
-    adding: Vec<BrokerId>,
-    removing: Vec<BrokerId>,
-}
-
-fn without(all: &[BrokerId], some: &[BrokerId]) -> Vec<BrokerId> {
-    all.iter().copied().filter(|id| !some.contains(id)).collect()
-}
-
-impl Assignment {
-    fn of(partition: &Partition) -> Self {
-        Self {
-            replicas: partition.replicas.clone(),
-            adding: partition.adding.clone(),
-            removing: partition.removing.clone(),
-        }
-    }
-
-    fn moves(&self) -> bool {
-        !self.adding.is_empty() || !self.removing.is_empty()
-    }
-
-    /// Where it was before the move.
-    fn origin(&self) -> Vec<BrokerId> {
-        without(&self.replicas, &self.adding)
-    }
-
-    /// Where it will be after the move.
-    fn target(&self) -> Vec<BrokerId> {
-        without(&self.replicas, &self.removing)
-    }
-
-    /// The same partition on its way to `target`.
-    fn towards(&self, target: &[BrokerId]) -> Self {
-        let origin = self.origin();
-        let mut replicas = target.to_vec();
-        replicas.extend(without(&origin, target));
-        Self {
-            adding: without(target, &origin),
-            removing: without(&origin, target),
-            replicas,
-        }
-    }
-
-    /// What it is once nothing is left to wait for: everybody who stays is in sync, and one of them can lead.
-    fn ended(self, isr: &[BrokerId], can_lead: impl Fn(&BrokerId) -> bool) -> Self {
-        let target = self.target();
-        let is_over = without(&target, isr).is_empty() && target.iter().any(can_lead);
-        if self.moves() && !is_over {
-            return self;
-        }
-        Self {
-            replicas: target,
-            adding: Vec::new(),
-            removing: Vec::new(),
-        }
-    }
-}
-
-/// One that may lack something cannot: until it is known who has most, no replica goes.
-fn can_lead(seen: &impl Replicas, broker: BrokerId) -> bool {
-    seen.online(broker) && !seen.leaving(broker) && !seen.suspect(broker)
-}
-
-fn invalid<T>(message: impl Into<String>) -> Result<T, AdminError> {
-    Err(AdminError::new(ErrorCode::InvalidReplicaAssignment, message))
-}
-
-/// Checks a wish, and says what the partition's assignment becomes, if that is another one.
-fn plan(context: &Context, wish: &Reassignment) -> Result<Option<Assignment>, AdminError> {
-    let name = &wish.partition;
-    let partition = context.partition(name);
-    let before = partition.map(Assignment::of);
-    let nowhere = Assignment {
-        replicas: Vec::new(),
-        adding: Vec::new(),
-        removing: Vec::new(),
-    };
-    let current = before.as_ref().unwrap_or(&nowhere);
-    let target = match &wish.replicas {
-        Some(replicas) => {
-            check(context, wish, replicas, current)?;
-            replicas.clone()
-        }
-        None if current.moves() => current.origin(),
-        None => {
-            return Err(AdminError::new(
-                ErrorCode::NoReassignmentInProgress,
-                format!("{name} is not being moved."),
-            ));
-        }
-    };
-    let Some(partition) = partition.filter(|_| !context.deleting.contains(&name.topic)) else {
-        return Err(AdminError::new(
-            ErrorCode::UnknownTopicOrPartition,
-            "There is no such partition.",
-        ));
-    };
-    let isr = partition
-        .state
-        .as_ref()
-        .map_or(&[][..], |written| &written.state.isr);
-    let seen = context.seen(name);
-    let after = current.towards(&target).ended(isr, |id| can_lead(&seen, *id));
-    Ok(Some(after).filter(|after| after != current))
-}
-
-fn check(
-    context: &Context,
-    wish: &Reassignment,
-    replicas: &[BrokerId],
-    current: &Assignment,
-) -> Result<(), AdminError> {
-    if replicas.is_empty() {
-        return invalid("A partition must have a replica.");
-    }
-    let distinct: BTreeSet<BrokerId> = replicas.iter().copied().collect();
-    if distinct.len() != replicas.len() {
-        return invalid("A broker can have one replica of a partition only.");
-    }
-    if replicas.iter().any(|id| id.get() < 0) {
-        return invalid("A broker's id is not negative.");
-    }
-    let away: Vec<String> = current
-        .towards(replicas)
-        .adding
-        .iter()
-        .filter(|id| !context.brokers.contains_key(id))
-        .map(ToString::to_string)
-        .collect();
-    if !away.is_empty() {
-        return invalid(format!(
-            "Replicas cannot be added on brokers that are not there: {}.",
-            away.join(", ")
-        ));
-    }
-    let origin = current.origin();
-    if !wish.any_number && !origin.is_empty() && origin.len() != replicas.len() {
-        return Err(AdminError::new(
-            ErrorCode::InvalidReplicationFactor,
-            format!(
-                "There are {} replicas, and the request does not want another number than that.",
-                origin.len()
-            ),
-        ));
-    }
-    Ok(())
-}
 
 impl Active {
     /// Begins and ends moves. An answer per partition.
@@ -212,99 +58,120 @@ impl Active {
         moving.collect()
     }
 
+    /// The partitions that are being moved and stay.
+    fn moving(&self) -> Vec<TopicPartition> {
+        let mut moving = self
+            .context
+            .partitions_that(|partition| Assignment::of(partition).moves());
+        moving.retain(|name| !self.context.deleting.contains(&name.topic));
+        moving
+    }
+
+    /// Begins the moves anew that an earlier controller left: nobody may have been told of one yet, so that each gets a new
+    /// epoch to be told under. What it adds goes among the `new`.
+    pub(super) async fn renew_reassignments(&mut self, new: &mut New) -> Result<(), Lost> {
+        self.elect(&self.moving(), Reason::Reassigned).await?;
+        for (name, added) in self.added_replicas(|_| true) {
+            new.entry(name).or_default().extend(added);
+        }
+        Ok(())
+    }
+
+    /// Replicas that moves add, on these brokers: they need not be there yet. One that may have what was acknowledged must
+    /// be there: an empty log would not do in its place.
+    pub(super) fn added_replicas(&self, on: impl Fn(BrokerId) -> bool) -> New {
+        let mut new = New::new();
+        for name in self.moving() {
+            let Some(partition) = self.context.partition(&name).filter(|one| one.suspect.is_empty()) else {
+                continue;
+            };
+            let mut added = without(&partition.adding, in_sync(partition));
+            added.retain(|id| on(*id) && !partition.eligible.contains(id));
+            if !added.is_empty() {
+                new.insert(name, added);
+            }
+        }
+        new
+    }
+
     /// Ends the moves that have nothing to wait for any more, and says so to old tools.
     pub(super) async fn resume_reassignments(&mut self) -> Result<(), Lost> {
         self.end_reassignments().await?;
+        self.drop_replicas().await?;
         self.note_old_reassignments().await
     }
 
     async fn end_reassignments(&mut self) -> Result<(), Lost> {
-        let mut plans = BTreeMap::new();
-        for moving in self.reassignments(None) {
-            let partition = self.context.partition(&moving.partition);
-            if let Some((partition, written)) =
-                partition.and_then(|partition| Some((partition, partition.state.as_ref()?)))
-            {
-                let before = Assignment::of(partition);
-                let seen = self.context.seen(&moving.partition);
-                let after = before
-                    .clone()
-                    .ended(&written.state.isr, |id| can_lead(&seen, *id));
-                if after != before {
-                    plans.insert(moving.partition, after);
-                }
-            }
-        }
+        let moving = self.moving().into_iter();
+        let ended = moving.filter_map(|name| Some((name.clone(), end(&self.context, &name)?)));
+        let plans = ended.collect();
         self.reassign(plans).await
     }
 
     /// Takes from the request of an old tool what is done.
-    async fn note_old_reassignments(&mut self) -> Result<(), Lost> {
+    pub(super) async fn note_old_reassignments(&mut self) -> Result<(), Lost> {
         if self.has_old_reassignments {
             self.take_old_reassignments().await?;
         }
         Ok(())
     }
 
-    /// Carries out plans: what begins to move is written before anybody is told of it; what has moved is led by those who
-    /// stay before that is written, so that the next controller can go on at each point. Then replicas that are none any
-    /// more are deleted.
+    /// Carries out plans. What is wanted is written before anybody is told of it, those who go among those who are removed;
+    /// where a move only ends that is there already. Then those who stay are led by one of them, and are told; the others are
+    /// stopped; and then the store forgets these. So the next controller can go on at each point.
     async fn reassign(&mut self, plans: BTreeMap<TopicPartition, Assignment>) -> Result<(), Lost> {
+        let (new, marked) = self.added_by(&plans);
+        let (mut names, mut unwritten) = (Vec::new(), Vec::new());
+        for (name, after) in plans {
+            let Some(partition) = self.context.partition_mut(&name) else {
+                continue;
+            };
+            let before = Assignment::of(partition);
+            let ends = before.moves() && !after.moves() && before.target() == after.replicas;
+            let drops = partition.assign(after);
+            if !ends || !drops {
+                unwritten.push(name.clone());
+            }
+            names.push(name);
+        }
+        if names.is_empty() {
+            return Ok(());
+        }
+        self.write_assignments(&unwritten, &marked).await?;
+        self.elect(&names, Reason::Reassigned).await?;
+        for name in &names {
+            if let Some(partition) = self.context.partition_mut(name) {
+                partition.keep_needed();
+            }
+        }
+        self.tell(&names, &new).await?;
+        self.drop_replicas().await
+    }
+
+    /// Replicas that plans add, and the partitions of which this broker is to make a folder.
+    fn added_by(&self, plans: &BTreeMap<TopicPartition, Assignment>) -> (New, BTreeSet<TopicPartition>) {
         let me = self.parts.broker;
-        let mut new = New::new();
-        let mut marked = BTreeSet::new();
-        let mut dropped: BTreeMap<BrokerId, Vec<TopicPartition>> = BTreeMap::new();
-        for (name, after) in &plans {
+        let (mut new, mut marked) = (New::new(), BTreeSet::new());
+        for (name, after) in plans {
             let Some(before) = self.context.partition(name) else {
                 continue;
             };
             // Nobody has a folder of what nobody has led yet.
             let had = |id: &BrokerId| before.replicas.contains(id) && before.state.is_some();
-            let added = after.replicas.iter().copied().filter(|id| !had(id));
-            let added: Vec<BrokerId> = added.collect();
+            let mut added = after.replicas.clone();
+            added.retain(|id| !had(id));
             if added.contains(&me) {
                 marked.insert(name.clone());
             }
             if !added.is_empty() {
                 new.insert(name.clone(), added);
             }
-            for id in without(&before.replicas, &after.replicas) {
-                dropped.entry(id).or_default().push(name.clone());
-            }
         }
-        let (begun, ended): (BTreeMap<_, _>, BTreeMap<_, _>) =
-            plans.into_iter().partition(|(_, after)| after.moves());
-        let begun = self.assign(begun);
-        self.write_assignments(&begun, &marked).await?;
-        let ended = self.assign(ended);
-        self.elect(&begun, Reason::Reassigned).await?;
-        self.elect(&ended, Reason::Moved).await?;
-        let names: Vec<TopicPartition> = begun.into_iter().chain(ended.iter().cloned()).collect();
-        if names.is_empty() {
-            return Ok(());
-        }
-        self.tell(&names, &new).await?;
-        self.write_assignments(&ended, &marked).await?;
-        self.drop_replicas(dropped).await;
-        Ok(())
-    }
-
-    /// Takes assignments into the memory; yields whose they are.
-    fn assign(&mut self, plans: BTreeMap<TopicPartition, Assignment>) -> Vec<TopicPartition> {
-        let mut names = Vec::new();
-        for (name, after) in plans {
-            if let Some(partition) = self.context.partition_mut(&name) {
-                partition.replicas = after.replicas;
-                partition.adding = after.adding;
-                partition.removing = after.removing;
-                names.push(name);
-            }
-        }
-        names
+        (new, marked)
     }
 
     /// Writes the nodes of the topics of these partitions as they are in memory.
-    async fn write_assignments(
+    pub(super) async fn write_assignments(
         &self,
         partitions: &[TopicPartition],
         marked: &BTreeSet<TopicPartition>,
@@ -320,24 +187,6 @@ impl Active {
             answer?;
         }
         Ok(())
-    }
-
-    /// Has replicas deleted that are none any more. One on a broker that is away stays there, as with Kafka.
-    async fn drop_replicas(&self, dropped: BTreeMap<BrokerId, Vec<TopicPartition>>) {
-        let me = self.parts.broker;
-        for (broker, names) in dropped {
-            let request = self.stop_request(broker, names, true);
-            if broker == me {
-                let answer = self.parts.local.stop_replica(request).await;
-                for (partition, error) in answer.partitions {
-                    if !error.is_none() {
-                        tracing::warn!("replica {partition}, which is none any more, stays: {error}");
-                    }
-                }
-            } else {
-                self.channels.tell(broker, Request::StopReplica(request));
-            }
-        }
     }
 
     /// The requests that tools up to 2.3 left in the store: moves begin, and their node goes when they are over.
@@ -378,11 +227,10 @@ impl Active {
         }
         let mut left = wanted.clone();
         left.retain(|name, _| {
-            let moves = self
-                .context
-                .partition(name)
-                .is_some_and(|partition| Assignment::of(partition).moves());
-            moves && !refused.contains(name)
+            // The tools that wrote it read the topic's node once it is gone.
+            let is_over = |one: &Partition| !Assignment::of(one).moves() && one.going.is_empty();
+            let partition = self.context.partition(name);
+            partition.is_some_and(|partition| !is_over(partition)) && !refused.contains(name)
         });
         self.has_old_reassignments = !left.is_empty();
         let operation = if left.is_empty() {
@@ -420,57 +268,5 @@ impl Active {
         let node = Some(topic.node().encode());
         operations.push(Operation::set(paths::topic(name), node, None));
         Ok(Group { operations })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn ids(ids: &[i32]) -> Vec<BrokerId> {
-        ids.iter().copied().map(BrokerId).collect()
-    }
-
-    fn still(replicas: &[i32]) -> Assignment {
-        Assignment {
-            replicas: ids(replicas),
-            adding: Vec::new(),
-            removing: Vec::new(),
-        }
-    }
-
-    #[test]
-    fn a_move_has_old_and_new_replicas_until_the_new_ones_are_in_sync() {
-        let moving = still(&[1, 2]).towards(&ids(&[2, 3]));
-        assert_eq!(moving.replicas, ids(&[2, 3, 1]));
-        assert_eq!(
-            (moving.adding.clone(), moving.removing.clone()),
-            (ids(&[3]), ids(&[1]))
-        );
-        assert_eq!(moving.clone().ended(&ids(&[1, 2]), |_| true), moving);
-        assert_eq!(moving.clone().ended(&ids(&[1, 2, 3]), |_| true), still(&[2, 3]));
-        assert_eq!(moving.clone().ended(&ids(&[1, 2, 3]), |_| false), moving);
-        assert_eq!(moving.origin(), ids(&[2, 1]), "the order is the target's");
-        assert_eq!(moving.target(), ids(&[2, 3]));
-    }
-
-    #[test]
-    fn a_move_that_is_taken_back_or_changes_its_goal_drops_what_it_added() {
-        let moving = still(&[1]).towards(&ids(&[2]));
-        assert_eq!(
-            moving.towards(&moving.origin()).ended(&ids(&[1]), |_| true),
-            still(&[1])
-        );
-        let elsewhere = moving.towards(&ids(&[3]));
-        assert_eq!(elsewhere.replicas, ids(&[3, 1]));
-        assert_eq!((elsewhere.adding, elsewhere.removing), (ids(&[3]), ids(&[1])));
-    }
-
-    #[test]
-    fn another_order_needs_nobody_in_sync() {
-        assert_eq!(
-            still(&[1, 2]).towards(&ids(&[2, 1])).ended(&[], |_| false),
-            still(&[2, 1])
-        );
     }
 }

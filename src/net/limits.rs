@@ -8,8 +8,9 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::rate::{ConnectionRate, Window};
+use super::rate::ConnectionRate;
 use crate::config::BrokerConfig;
+use crate::quota::samples::Window;
 
 /// The bounds of one listener.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -59,10 +60,7 @@ impl ConnectionLimits {
                 .map(|at| (Arc::from(at.name.as_str()), of_listener(&at.name)))
                 .collect(),
             protected: Arc::from(config.inter_broker_listener()),
-            window: Window {
-                samples: usize::try_from(config.quota_window_num).unwrap_or(1),
-                sample_ms: i64::from(config.quota_window_size_seconds) * 1000,
-            },
+            window: Window::of(config.quota_window_num, config.quota_window_size_seconds),
         }
     }
 

@@ -277,7 +277,14 @@ impl Partition {
         let state = &mut *locked.state;
         let answered = state.leadership.isr_answered(change, answer, now);
         let wakes = match answered {
-            Answered::Committed => state.settle(),
+            Answered::Committed => {
+                let mut wakes = state.settle();
+                // Who was throttled may be in sync now, and is sent everything from now on.
+                if state.leads_throttled(self.name().partition) {
+                    wakes.merge(state.waiters.wake_all());
+                }
+                wakes
+            }
             _ => Wakes::default(),
         };
         let decided = state.leadership.decided();

@@ -26,6 +26,7 @@ pub mod replicas;
 pub mod signals;
 pub mod stall;
 mod throttle;
+mod throttled;
 mod together;
 mod truncation;
 pub mod upkeep;
@@ -43,3 +44,5 @@ mod replicas_test;
 mod test_cluster;
 #[cfg(test)]
 pub mod testing;
+#[cfg(test)]
+mod throttled_test;

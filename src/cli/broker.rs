@@ -230,7 +230,8 @@ impl Broker {
         let advertised = listeners::advertised(&config, &addresses);
         let node = znodes::Broker::new(&advertised, config.broker_rack.as_deref(), clock::now_ms());
         let patience = coordination.patience(&config);
-        let registration = Registration::begin(&store, id, node, patience)
+        let ours = znodes::OurBroker::this(config.controller_candidate);
+        let registration = Registration::begin(&store, id, (node, ours), patience)
             .await
             .map_err(because)?;
         if let Some(epoch) = registration.epoch() {

@@ -106,6 +106,11 @@ fn refusal(key: &Key, text: &str, fixed: &Fixed) -> Option<String> {
         (_, "zookeeper.clientCnxnSocket") => (fixed.start().in_cluster
             && !matches!(text.trim(), "" | "org.apache.zookeeper.ClientCnxnSocketNIO"))
         .then(|| "connections to ZooKeeper are plain: TLS does not work yet".to_owned()),
+        (_, "controller.candidate") => {
+            let is_false = value::parse(key, text) == Ok(Value::Boolean(false));
+            (is_false && !fixed.start().in_cluster)
+                .then(|| "a broker that stands alone is its own controller, and has no other".to_owned())
+        }
         (Support::Stops, _) => Some("KRaft is not there: Barnabas keeps its metadata itself".to_owned()),
         (Support::Refused, _) if !is_default(key, text, fixed.start()) => Some(format!(
             "does not work yet and would be unsafe to ignore ({})",

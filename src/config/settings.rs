@@ -39,6 +39,7 @@ settings! {
     controlled_shutdown_enable: bool = "controlled.shutdown.enable";
     controlled_shutdown_max_retries: i32 = "controlled.shutdown.max.retries";
     controlled_shutdown_retry_backoff_ms: i64 = "controlled.shutdown.retry.backoff.ms";
+    controller_candidate: bool = "controller.candidate";
     controller_socket_timeout_ms: i32 = "controller.socket.timeout.ms";
     leader_imbalance_check_interval_seconds: i64 = "leader.imbalance.check.interval.seconds";
     leader_imbalance_per_broker_percentage: i32 = "leader.imbalance.per.broker.percentage";

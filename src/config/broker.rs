@@ -256,6 +256,7 @@ impl BrokerConfig {
         for key in table::broker_keys() {
             let text = merged
                 .get(key.name)
+                .filter(|_| key.origin != KeyOrigin::KafkaDynamic || dynamic(key))
                 .map(String::as_str)
                 .or(key.effective_default(fixed.start()));
             match text.map_or(Ok(Value::Null), |text| value::parse(key, text)) {

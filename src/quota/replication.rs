@@ -159,6 +159,8 @@ mod tests {
         let config = BrokerConfig::from_pairs(&[
             ("replication.quota.window.num", "3"),
             ("replication.quota.window.size.seconds", "2"),
+            // It holds only where it is set dynamically, as in Kafka.
+            ("leader.replication.throttled.rate", "5"),
         ]);
         let config = config.unwrap();
         let quotas = ReplicationQuotas::new(&config);

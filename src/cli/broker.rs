@@ -45,6 +45,8 @@ use crate::store::{BoxFuture, znodes};
 
 /// Threads for slow work on each log directory.
 const POOL_THREADS: usize = 4;
+/// Threads that serve the controller's listener, where there is one of its own (Kafka: the same).
+const CONTROL_THREADS: usize = 1;
 /// Threads that follow other brokers.
 const FETCHER_THREADS: usize = 2;
 /// Files of segments that are kept open, where the system allows as many.
@@ -212,6 +214,11 @@ impl Broker {
         let replicas = Replicas::new(id, cluster.clone(), hosts.clone());
         let admission = Admission::new(ConnectionLimits::new(&config));
         let workers = Workers::of_config(&config).map_err(because)?;
+        let control_name = config.control_plane_listener().map(str::to_owned);
+        let control_workers = match &control_name {
+            Some(_) => Some(Workers::start("control-plane", CONTROL_THREADS).map_err(because)?),
+            None => None,
+        };
         let hear: Vec<Arc<dyn ConfigListener>> = vec![
             Arc::clone(&replicas) as _,
             Arc::new(admission.clone()),
@@ -269,7 +276,7 @@ impl Broker {
         replicas.start_background(
             &shutdown,
             on_failure(&replicas, &controller, &failed),
-            on_stall(&workers, stall),
+            on_stall([Some(workers.clone()), control_workers.clone()], stall),
         );
 
         let slots = usize::try_from(config.max_incremental_fetch_session_cache_slots).unwrap_or(0);
@@ -297,8 +304,9 @@ impl Broker {
             Arc::new(PeerLeaders::new(&cluster)),
             Arc::new(ControllerIsrs(to_controller())),
         );
-        let acceptor = acceptor(&config, workers, admission, &shutdown);
-        let listeners = Listeners::open(listeners, advertised, services, acceptor);
+        let accepts = |workers| acceptor(&config, workers, admission.clone(), &shutdown);
+        let control = control_name.zip(control_workers.map(accepts));
+        let listeners = Listeners::open(listeners, advertised, services, accepts(workers), control);
         drop(task::spawn(listeners.follow()));
         Ok(Self {
             addresses,
@@ -447,13 +455,14 @@ fn on_failure(
 }
 
 /// Threads that a stalled directory has taken are replaced, so that the other directories go on.
-fn on_stall(workers: &Workers, stall: Duration) -> crate::replica::background::OnDirectoryStall {
-    let workers = workers.clone();
+fn on_stall(workers: [Option<Workers>; 2], stall: Duration) -> crate::replica::background::OnDirectoryStall {
     Arc::new(move |directory: &Arc<HostDirectory>| {
-        let (workers, directory) = (workers.clone(), Arc::clone(directory));
-        drop(task::spawn(async move {
-            workers.rescue(|| directory.watch().is_stalled(), stall / 8).await;
-        }));
+        for workers in workers.iter().flatten() {
+            let (workers, directory) = (workers.clone(), Arc::clone(directory));
+            drop(task::spawn(async move {
+                workers.rescue(|| directory.watch().is_stalled(), stall / 8).await;
+            }));
+        }
     })
 }
 

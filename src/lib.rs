@@ -28,6 +28,7 @@ pub mod store;
 
 pub mod metadata;
 pub mod peer;
+pub mod quota;
 
 pub mod replica;
 

@@ -22,6 +22,7 @@ const BY_ANOTHER_NAME: &[(&str, &str)] = &[
     ("compression.lz4.level", "config.lz4_level"),
     ("compression.type", "config.compression"),
     ("compression.zstd.level", "config.zstd_level"),
+    ("control.plane.listener.name", "config.control_plane_listener()"),
     ("inter.broker.listener.name", "config.inter_broker_listener()"),
     ("listeners", "config.listeners()"),
     ("log.dir", "config.log_directories()"),

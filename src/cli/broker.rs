@@ -45,6 +45,8 @@ use crate::store::{BoxFuture, znodes};
 
 /// Threads for slow work on each log directory.
 const POOL_THREADS: usize = 4;
+/// Threads that serve the controller's listener, where there is one of its own (Kafka: the same).
+const CONTROL_THREADS: usize = 1;
 /// Threads that follow other brokers.
 const FETCHER_THREADS: usize = 2;
 /// Files of segments that are kept open, where the system allows as many.
@@ -214,6 +216,11 @@ impl Broker {
         let replicas = Replicas::new(id, cluster.clone(), hosts.clone());
         let admission = Admission::new(ConnectionLimits::new(&config));
         let workers = Workers::of_config(&config).map_err(because)?;
+        let control_name = config.control_plane_listener().map(str::to_owned);
+        let control_workers = match &control_name {
+            Some(_) => Some(Workers::start("control-plane", CONTROL_THREADS).map_err(because)?),
+            None => None,
+        };
         let hear: Vec<Arc<dyn ConfigListener>> = vec![
             Arc::clone(&replicas) as _,
             Arc::new(admission.clone()),
@@ -232,7 +239,8 @@ impl Broker {
         let advertised = listeners::advertised(&config, &addresses);
         let node = znodes::Broker::new(&advertised, config.broker_rack.as_deref(), clock::now_ms());
         let patience = coordination.patience(&config);
-        let registration = Registration::begin(&store, id, node, patience)
+        let ours = znodes::OurBroker::this(config.controller_candidate);
+        let registration = Registration::begin(&store, id, (node, ours), patience)
             .await
             .map_err(because)?;
         if let Some(epoch) = registration.epoch() {
@@ -275,7 +283,7 @@ impl Broker {
         replicas.start_background(
             &shutdown,
             on_failure(&replicas, &controller, &failed),
-            on_stall(&workers, stall),
+            on_stall([Some(workers.clone()), control_workers.clone()], stall),
         );
 
         let slots = usize::try_from(config.max_incremental_fetch_session_cache_slots).unwrap_or(0);
@@ -303,8 +311,9 @@ impl Broker {
             Arc::new(PeerLeaders::new(&cluster)),
             Arc::new(ControllerIsrs(to_controller())),
         );
-        let acceptor = acceptor(&config, workers, admission, &shutdown);
-        let listeners = Listeners::open(listeners, advertised, services, acceptor);
+        let accepts = |workers| acceptor(&config, workers, admission.clone(), &shutdown);
+        let control = control_name.zip(control_workers.map(accepts));
+        let listeners = Listeners::open(listeners, advertised, services, accepts(workers), control);
         drop(task::spawn(listeners.follow()));
         Ok(Self {
             addresses,
@@ -453,13 +462,14 @@ fn on_failure(
 }
 
 /// Threads that a stalled directory has taken are replaced, so that the other directories go on.
-fn on_stall(workers: &Workers, stall: Duration) -> crate::replica::background::OnDirectoryStall {
-    let workers = workers.clone();
+fn on_stall(workers: [Option<Workers>; 2], stall: Duration) -> crate::replica::background::OnDirectoryStall {
     Arc::new(move |directory: &Arc<HostDirectory>| {
-        let (workers, directory) = (workers.clone(), Arc::clone(directory));
-        drop(task::spawn(async move {
-            workers.rescue(|| directory.watch().is_stalled(), stall / 8).await;
-        }));
+        for workers in workers.iter().flatten() {
+            let (workers, directory) = (workers.clone(), Arc::clone(directory));
+            drop(task::spawn(async move {
+                workers.rescue(|| directory.watch().is_stalled(), stall / 8).await;
+            }));
+        }
     })
 }
 

@@ -256,6 +256,7 @@ impl BrokerConfig {
         for key in table::broker_keys() {
             let text = merged
                 .get(key.name)
+                .filter(|_| key.origin != KeyOrigin::KafkaDynamic || dynamic(key))
                 .map(String::as_str)
                 .or(key.effective_default(fixed.start()));
             match text.map_or(Ok(Value::Null), |text| value::parse(key, text)) {
@@ -284,6 +285,7 @@ impl BrokerConfig {
             advertised: text("advertised.listeners"),
             protocol_map: text("listener.security.protocol.map").unwrap_or_default(),
             inter_broker_name: text("inter.broker.listener.name"),
+            control_plane_name: text("control.plane.listener.name"),
             host_name: &fixed.host_name,
         })
         .map_err(one)?;
@@ -333,6 +335,18 @@ impl BrokerConfig {
     /// The name of the listener that brokers use among themselves.
     pub fn inter_broker_listener(&self) -> &str {
         &self.0.listeners.inter_broker
+    }
+
+    /// The name of the listener that only the controller and the brokers use, to ask each other what the controller must
+    /// know or has decided (`control.plane.listener.name`), if there is one.
+    pub fn control_plane_listener(&self) -> Option<&str> {
+        self.0.listeners.control_plane.as_deref()
+    }
+
+    /// The name of the listener on which the controller reaches brokers, and they reach it.
+    pub fn controller_listener(&self) -> &str {
+        self.control_plane_listener()
+            .unwrap_or_else(|| self.inter_broker_listener())
     }
 
     /// Addresses with a limit of their own (`max.connections.per.ip.overrides`).

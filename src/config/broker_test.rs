@@ -512,3 +512,56 @@ fn the_cleaners_threads_change_by_a_factor_of_two_at_a_time() {
     let (started, errors) = before.with_stored_dynamic(&map(&[("log.cleaner.threads", "1")]), &map(&[]));
     assert_eq!((started.log_cleaner_threads, errors.len()), (1, 0));
 }
+
+#[test]
+fn the_listener_of_the_controller_is_an_advertised_one_that_brokers_do_not_use_for_the_rest() {
+    let with = |name: &str, advertised: &str| {
+        BrokerConfig::from_pairs(&[
+            ("listeners", "PLAINTEXT://h:1,CONTROL://h:2,MORE://h:3"),
+            ("advertised.listeners", advertised),
+            (
+                "listener.security.protocol.map",
+                "PLAINTEXT:PLAINTEXT,CONTROL:PLAINTEXT,MORE:PLAINTEXT",
+            ),
+            ("control.plane.listener.name", name),
+        ])
+    };
+    let all = "PLAINTEXT://h:1,CONTROL://h:2,MORE://h:3";
+    let named = with("control", all).unwrap();
+    assert_eq!(named.control_plane_listener(), Some("CONTROL"));
+    assert_eq!(named.controller_listener(), "CONTROL");
+    let none = with("", all).unwrap();
+    assert_eq!(none.control_plane_listener(), None);
+    assert_eq!(none.controller_listener(), "PLAINTEXT");
+    for (name, advertised, why) in [
+        ("OTHER", all, "has no entry"),
+        (
+            "MORE",
+            "PLAINTEXT://h:1,CONTROL://h:2",
+            "must be one of the advertised",
+        ),
+        (
+            "plaintext",
+            all,
+            "must not be the listener of inter.broker.listener.name",
+        ),
+    ] {
+        let error = with(name, advertised).unwrap_err();
+        assert_eq!(error.key, "control.plane.listener.name");
+        assert!(error.to_string().contains(why), "{error}");
+    }
+    // Nor can it be taken away while the broker runs.
+    let without = map(&[("advertised.listeners", "PLAINTEXT://h:1")]);
+    assert!(named.with_dynamic(&map(&[]), &without).is_err());
+}
+
+#[test]
+fn a_broker_that_stands_alone_must_be_a_candidate() {
+    let candidate = |value| ("controller.candidate", value);
+    assert!(config(&[candidate("true")]).controller_candidate);
+    let refused = error(&[candidate("False")]);
+    assert!(refused.starts_with("controller.candidate=False: "), "{refused}");
+    assert!(!refused.contains('\n'));
+    let in_cluster = config(&[candidate("false"), ("zookeeper.connect", "h:1")]);
+    assert!(!in_cluster.controller_candidate);
+}

@@ -10,7 +10,7 @@ use super::broker::{BrokerConfig, Fixed};
 use super::error::ConfigError;
 use super::listeners::Listeners;
 use super::settings::Settings;
-use super::table::{self, Key, Scope, Start, Support};
+use super::table::{self, Key, KeyOrigin, Scope, Start, Support};
 use super::value::{self, Value};
 
 /// Something that was set and has no effect. Shows as one line, without the value.
@@ -106,6 +106,11 @@ fn refusal(key: &Key, text: &str, fixed: &Fixed) -> Option<String> {
         (_, "zookeeper.clientCnxnSocket") => (fixed.start().in_cluster
             && !matches!(text.trim(), "" | "org.apache.zookeeper.ClientCnxnSocketNIO"))
         .then(|| "connections to ZooKeeper are plain: TLS does not work yet".to_owned()),
+        (_, "controller.candidate") => {
+            let is_false = value::parse(key, text) == Ok(Value::Boolean(false));
+            (is_false && !fixed.start().in_cluster)
+                .then(|| "a broker that stands alone is its own controller, and has no other".to_owned())
+        }
         (Support::Stops, _) => Some("KRaft is not there: Barnabas keeps its metadata itself".to_owned()),
         (Support::Refused, _) if !is_default(key, text, fixed.start()) => Some(format!(
             "does not work yet and would be unsafe to ignore ({})",
@@ -126,6 +131,9 @@ pub(super) fn warnings(fixed: &Fixed, listeners: &Listeners) -> Vec<Warning> {
             (Some(key), _) if is_default(key, text, fixed.start()) => None,
             (Some(key), _) if key.name.starts_with("zookeeper.") && key.support == Support::Honoured => {
                 (!fixed.start().in_cluster).then(|| "has no effect: the broker stands alone".to_owned())
+            }
+            (Some(key), _) if key.origin == KeyOrigin::KafkaDynamic => {
+                Some("has no effect here: it can be set only while the broker runs".to_owned())
             }
             (Some(key), _) => {
                 (key.support == Support::Warned).then(|| format!("does not work yet ({})", key.doc))

@@ -52,6 +52,7 @@ pub(super) struct Texts<'a> {
     pub advertised: Option<&'a str>,
     pub protocol_map: &'a str,
     pub inter_broker_name: Option<&'a str>,
+    pub control_plane_name: Option<&'a str>,
     /// Taken for the host of a listener on all interfaces when nothing is advertised.
     pub host_name: &'a str,
 }
@@ -62,6 +63,7 @@ pub(super) struct Listeners {
     pub listeners: Vec<Endpoint>,
     pub advertised: Vec<Endpoint>,
     pub inter_broker: String,
+    pub control_plane: Option<String>,
 }
 
 impl Listeners {
@@ -103,10 +105,12 @@ impl Listeners {
         };
         let advertised = with_hosts(advertised, texts)?;
         let inter_broker = inter_broker(texts, &protocols, &advertised)?;
+        let control_plane = control_plane(texts, &protocols, &advertised, &inter_broker)?;
         Ok(Self {
             listeners,
             advertised,
             inter_broker,
+            control_plane,
         })
     }
 
@@ -152,22 +156,52 @@ fn inter_broker(
 ) -> Result<String, ConfigError> {
     const KEY: &str = "inter.broker.listener.name";
     let name = texts.inter_broker_name.unwrap_or("PLAINTEXT").to_uppercase();
-    if texts.inter_broker_name.is_some() && !protocols.contains_key(&name) {
-        return Err(ConfigError::new(
-            KEY,
-            name,
-            format!("has no entry in {PROTOCOL_MAP}"),
-        ));
+    if texts.inter_broker_name.is_some() {
+        has_protocol(KEY, &name, protocols)?;
     }
-    if !advertised.iter().any(|endpoint| endpoint.name == name) {
-        let names: Vec<_> = advertised.iter().map(|endpoint| endpoint.name.as_str()).collect();
-        return Err(ConfigError::new(
-            KEY,
-            name,
-            format!("must be one of the advertised listeners: {}", names.join(", ")),
-        ));
-    }
+    is_advertised(KEY, &name, advertised)?;
     Ok(name)
+}
+
+/// The listener for what the controller and the brokers ask each other (KIP-291). No text is no listener.
+fn control_plane(
+    texts: &Texts<'_>,
+    protocols: &BTreeMap<String, String>,
+    advertised: &[Endpoint],
+    inter_broker: &str,
+) -> Result<Option<String>, ConfigError> {
+    const KEY: &str = "control.plane.listener.name";
+    let Some(name) = texts.control_plane_name.filter(|name| !name.is_empty()) else {
+        return Ok(None);
+    };
+    let name = name.to_uppercase();
+    has_protocol(KEY, &name, protocols)?;
+    is_advertised(KEY, &name, advertised)?;
+    if name == inter_broker {
+        let rule = "must not be the listener of inter.broker.listener.name";
+        return Err(ConfigError::new(KEY, name, rule));
+    }
+    Ok(Some(name))
+}
+
+fn has_protocol(key: &str, name: &str, protocols: &BTreeMap<String, String>) -> Result<(), ConfigError> {
+    if protocols.contains_key(name) {
+        return Ok(());
+    }
+    Err(ConfigError::new(
+        key,
+        name,
+        format!("has no entry in {PROTOCOL_MAP}"),
+    ))
+}
+
+fn is_advertised(key: &str, name: &str, advertised: &[Endpoint]) -> Result<(), ConfigError> {
+    if advertised.iter().any(|endpoint| endpoint.name == name) {
+        return Ok(());
+    }
+    let names: Vec<_> = advertised.iter().map(|endpoint| endpoint.name.as_str()).collect();
+    let rule = format!("must be one of the advertised listeners: {}", names.join(", "));
+    Err(ConfigError::new(key, name, rule))
 }
 
 fn protocol_map(text: &str) -> Result<BTreeMap<String, String>, ConfigError> {
@@ -293,6 +327,7 @@ mod tests {
             advertised,
             protocol_map: map,
             inter_broker_name: None,
+            control_plane_name: None,
             host_name: "box.example",
         })
         .map_err(|error| error.to_string())

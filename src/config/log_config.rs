@@ -8,6 +8,7 @@ use super::broker::BrokerConfig;
 use super::error::ConfigError;
 use super::settings::Settings;
 use super::table::{Support, topic_key};
+use super::throttled_replicas::ThrottledReplicas;
 use super::value::{self, FromValue, Value};
 
 /// What a log is kept by. Sizes in bytes, times in milliseconds.
@@ -71,6 +72,10 @@ pub struct LogConfig {
     pub unclean_leader_election_enable: bool,
     /// `max.producer.ids.per.partition`: producers that a partition remembers.
     pub max_producer_ids: usize,
+    /// `leader.replication.throttled.replicas`: leaders whose sending is throttled.
+    pub leader_replication_throttled_replicas: ThrottledReplicas,
+    /// `follower.replication.throttled.replicas`: followers whose fetching is throttled.
+    pub follower_replication_throttled_replicas: ThrottledReplicas,
 }
 
 impl Default for LogConfig {
@@ -107,6 +112,8 @@ impl Default for LogConfig {
             min_insync_replicas: 1,
             unclean_leader_election_enable: false,
             max_producer_ids: 100_000,
+            leader_replication_throttled_replicas: ThrottledReplicas::default(),
+            follower_replication_throttled_replicas: ThrottledReplicas::default(),
         }
     }
 }
@@ -184,6 +191,8 @@ impl LogConfig {
             min_insync_replicas: settings.min_insync_replicas,
             unclean_leader_election_enable: settings.unclean_leader_election_enable,
             max_producer_ids: positive(settings.max_producer_ids_per_partition) as usize,
+            leader_replication_throttled_replicas: ThrottledReplicas::default(),
+            follower_replication_throttled_replicas: ThrottledReplicas::default(),
         };
         config.finish(&TimestampBounds::of_broker(settings))?;
         Ok(config)
@@ -224,6 +233,12 @@ impl LogConfig {
                 if let Value::Text(text) = &value {
                     self.compression = codec(text);
                 }
+            }
+            "leader.replication.throttled.replicas" => {
+                put_replicas(&mut self.leader_replication_throttled_replicas, &value);
+            }
+            "follower.replication.throttled.replicas" => {
+                put_replicas(&mut self.follower_replication_throttled_replicas, &value);
             }
             "compression.gzip.level" => put(&mut self.gzip_level, &value),
             "compression.lz4.level" => put(&mut self.lz4_level, &value),
@@ -309,6 +324,12 @@ fn put<T: FromValue>(field: &mut T, value: &Value) {
 fn put_size(field: &mut u32, value: &Value) {
     if let Some(value) = i32::from_value(value) {
         *field = positive(value);
+    }
+}
+
+fn put_replicas(field: &mut ThrottledReplicas, value: &Value) {
+    if let Value::List(items) = value {
+        *field = ThrottledReplicas::of(items);
     }
 }
 

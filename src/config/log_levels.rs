@@ -22,6 +22,7 @@ pub const ROOMS: &[&str] = &[
     "metadata",
     "net",
     "peer",
+    "quota",
     "records",
     "replica",
     "storage",

@@ -15,6 +15,7 @@ pub mod properties;
 mod relations;
 mod settings;
 pub mod table;
+mod throttled_replicas;
 mod value;
 
 pub use broker::{BrokerConfig, Loaded, Sources};
@@ -24,4 +25,5 @@ pub use listeners::Endpoint;
 pub use log_config::LogConfig;
 pub use log_levels::{LogLevel, LogLevels};
 pub use settings::Settings;
+pub use throttled_replicas::ThrottledReplicas;
 pub use value::{HIDDEN, Secret, Value, parse};

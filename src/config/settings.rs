@@ -39,9 +39,11 @@ settings! {
     controlled_shutdown_enable: bool = "controlled.shutdown.enable";
     controlled_shutdown_max_retries: i32 = "controlled.shutdown.max.retries";
     controlled_shutdown_retry_backoff_ms: i64 = "controlled.shutdown.retry.backoff.ms";
+    controller_candidate: bool = "controller.candidate";
     controller_socket_timeout_ms: i32 = "controller.socket.timeout.ms";
     leader_imbalance_check_interval_seconds: i64 = "leader.imbalance.check.interval.seconds";
     leader_imbalance_per_broker_percentage: i32 = "leader.imbalance.per.broker.percentage";
+    leader_replication_throttled_rate: i64 = "leader.replication.throttled.rate";
     request_timeout_ms: i32 = "request.timeout.ms";
     auto_create_topics_enable: bool = "auto.create.topics.enable";
     broker_id: i32 = "broker.id";
@@ -57,6 +59,7 @@ settings! {
     default_replication_factor: i32 = "default.replication.factor";
     delete_topic_enable: bool = "delete.topic.enable";
     fetch_max_bytes: i32 = "fetch.max.bytes";
+    follower_replication_throttled_rate: i64 = "follower.replication.throttled.rate";
     group_initial_rebalance_delay_ms: i32 = "group.initial.rebalance.delay.ms";
     group_max_session_timeout_ms: i32 = "group.max.session.timeout.ms";
     group_max_size: i32 = "group.max.size";
@@ -141,6 +144,8 @@ settings! {
     replica_lag_time_max_ms: i64 = "replica.lag.time.max.ms";
     replica_socket_receive_buffer_bytes: i32 = "replica.socket.receive.buffer.bytes";
     replica_socket_timeout_ms: i32 = "replica.socket.timeout.ms";
+    replication_quota_window_num: i32 = "replication.quota.window.num";
+    replication_quota_window_size_seconds: i32 = "replication.quota.window.size.seconds";
     socket_listen_backlog_size: i32 = "socket.listen.backlog.size";
     socket_receive_buffer_bytes: i32 = "socket.receive.buffer.bytes";
     socket_request_max_bytes: i32 = "socket.request.max.bytes";

@@ -5,6 +5,7 @@ use std::fmt;
 
 use super::error::ConfigError;
 use super::table::{Key, Kind, Rule};
+use super::throttled_replicas;
 
 /// Stands for a value that is never shown.
 pub const HIDDEN: &str = "[hidden]";
@@ -126,19 +127,10 @@ fn check(rule: Rule, value: &Value) -> Result<(), String> {
         (Rule::Version, Value::Text(text)) => release(text).is_some(),
         (Rule::GzipLevel, _) => number.is_none_or(|level| level == -1 || (1..=9).contains(&level)),
         (Rule::PoolSize, _) => number.is_none_or(|size| size == -1 || size >= 1),
-        (Rule::ThrottledReplicas, Value::List(items)) => throttled_replicas(items),
+        (Rule::ThrottledReplicas, Value::List(items)) => throttled_replicas::is_list(items),
         _ => true,
     };
     if holds { Ok(()) } else { Err(rule.to_string()) }
-}
-
-fn throttled_replicas(items: &[String]) -> bool {
-    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let pair = |item: &String| {
-        item.split_once(':')
-            .is_some_and(|(partition, broker)| digits(partition) && digits(broker))
-    };
-    matches!(items, [one] if one == "*") || items.iter().all(pair)
 }
 
 /// Releases that named a version of the broker protocol, oldest first, with the number of their variants (`-IV0` ...).

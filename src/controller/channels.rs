@@ -100,7 +100,7 @@ impl Channels {
         }
         let Some(link) = self.links.to(broker) else {
             tracing::error!(
-                "broker {} does not listen where other brokers would reach it: it is told nothing",
+                "broker {} has no listener of the name by which controllers reach brokers: it is told nothing",
                 broker.id
             );
             self.open.remove(&broker.id);

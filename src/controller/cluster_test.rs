@@ -12,7 +12,7 @@ use crate::base::ids::LeaderEpoch;
 use crate::metadata::BrokerImage;
 use crate::metadata::control::{PartitionMetadata, StopReplica, UpdateMetadata};
 use crate::store::memory::{MemoryServer, MemoryStore};
-use crate::store::znodes::{Broker, PartitionState, Topic, notifications, paths};
+use crate::store::znodes::{Broker, OurBroker, PartitionState, Topic, notifications, paths};
 use crate::store::{CreateKind, Operation};
 
 pub(super) const ONE: BrokerId = BrokerId(1);
@@ -63,7 +63,9 @@ impl Cluster3 {
     pub(super) async fn arrive(&mut self, id: BrokerId) -> BrokerEpoch {
         let session = self.server.connect();
         let store: Arc<dyn Store> = Arc::new(session.clone());
-        let epoch = registration::register(&store, id, &node(id)).await.unwrap();
+        let epoch = registration::register(&store, id, &node(id), &OurBroker::this(true))
+            .await
+            .unwrap();
         self.sessions.insert(id, session);
         self.until(|| self.one.cluster.get().brokers.get(&id).map(|broker| broker.epoch) == Some(epoch))
             .await;
@@ -209,7 +211,7 @@ impl Cluster3 {
     }
 }
 
-fn node(id: BrokerId) -> Broker {
+pub(super) fn node(id: BrokerId) -> Broker {
     let listener = [(
         "PLAINTEXT".into(),
         "PLAINTEXT".into(),
@@ -780,12 +782,17 @@ async fn a_session_that_ends_before_its_broker_is_registered_is_begun_anew() {
     registration::prepare(&store, None, &Random::from_seed(1))
         .await
         .unwrap();
-    let before = registration::register(&store, ONE, &node(ONE)).await.unwrap();
+    let before = registration::register(&store, ONE, &node(ONE), &OurBroker::this(true))
+        .await
+        .unwrap();
     let session = server.connect();
     let waiting = {
         let store: Arc<dyn Store> = Arc::new(session.clone());
         let patience = Duration::from_secs(60);
-        crate::base::task::spawn(async move { Registration::begin(&store, ONE, node(ONE), patience).await })
+        let ours = OurBroker::this(true);
+        crate::base::task::spawn(async move {
+            Registration::begin(&store, ONE, (node(ONE), ours), patience).await
+        })
     };
     clock::sleep(Duration::from_millis(20)).await;
     session.expire();

@@ -16,7 +16,7 @@ use crate::metadata::control::{ControlAnswer, LeaderAndIsr, LogEnd, LogEnds, Sto
 use crate::store::embedded::EmbeddedStore;
 use crate::store::embedded::crash_test::power_cut;
 use crate::store::memory::{Lost, MemoryServer, MemoryStore};
-use crate::store::znodes::{Broker, EntityConfig, PartitionState, ProducerIdBlock, Topic, paths};
+use crate::store::znodes::{Broker, EntityConfig, OurBroker, PartitionState, ProducerIdBlock, Topic, paths};
 use crate::store::{BoxFuture, CreateKind, Operation, StoreError};
 
 pub(super) const ME: BrokerId = BrokerId(1);
@@ -169,11 +169,13 @@ pub(super) async fn start_with(
         9000 + id.get(),
     )];
     let node = Broker::new(&listener, None, 0);
-    let registration = Registration::begin(&store, id, node, Duration::ZERO)
+    let config = BrokerConfig::from_pairs(config).unwrap();
+    let ours = OurBroker::this(config.controller_candidate);
+    let registration = Registration::begin(&store, id, (node, ours), Duration::ZERO)
         .await
         .unwrap();
     let epoch = registration.epoch().unwrap();
-    let cluster = Cluster::new(cluster_id, id, BrokerConfig::from_pairs(config).unwrap());
+    let cluster = Cluster::new(cluster_id, id, config);
     let broker = FakeBroker {
         cluster: Some(cluster.clone()),
         ..broker
@@ -638,12 +640,13 @@ async fn a_registration_is_refused_while_another_holds_it_and_its_lost_answer_is
     assert_eq!(&*id, "cluster");
     let at = |port| Broker::new(&[("P".into(), "PLAINTEXT".into(), "h".into(), port)], None, 0);
     server.lose(one.id(), Lost::Reply);
-    let epoch = registration::register(&first, ME, &at(1)).await.unwrap();
+    let ours = OurBroker::this(true);
+    let epoch = registration::register(&first, ME, &at(1), &ours).await.unwrap();
     let node = first.get(&paths::broker(ME)).await.unwrap().unwrap();
     assert_eq!((node.stat.czxid, node.stat.version), (epoch.get(), 1));
-    let taken = registration::register(&second, ME, &at(2)).await;
+    let taken = registration::register(&second, ME, &at(2), &ours).await;
     assert_eq!(taken, Err(registration::RegisterError::Taken(ME)));
-    let address = registration::register(&second, BrokerId(2), &at(1)).await;
+    let address = registration::register(&second, BrokerId(2), &at(1), &ours).await;
     assert!(matches!(
         address,
         Err(registration::RegisterError::AddressTaken(ME, _))

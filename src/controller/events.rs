@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use super::active::Active;
+use super::candidacy::abstain;
 use super::channels::Answered;
 use super::reign::{Election, Lost, elect};
 use super::request::{
@@ -155,7 +156,12 @@ pub(super) async fn run(
         if !wait_for_registration(&parts, &mut queue, &shutdown).await {
             return;
         }
-        let (lost, reign) = match elect(&parts.store, parts.broker).await {
+        let election = if parts.may_rule() {
+            elect(&parts.store, parts.broker).await
+        } else {
+            abstain(&parts.store).await
+        };
+        let (lost, reign) = match election {
             Ok(Election::Won(reign)) => {
                 let lost = match Active::begin(Arc::clone(&parts), reign.clone(), own.clone()).await {
                     Ok(controller) => {

@@ -10,6 +10,7 @@ mod alter_configs;
 mod alter_partition;
 pub mod assignment;
 mod brokers;
+mod candidacy;
 mod channels;
 pub mod comparison;
 mod context;
@@ -37,6 +38,8 @@ mod to_controller;
 pub mod topic_name;
 mod watching;
 
+#[cfg(test)]
+mod candidacy_test;
 #[cfg(test)]
 mod cluster_test;
 #[cfg(test)]
@@ -111,12 +114,15 @@ pub struct Controller {
 }
 
 impl Controller {
-    /// Starts it: it tries to be elected, now and whenever there is no other controller. The broker must be
-    /// registered and its configs loaded. Ends with `shutdown`.
+    /// Starts it: it tries to be elected, now and whenever there is no other controller, unless `controller.candidate` is
+    /// false. The broker must be registered and its configs loaded. Ends with `shutdown`.
     pub fn start(parts: Parts, shutdown: Shutdown) -> Self {
         let (events, receiver) = mpsc::channel(QUEUE);
         let parts = Arc::new(parts);
         let active = Arc::new(AtomicBool::new(false));
+        if !parts.may_rule() {
+            task::spawn(candidacy::watch(Arc::clone(&parts), shutdown.clone()));
+        }
         task::spawn(events::run(
             Arc::clone(&parts),
             Arc::clone(&active),

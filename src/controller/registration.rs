@@ -28,6 +28,8 @@ pub struct Registration {
     id: BrokerId,
     /// What is written.
     node: Mutex<Broker>,
+    /// What is said beside it.
+    ours: OurBroker,
     epoch: watch::Sender<Option<BrokerEpoch>>,
 }
 
@@ -42,13 +44,13 @@ impl Registration {
     pub async fn begin(
         store: &Arc<dyn Store>,
         id: BrokerId,
-        node: Broker,
+        (node, ours): (Broker, OurBroker),
         patience: Duration,
     ) -> Result<Arc<Self>, RegisterError> {
         let begun = Instant::now();
         let mut told = false;
         let epoch = loop {
-            match register(store, id, &node).await {
+            match register(store, id, &node, &ours).await {
                 Err(RegisterError::Taken(_)) if Instant::now().since(begun) < patience => {
                     if !told {
                         told = true;
@@ -76,6 +78,7 @@ impl Registration {
             store: Arc::clone(store),
             id,
             node: Mutex::new(node),
+            ours,
             epoch: watch::Sender::new(Some(epoch)),
         }))
     }
@@ -87,6 +90,7 @@ impl Registration {
             store: Arc::clone(store),
             id,
             node: Mutex::new(Broker::new(&[], None, 0)),
+            ours: OurBroker::this(true),
             epoch: watch::Sender::new(Some(epoch)),
         })
     }
@@ -150,7 +154,7 @@ impl Registration {
                 self.store.renew().await?;
                 let mut node = self.node.lock().unwrap_or_else(PoisonError::into_inner).clone();
                 node.timestamp = clock::now_ms().to_string();
-                register(&self.store, self.id, &node).await
+                register(&self.store, self.id, &node, &self.ours).await
             };
             match registered.await {
                 Ok(epoch) => return epoch,
@@ -271,21 +275,18 @@ pub async fn note_unclean_shutdown(store: &Arc<dyn Store>, id: BrokerId) -> Resu
     }
 }
 
-/// Registers a broker for as long as the session lasts; yields its epoch.
+/// Registers a broker for as long as the session lasts, with what one of ours says beside; yields its epoch.
 pub async fn register(
     store: &Arc<dyn Store>,
     id: BrokerId,
     broker: &Broker,
+    ours: &OurBroker,
 ) -> Result<BrokerEpoch, RegisterError> {
     check_addresses(store, id, broker).await?;
     let path = paths::broker(id);
     loop {
         let operations = vec![
-            Operation::create(
-                paths::our_broker(id),
-                Some(OurBroker::this().encode()),
-                CreateKind::Ephemeral,
-            ),
+            Operation::create(paths::our_broker(id), Some(ours.encode()), CreateKind::Ephemeral),
             Operation::create(&path, None, CreateKind::Ephemeral),
             Operation::set(&path, Some(broker.encode()), Some(0)),
         ];

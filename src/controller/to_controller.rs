@@ -62,7 +62,7 @@ impl ToController {
             return Some(Place::Here);
         }
         let broker = image.brokers.get(&id)?;
-        let endpoint = broker.endpoint(image.broker_config.inter_broker_listener())?;
+        let endpoint = broker.endpoint(image.broker_config.controller_listener())?;
         Some(Place::There(Address {
             broker: id,
             host: Arc::clone(&endpoint.host),

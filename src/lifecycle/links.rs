@@ -21,7 +21,7 @@ use crate::wire::messages::update_metadata::UpdateMetadataResponse;
 /// One request, and the one before it, of whose answer the channel has not taken note yet.
 const UNDER_WAY: usize = 2;
 
-/// Makes links over the inter-broker listener.
+/// Makes links over the listener of the controller.
 pub struct BrokerLinks {
     cluster: Cluster,
 }
@@ -39,7 +39,7 @@ impl Links for BrokerLinks {
     fn to(&self, broker: &BrokerImage) -> Option<Arc<dyn BrokerLink>> {
         let image = self.cluster.get();
         let config = &image.broker_config;
-        let endpoint = broker.endpoint(config.inter_broker_listener())?;
+        let endpoint = broker.endpoint(config.controller_listener())?;
         let address = Address {
             broker: broker.id,
             host: Arc::clone(&endpoint.host),

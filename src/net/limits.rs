@@ -4,12 +4,13 @@
 //! Pure: it counts and decides, and knows no socket and no clock. Invariant: what was taken is given back once. Driven by
 //! `admission.rs`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::rate::{ConnectionRate, Window};
+use super::rate::ConnectionRate;
 use crate::config::BrokerConfig;
+use crate::quota::samples::Window;
 
 /// The bounds of one listener.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -33,9 +34,9 @@ pub struct ConnectionLimits {
     pub overrides: BTreeMap<IpAddr, i32>,
     /// Those of each listener, by name.
     pub listeners: BTreeMap<Arc<str>, ListenerLimits>,
-    /// The listener that the bounds of the broker do not hold for, as long as there is another one
-    /// (`inter.broker.listener.name`).
-    pub protected: Arc<str>,
+    /// The listeners that the bounds of the broker do not hold for: that of brokers, as long as there is another one
+    /// (`inter.broker.listener.name`), and that of the controller (`control.plane.listener.name`).
+    pub protected: BTreeSet<Arc<str>>,
     /// What rates are measured over.
     pub window: Window,
 }
@@ -58,16 +59,20 @@ impl ConnectionLimits {
             listeners: listeners
                 .map(|at| (Arc::from(at.name.as_str()), of_listener(&at.name)))
                 .collect(),
-            protected: Arc::from(config.inter_broker_listener()),
-            window: Window {
-                samples: usize::try_from(config.quota_window_num).unwrap_or(1),
-                sample_ms: i64::from(config.quota_window_size_seconds) * 1000,
-            },
+            protected: [
+                Some(config.inter_broker_listener()),
+                config.control_plane_listener(),
+            ]
+            .into_iter()
+            .flatten()
+            .map(Arc::from)
+            .collect(),
+            window: Window::of(config.quota_window_num, config.quota_window_size_seconds),
         }
     }
 
     fn is_protected(&self, listener: &str) -> bool {
-        &*self.protected == listener && self.listeners.len() > 1
+        self.protected.contains(listener) && self.listeners.len() > 1
     }
 
     fn of_address(&self, address: IpAddr) -> i32 {

@@ -165,3 +165,27 @@ fn the_slower_of_two_rates_counts_and_brokers_are_not_held_back_by_the_first() {
     assert_eq!(counts.throttle_ms(&Arc::from(PLAINTEXT), 5), 0);
     assert_eq!(counts.throttle_ms(&Arc::from(INNER), 5), 1000);
 }
+
+#[test]
+fn the_bounds_of_the_broker_do_not_hold_for_the_listener_of_the_controller() {
+    let config = BrokerConfig::from_pairs(&[
+        ("listeners", "PLAINTEXT://h:1,INNER://h:2,CONTROL://h:3"),
+        (
+            "listener.security.protocol.map",
+            "PLAINTEXT:PLAINTEXT,INNER:PLAINTEXT,CONTROL:PLAINTEXT",
+        ),
+        ("inter.broker.listener.name", "INNER"),
+        ("control.plane.listener.name", "CONTROL"),
+        ("max.connections", "2"),
+    ]);
+    let mut counts = ConnectionCounts::new(ConnectionLimits::new(&config.unwrap()));
+    assert_eq!(take(&mut counts, PLAINTEXT, 1), Some(Ok(())));
+    assert_eq!(take(&mut counts, PLAINTEXT, 1), Some(Ok(())));
+    assert_eq!(take(&mut counts, PLAINTEXT, 1), None);
+    for _ in 0..2 {
+        assert_eq!(take(&mut counts, "CONTROL", 1), Some(Ok(())));
+        assert_eq!(take(&mut counts, INNER, 1), Some(Ok(())));
+    }
+    assert_eq!(take(&mut counts, "CONTROL", 1), None, "its own bound holds");
+    assert!(counts.may_close(PLAINTEXT) && !counts.may_close("CONTROL"));
+}

@@ -13,7 +13,7 @@ use crate::base::clock;
 use crate::base::net::{Passed, SocketOptions, TcpListener};
 use crate::base::shutdown::Shutdown;
 
-/// What all listeners of a broker share.
+/// What listeners share: all of a broker, but for that of the controller.
 pub struct Acceptor {
     /// The threads that serve connections, in turn.
     pub workers: Workers,

@@ -3,7 +3,8 @@
 //!
 //! A listener whose address is another one is closed, with its connections, and opened anew. Invariant: what is advertised
 //! is open. One task does one change after the other, started by `cli/broker.rs`; a listener that cannot be opened is told of
-//! and left out until the configuration changes again.
+//! and left out until the configuration changes again. The controller's listener (`control.plane.listener.name`, KIP-291) has
+//! a thread and bounds of its own, so that no client holds up what the controller says.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -70,21 +71,26 @@ struct Open {
 pub struct Listeners {
     services: Arc<Services>,
     acceptor: Arc<Acceptor>,
+    /// The listener of the controller, with what serves it.
+    control: Option<(String, Arc<Acceptor>)>,
     open: Vec<Open>,
     advertised: Vec<BrokerEndpoint>,
 }
 
 impl Listeners {
-    /// Begins to accept on `bound`; `advertised` is what the broker is registered with.
+    /// Begins to accept on `bound`; `advertised` is what the broker is registered with. `control` serves the listener of
+    /// this name, `acceptor` all others.
     pub fn open(
         bound: Vec<Bound>,
         advertised: Vec<BrokerEndpoint>,
         services: Arc<Services>,
         acceptor: Acceptor,
+        control: Option<(String, Acceptor)>,
     ) -> Self {
         let mut listeners = Self {
             services,
             acceptor: Arc::new(acceptor),
+            control: control.map(|(name, acceptor)| (name, Arc::new(acceptor))),
             open: Vec::new(),
             advertised,
         };
@@ -140,12 +146,16 @@ impl Listeners {
             security_protocol: Arc::from("PLAINTEXT"),
         });
         let closing = Shutdown::new();
+        let acceptor = match &self.control {
+            Some((name, acceptor)) if *name == endpoint.name => acceptor,
+            _ => &self.acceptor,
+        };
         drop(task::spawn(listener::accept(
             listener,
             listening,
             closing.clone(),
             Arc::clone(&self.services),
-            Arc::clone(&self.acceptor),
+            Arc::clone(acceptor),
         )));
         self.open.push(Open {
             endpoint,

@@ -16,4 +16,6 @@ pub mod workers;
 mod writer;
 
 #[cfg(all(test, not(feature = "simulation")))]
+mod control_plane_test;
+#[cfg(all(test, not(feature = "simulation")))]
 mod pipelining_test;

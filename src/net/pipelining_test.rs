@@ -67,7 +67,7 @@ impl Ground {
         Self {
             services: testing::services(&broker),
             broker,
-            workers: Workers::start(1).unwrap(),
+            workers: Workers::start("test", 1).unwrap(),
         }
     }
 

@@ -49,6 +49,8 @@ struct State {
     /// Those that take none, each with whether it runs: one that hung may do so again.
     aside: Vec<(Serving, Arc<AtomicBool>)>,
     started: usize,
+    /// What their threads are called, before a number.
+    name: &'static str,
     /// `num.network.threads` as it was last seen.
     asked: i32,
 }
@@ -91,7 +93,7 @@ impl State {
         if let Some(at) = self.aside.iter().position(runs) {
             return Ok(self.aside.swap_remove(at).0);
         }
-        let worker = Worker::start(&format!("network-{}", self.started))?;
+        let worker = Worker::start(&format!("{}-{}", self.name, self.started))?;
         self.started += 1;
         Ok(Serving {
             worker,
@@ -106,7 +108,7 @@ impl Workers {
     /// # Errors
     /// When the system gives no more threads.
     pub fn of_config(config: &BrokerConfig) -> io::Result<Self> {
-        let workers = Self::start(threads(config.num_network_threads, cores()))?;
+        let workers = Self::start("network", threads(config.num_network_threads, cores()))?;
         workers.note(config.num_network_threads);
         Ok(workers)
     }
@@ -122,12 +124,15 @@ impl Workers {
         }
     }
 
-    /// Starts `threads` workers, at least one.
+    /// Starts `threads` workers, at least one, whose threads have this name and a number.
     ///
     /// # Errors
     /// When the system gives no more threads.
-    pub fn start(threads: usize) -> io::Result<Self> {
-        let mut state = State::default();
+    pub fn start(name: &'static str, threads: usize) -> io::Result<Self> {
+        let mut state = State {
+            name,
+            ..State::default()
+        };
         for _ in 0..threads.max(1) {
             let one = state.another()?;
             state.taking.push(one);
@@ -294,7 +299,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_worker_that_hangs_is_replaced_and_its_clients_are_let_go() {
-        let workers = Workers::start(2).unwrap();
+        let workers = Workers::start("test", 2).unwrap();
         let mut hangs = connect(&workers, 0).await;
         let lives = connect(&workers, 1).await;
         assert!(workers.replace_hung(PATIENCE).await.is_empty(), "none hangs");
@@ -347,7 +352,7 @@ mod tests {
 
     #[tokio::test]
     async fn fewer_workers_go_on_with_what_they_serve_and_come_back() {
-        let workers = Workers::start(3).unwrap();
+        let workers = Workers::start("test", 3).unwrap();
         let lives = connect(&workers, 2).await;
         workers.resize(1).unwrap();
         assert_eq!(workers.state().taking.len(), 1);
@@ -369,7 +374,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_worker_that_was_set_aside_and_hangs_lets_its_clients_go() {
-        let workers = Workers::start(2).unwrap();
+        let workers = Workers::start("test", 2).unwrap();
         let mut hangs = connect(&workers, 1).await;
         let (release, held) = mpsc::channel::<()>();
         workers.serve(3, async move |_| held.recv().unwrap());

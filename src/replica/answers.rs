@@ -110,6 +110,8 @@ pub struct ReadRequest {
     pub whole_first_batch: bool,
     /// False when the read repeats one that already told the follower's position.
     pub note_follower: bool,
+    /// Whether throttled leaders send nothing to replicas that are not in sync.
+    pub withhold: bool,
 }
 
 /// An aborted transaction that a `read_committed` consumer has to skip.
@@ -148,6 +150,10 @@ pub struct ReadAnswer {
     pub records: Option<FileSlice>,
     /// True when there is more to read behind this segment: waiting would not make the answer longer.
     pub more_behind: bool,
+    /// Whether its bytes count as those of a throttled replica.
+    pub throttled: bool,
+    /// True when there may be records, which are not sent for now as the replica is throttled.
+    pub withheld: bool,
     /// Where the partition stood.
     pub seen: Progress,
     /// The partition; `None` when this broker has none of that name.
@@ -166,6 +172,8 @@ impl ReadAnswer {
             aborted: None,
             records: None,
             more_behind: false,
+            throttled: false,
+            withheld: false,
             seen: Progress::default(),
             partition: None,
         }

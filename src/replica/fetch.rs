@@ -65,6 +65,7 @@ impl Replicas {
         let answers = self.read(&parameters, &partitions, &refused, true);
         let nothing_to_wait_for = answers.iter().all(|answer| answer.partition.is_none());
         if parameters.max_wait_ms <= 0 || nothing_to_wait_for || is_enough(&parameters, &refused, &answers) {
+            self.sends(&answers);
             return Fetch::Ready(answers);
         }
         let wait = Duration::from_millis(u64::try_from(parameters.max_wait_ms).unwrap_or(0));
@@ -78,7 +79,10 @@ impl Replicas {
                 deadline,
                 places,
             }),
-            Err(answers) => Fetch::Ready(answers),
+            Err(answers) => {
+                self.sends(&answers);
+                Fetch::Ready(answers)
+            }
         }
     }
 
@@ -92,6 +96,7 @@ impl Replicas {
     ) -> Vec<ReadAnswer> {
         let mut left = usize::try_from(parameters.max_bytes).unwrap_or(0);
         let mut whole_first_batch = !parameters.hard_max_bytes;
+        let withhold = parameters.follower.is_some() && self.quotas.leader.is_exceeded(Instant::now());
         let mut answers = Vec::with_capacity(partitions.len());
         for (index, wanted) in partitions.iter().enumerate() {
             if let Some(error) = refused.get(index).filter(|error| !error.is_none()) {
@@ -110,6 +115,7 @@ impl Replicas {
                 max_bytes: usize::try_from(wanted.max_bytes).unwrap_or(0).min(left),
                 whole_first_batch,
                 note_follower,
+                withhold,
             };
             let (answer, after) = partition.read(wanted, parameters, &request);
             after.wakes.dispatch();
@@ -143,9 +149,11 @@ impl Replicas {
         for (slot, (answer, wanted)) in (0u32..).zip(places.answers.iter().zip(partitions)) {
             if let Some(partition) = &answer.partition {
                 let max_bytes = u64::try_from(wanted.max_bytes).unwrap_or(0);
+                let left = max_bytes.saturating_sub(answer.records_size() as u64);
                 let wants = Wants::Bytes {
                     bound: parameters.bound,
-                    left: max_bytes.saturating_sub(answer.records_size() as u64),
+                    // What is not sent does not end the wait.
+                    left: if answer.withheld { 0 } else { left },
                 };
                 partition
                     .wait(&places.ticket.parked, slot, wants, answer.seen)
@@ -187,13 +195,17 @@ impl ParkedFetch {
             let woken = clock::timeout(left, places.ticket.parked.woken()).await.is_some();
             let answers = replicas.read(&parameters, &partitions, &refused, false);
             if !woken || is_enough(&parameters, &refused, &answers) {
+                replicas.sends(&answers);
                 return answers;
             }
             // Woken for bytes that cannot be read yet, such as those of an open transaction.
             drop(places);
             match replicas.park(&parameters, &partitions, answers) {
                 Ok(parked) => places = parked,
-                Err(answers) => return answers,
+                Err(answers) => {
+                    replicas.sends(&answers);
+                    return answers;
+                }
             }
         }
     }

@@ -79,6 +79,8 @@ pub(super) struct Taken {
     pub(super) position: Position,
     /// To be synced before the leader is told (`flush.messages`).
     pub(super) flush: Option<FlushWork>,
+    /// Whether what was fetched counts as a throttled replica's.
+    pub(super) throttled: bool,
 }
 
 /// Why a log is cut.
@@ -161,6 +163,7 @@ impl Partition {
         let _ = state.log.raise_log_start_offset(fetched.log_start);
         let wakes = state.settle();
         let position = Position::of(&state.log);
+        let throttled = state.follows_throttled(self.name().partition);
         drop(locked);
         wakes.dispatch();
         let flush = match flush {
@@ -170,7 +173,11 @@ impl Partition {
             }
             flush => flush,
         };
-        Ok(Taken { position, flush })
+        Ok(Taken {
+            position,
+            flush,
+            throttled,
+        })
     }
 
     /// Cuts the log. With `first`, only as far as no recovery point has to be written before: after a crash, records that

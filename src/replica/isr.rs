@@ -290,7 +290,14 @@ impl Partition {
             false => state.leadership.isr_answered(&proposal.change, answer, now),
         };
         let wakes = match answered {
-            Answered::Committed | Answered::Refused => state.settle(),
+            Answered::Committed | Answered::Refused => {
+                let mut wakes = state.settle();
+                // Who was throttled may be in sync now, and is sent everything from now on.
+                if state.leads_throttled(self.name().partition) {
+                    wakes.merge(state.waiters.wake_all());
+                }
+                wakes
+            }
             _ => Wakes::default(),
         };
         let decided = state.leadership.decided();

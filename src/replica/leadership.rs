@@ -163,6 +163,11 @@ impl Leadership {
         }
     }
 
+    /// This broker.
+    pub fn me(&self) -> BrokerId {
+        self.me
+    }
+
     /// What this broker is.
     pub fn role(&self) -> Role {
         self.role
@@ -181,6 +186,11 @@ impl Leadership {
     /// The last decision.
     pub fn decided(&self) -> &LeaderAndIsr {
         &self.decided
+    }
+
+    /// True for a replica that is in sync, as the controller has confirmed it.
+    pub fn is_in_sync(&self, replica: BrokerId) -> bool {
+        self.decided.isr.contains(&replica)
     }
 
     /// The current leader epoch.

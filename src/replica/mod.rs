@@ -28,6 +28,7 @@ pub mod replicas;
 pub mod signals;
 pub mod stall;
 mod throttle;
+mod throttled;
 mod together;
 mod truncation;
 pub mod upkeep;
@@ -47,3 +48,5 @@ mod slow_disk_test;
 mod test_cluster;
 #[cfg(test)]
 pub mod testing;
+#[cfg(test)]
+mod throttled_test;

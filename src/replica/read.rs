@@ -125,6 +125,14 @@ fn read(
             })
             .collect()
     });
+    if let Some(follower) = parameters.follower {
+        answer.throttled = state.leads_throttled(wanted.partition);
+        if answer.throttled && request.withhold && !state.leadership.is_in_sync(follower) {
+            answer.records = None;
+            answer.more_behind = false;
+            answer.withheld = true;
+        }
+    }
     let after = match parameters.follower {
         Some(follower) if request.note_follower => {
             let told = FollowerFetch {

@@ -11,6 +11,7 @@ use crate::base::ids::{BrokerId, LeaderEpoch, TopicName};
 use crate::config::BrokerConfig;
 use crate::metadata::Cluster;
 use crate::metadata::configs::ConfigListener;
+use crate::quota::replication::ReplicationQuotas;
 use crate::storage::log::Log;
 
 use super::directories::HostDirectory;
@@ -38,6 +39,7 @@ pub struct Replicas {
     pub(super) moves: super::moving::Moves,
     pub(super) isr: IsrQueue,
     pub(super) fetchers: Fetchers,
+    pub(super) quotas: ReplicationQuotas,
 }
 
 impl Replicas {
@@ -48,6 +50,7 @@ impl Replicas {
             me,
             surroundings: Surroundings::new(cluster.clone()),
             fetchers: Fetchers::new(me, cluster.clone()),
+            quotas: ReplicationQuotas::new(&cluster.get().broker_config),
             isr: IsrQueue::default(),
             cluster,
             directories: directories.into(),
@@ -204,8 +207,9 @@ impl ConfigListener for Replicas {
         }
     }
 
-    fn broker_config_changed(&self, _config: &BrokerConfig) {
+    fn broker_config_changed(&self, config: &BrokerConfig) {
         let image = self.cluster.get();
+        self.quotas.config_changed(config);
         for partition in self.all() {
             partition.set_config(image.log_config(&partition.name().topic));
         }

@@ -18,6 +18,7 @@ pub(super) const KEYS: &[Key] = &[
     k("broker.id.generation.enable", Boolean, Some("true"), Any, ReadOnly, Honoured, "a broker without a number gets one"),
     k("broker.rack", Text, None, Any, ReadOnly, Honoured, "where the broker stands, for spreading replicas"),
     k("broker.session.timeout.ms", Int, Some("9000"), Any, ReadOnly, Warned, "KRaft: silence after which a broker is fenced"),
+    k("controller.candidate", Boolean, Some("true"), Any, ReadOnly, Honoured, "whether this broker may become the controller of its cluster; one that may not follows whoever is").of_barnabas(),
     k("controller.listener.names", Text, None, Any, ReadOnly, Refused, "KRaft: listeners of the controller"),
     k("controller.quorum.append.linger.ms", Int, Some("25"), Any, ReadOnly, Stops, "KRaft quorum"),
     k("controller.quorum.bootstrap.servers", List, Some(""), Any, ReadOnly, Stops, "KRaft quorum"),

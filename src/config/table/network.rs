@@ -15,7 +15,7 @@ pub(super) const KEYS: &[Key] = &[
     k("connection.failed.authentication.delay.ms", Int, Some("100"), Min(0), ReadOnly, Warned, "pause before a failed authentication is answered"),
     k("connections.max.idle.ms", Long, Some("600000"), Any, ReadOnly, Honoured, "a connection without traffic for this long is closed"),
     k("connections.max.reauth.ms", Long, Some("0"), Any, ReadOnly, Refused, "longest life of a SASL session before it must authenticate again"),
-    k("control.plane.listener.name", Text, None, Any, ReadOnly, Refused, "a listener of its own for requests of the controller"),
+    k("control.plane.listener.name", Text, None, Any, ReadOnly, Honoured, "the listener for what the controller and the brokers ask each other; every broker must have it, and it has a thread of its own"),
     k("early.start.listeners", Text, None, Any, ReadOnly, Warned, "listeners that open before the authorizer is ready"),
     k("fetch.max.bytes", Int, Some("57671680"), Min(1024), ReadOnly, Honoured, "upper bound on the bytes of one fetch response, whatever the client asks for"),
     k("inter.broker.listener.name", Text, None, Any, ReadOnly, Honoured, "the listener of brokers; where there are others, the broker's bounds on connections do not hold for it"),

@@ -25,7 +25,7 @@ pub(super) const KEYS: &[Key] = &[
     k("metrics.sample.window.ms", Long, Some("30000"), Min(1), ReadOnly, Warned, "metrics: sample length"),
     k("quota.window.num", Int, Some("11"), Min(1), ReadOnly, Honoured, "samples over which the rate of new connections is measured; client quotas are not there yet"),
     k("quota.window.size.seconds", Int, Some("1"), Min(1), ReadOnly, Honoured, "length of such a sample; no connection is held back for longer"),
-    k("replication.quota.window.num", Int, Some("11"), Min(1), ReadOnly, Warned, "replication quota: samples"),
-    k("replication.quota.window.size.seconds", Int, Some("1"), Min(1), ReadOnly, Warned, "replication quota: sample length"),
+    k("replication.quota.window.num", Int, Some("11"), Min(1), ReadOnly, Honoured, "samples over which the rate of throttled replicas is measured"),
+    k("replication.quota.window.size.seconds", Int, Some("1"), Min(1), ReadOnly, Honoured, "length of such a sample"),
     k("telemetry.max.bytes", Int, Some("1048576"), Min(1), ReadOnly, Warned, "largest push of client metrics"),
 ];

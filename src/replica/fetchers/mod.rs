@@ -10,6 +10,7 @@ mod leader;
 mod session;
 mod take;
 mod task;
+mod throttled;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicI64, Ordering};

@@ -117,7 +117,7 @@ impl Task {
             log_start: Offset(data.log_start_offset),
         };
         match partition.take_fetched(&fetched) {
-            Ok(taken) => self.taken(&name, taken).await,
+            Ok(taken) => self.taken(&name, &fetched, taken).await,
             Err(TakeError::WithinBatch(first)) => {
                 let partition = Arc::clone(partition);
                 self.take_within_batch(&name, partition, first, &fetched).await;
@@ -154,13 +154,14 @@ impl Task {
             Err(error) => Err(error.into()),
         };
         match taken {
-            Ok(taken) => self.taken(name, taken).await,
+            Ok(taken) => self.taken(name, &fetched, taken).await,
             Err(TakeError::Follow(error)) => self.gave_up(name, &error),
             Err(TakeError::WithinBatch(_)) => self.delay(name),
         }
     }
 
-    async fn taken(&mut self, name: &TopicPartition, taken: Taken) {
+    async fn taken(&mut self, name: &TopicPartition, fetched: &Fetched, taken: Taken) {
+        self.note_taken(name, fetched, &taken);
         if let Some(work) = taken.flush
             && let Some(followed) = self.partitions.get(name)
         {
@@ -268,6 +269,10 @@ impl Task {
             .collect();
         self.cut(to_cut).await;
         for (name, offset) in before {
+            if let (Some(followed), Some(Ok(leader_end))) = (self.partitions.get(&name), ends.get(&name)) {
+                let lag = leader_end.since(followed.offset);
+                self.note_lag(&name, lag);
+            }
             // Nothing to cut: the leader's log may have changed since. If not, it is asked less often.
             if self.partitions.get(&name).is_some_and(|one| one.offset == offset) {
                 self.delay(&name);

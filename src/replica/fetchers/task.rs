@@ -117,6 +117,8 @@ pub(super) enum Phase {
     Unknown,
     /// Its offset is not in the leader's log.
     OutOfRange,
+    /// It is not asked for until the limit of throttled followers has room again.
+    Throttled,
 }
 
 /// A partition of a fetcher.
@@ -127,7 +129,9 @@ pub(super) struct Followed {
     pub(super) offset: Offset,
     pub(super) last_epoch: Option<LeaderEpoch>,
     pub(super) log_start: Offset,
-    phase: Phase,
+    /// How far it was behind the leader's high watermark when it last got records; `None` before the first answer.
+    pub(super) lag: Option<i64>,
+    pub(super) phase: Phase,
 }
 
 /// A fetcher.
@@ -150,6 +154,9 @@ pub(super) struct Task {
     delayed: BTreeSet<(Instant, TopicPartition)>,
     pub(super) out_of_range: BTreeSet<TopicPartition>,
     pub(super) unknown: BTreeSet<TopicPartition>,
+    /// Those that are not known to have all up to the leader's high watermark, in whatever phase.
+    pub(super) behind: BTreeSet<TopicPartition>,
+    pub(super) throttled: BTreeSet<TopicPartition>,
     /// Topic ids in the session.
     pub(super) names: BTreeMap<TopicId, TopicName>,
     by_id: bool,
@@ -188,6 +195,8 @@ impl Task {
             delayed: BTreeSet::new(),
             out_of_range: BTreeSet::new(),
             unknown: BTreeSet::new(),
+            behind: BTreeSet::new(),
+            throttled: BTreeSet::new(),
             names: BTreeMap::new(),
             by_id: true,
             without_id: 0,
@@ -201,6 +210,7 @@ impl Task {
         loop {
             self.take_orders();
             self.wake_delayed(Instant::now());
+            self.throttle(Instant::now());
             if !self.unknown.is_empty() {
                 self.cut_unknown().await;
                 continue;
@@ -216,7 +226,8 @@ impl Task {
             }
             if wait_until.is_some() || self.fetching.is_empty() {
                 let delayed = self.delayed.first().map(|(at, _)| *at);
-                let next = wait_until.into_iter().chain(delayed).min();
+                let again = (!self.throttled.is_empty()).then(|| self.after_backoff());
+                let next = wait_until.into_iter().chain(delayed).chain(again).min();
                 if self.partitions.is_empty() {
                     self.connection = None;
                     self.session.broken();
@@ -286,7 +297,11 @@ impl Task {
     }
 
     pub(super) fn pause(&mut self) {
-        self.paused_until = Some(Instant::now().after(self.settings.backoff));
+        self.paused_until = Some(self.after_backoff());
+    }
+
+    fn after_backoff(&self) -> Instant {
+        Instant::now().after(self.settings.backoff)
     }
 
     fn take_orders(&mut self) {
@@ -323,6 +338,7 @@ impl Task {
             offset: Offset::ZERO,
             last_epoch: None,
             log_start: Offset::ZERO,
+            lag: None,
             phase: Phase::Delayed(Instant::now()),
         };
         if followed.topic_id.is_zero() {
@@ -335,12 +351,14 @@ impl Task {
             "following"
         );
         self.partitions.insert(name.clone(), followed);
+        self.behind.insert(name.clone());
         self.look_again(name);
     }
 
     /// The partition is not fetched until the controller decides about it anew.
     pub(super) fn remove(&mut self, name: &TopicPartition) {
         self.unlist(name);
+        self.behind.remove(name);
         if let Some(gone) = self.partitions.remove(name)
             && gone.topic_id.is_zero()
         {
@@ -355,6 +373,7 @@ impl Task {
         self.changed.remove(name);
         self.out_of_range.remove(name);
         self.unknown.remove(name);
+        self.throttled.remove(name);
         if let Some(followed) = self.partitions.get(name)
             && let Phase::Delayed(at) = followed.phase
         {
@@ -377,6 +396,7 @@ impl Task {
             Phase::Fetching => {
                 self.out_of_range.remove(name);
                 self.unknown.remove(name);
+                self.throttled.remove(name);
                 self.fetching.insert(name.clone());
                 self.changed.insert(name.clone());
             }
@@ -389,12 +409,15 @@ impl Task {
             Phase::OutOfRange => {
                 self.out_of_range.insert(name.clone());
             }
+            Phase::Throttled => {
+                self.throttled.insert(name.clone());
+            }
         }
     }
 
     /// The partition waits for `replica.fetch.backoff.ms`.
     pub(super) fn delay(&mut self, name: &TopicPartition) {
-        self.set_phase(name, Phase::Delayed(Instant::now().after(self.settings.backoff)));
+        self.set_phase(name, Phase::Delayed(self.after_backoff()));
     }
 
     fn wake_delayed(&mut self, now: Instant) {
@@ -408,7 +431,7 @@ impl Task {
     }
 
     /// Looks where the partition's log stands, and has it fetched from there.
-    fn look_again(&mut self, name: &TopicPartition) {
+    pub(super) fn look_again(&mut self, name: &TopicPartition) {
         let Some(followed) = self.partitions.get(name) else {
             return;
         };

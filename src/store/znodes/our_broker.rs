@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{BadNode, write};
 
 /// The format that is written. A newer one may say more, and says this, too.
-const VERSION: i32 = 1;
+const VERSION: i32 = 2;
 
 /// It says when it may lack something, and where its logs end.
 pub const TELLS_LOSSES: &str = "tells-losses";
@@ -23,15 +23,23 @@ pub struct OurBroker {
     pub software: String,
     /// What it can do that Kafka's brokers do not, by name.
     pub abilities: Vec<String>,
+    /// Whether it may become the controller (`controller.candidate`). Not said before version 2, when each one might.
+    #[serde(default = "yes")]
+    pub controller_candidate: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 impl OurBroker {
-    /// This program.
-    pub fn this() -> Self {
+    /// This program, on a broker that may become the controller or not.
+    pub fn this(controller_candidate: bool) -> Self {
         Self {
             version: VERSION,
             software: env!("CARGO_PKG_VERSION").to_owned(),
             abilities: vec![TELLS_LOSSES.to_owned()],
+            controller_candidate,
         }
     }
 
@@ -57,10 +65,14 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_and_a_newer_version_too() {
-        let this = OurBroker::this();
+        let this = OurBroker::this(true);
         assert_eq!(OurBroker::decode(&this.encode()).unwrap(), this);
         assert!(this.can(TELLS_LOSSES) && !this.can("flies"));
-        let newer = br#"{"version":2,"software":"9","abilities":["tells-losses","flies"],"more":1}"#;
+        let subject = OurBroker::this(false);
+        assert!(!OurBroker::decode(&subject.encode()).unwrap().controller_candidate);
+        let older = br#"{"version":1,"software":"0","abilities":[]}"#;
+        assert!(OurBroker::decode(older).unwrap().controller_candidate);
+        let newer = br#"{"version":3,"software":"9","abilities":["tells-losses","flies"],"more":1}"#;
         assert!(OurBroker::decode(newer).unwrap().can("flies"));
         assert!(OurBroker::decode(b"{}").is_err());
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::base::clock::{self, Instant};
 use crate::base::error_code::ErrorCode;
+use crate::base::ids::Offset;
 
 use super::answers::{FetchParameters, ReadAnswer, ReadRequest};
 use super::fetch_session::FetchPartition;
@@ -116,6 +117,10 @@ impl Replicas {
             if let Some(change) = after.isr {
                 self.isr.propose(partition.proposal(change));
             }
+            if let Some(preferred) = answer.preferred_read_replica {
+                let (partition, place) = (partition.name(), &parameters.place);
+                tracing::debug!(%partition, ?place, "a consumer is sent to broker {preferred}");
+            }
             let size = answer.records_size();
             whole_first_batch &= size == 0;
             left = left.saturating_sub(size);
@@ -146,6 +151,7 @@ impl Replicas {
                 let wants = Wants::Bytes {
                     bound: parameters.bound,
                     left: max_bytes.saturating_sub(answer.records_size() as u64),
+                    told_high_watermark: answer.told_high_watermark.map(|_| Offset(answer.high_watermark)),
                 };
                 partition
                     .wait(&places.ticket.parked, slot, wants, answer.seen)
@@ -163,7 +169,7 @@ fn is_enough(parameters: &FetchParameters, refused: &[ErrorCode], answers: &[Rea
         if refused.get(index).is_some_and(|error| !error.is_none()) {
             continue;
         }
-        if answer.error != ErrorCode::None || answer.diverging_epoch.is_some() || answer.more_behind {
+        if answer.is_news() || answer.more_behind {
             return true;
         }
         bytes = bytes.saturating_add(answer.records_size());

@@ -18,6 +18,7 @@ mod following;
 pub mod isr;
 pub mod leadership;
 pub mod moving;
+pub mod nearest;
 pub mod offsets;
 pub mod partition;
 pub mod producer_ids;
@@ -37,6 +38,8 @@ mod cleaner_test;
 mod cluster_test;
 #[cfg(test)]
 mod moving_test;
+#[cfg(test)]
+mod nearest_test;
 #[cfg(test)]
 mod replicas_test;
 #[cfg(test)]

@@ -510,6 +510,36 @@ async fn a_leader_that_was_replaced_answers_who_waits_and_takes_nothing() {
     assert_eq!(cluster.log_end(1, T), 1);
 }
 
+/// Kafka would have it lead on in its old epoch.
+#[tokio::test]
+async fn who_is_told_that_nobody_leads_takes_no_records_and_serves_no_consumers() {
+    let cluster = TestCluster::start(&[1, 2], &[]).await;
+    cluster.create(T, &[1, 2]).await;
+    assert_eq!(cluster.produce(1, T, &batch(1, 10)).await, ErrorCode::None);
+    cluster.converged(&[1, 2], T).await;
+    cluster.elect(T, -1, &[1]).await;
+    assert_eq!(
+        cluster.append(1, T, &batch(1, 10), 1).await.error,
+        ErrorCode::NotLeaderOrFollower
+    );
+    for broker in [1, 2] {
+        let node = cluster.node(broker);
+        let mut asked = wanted(T, 0, 0);
+        asked.current_leader_epoch = 0;
+        let fetch = node
+            .replicas
+            .fetch(consumer(0, 1), vec![asked].into(), Vec::new());
+        let super::fetch::Fetch::Ready(answers) = fetch else {
+            panic!("parked");
+        };
+        assert_eq!(answers[0].error, ErrorCode::FencedLeaderEpoch, "broker {broker}");
+        assert_eq!(node.replicas.fetchers.waiting(), 1, "broker {broker}");
+    }
+    cluster.elect(T, 1, &[1]).await;
+    assert_eq!(cluster.produce(1, T, &batch(1, 10)).await, ErrorCode::None);
+    cluster.converged(&[1, 2], T).await;
+}
+
 /// KIP-903.
 #[tokio::test]
 async fn row_9_a_wiped_replica_does_not_enter_the_isr_through_a_delayed_update() {

@@ -38,7 +38,8 @@ def installed(names):
 class Load:
     """All of them: threads that tell a checker, and a file, what they see."""
 
-    def __init__(self, clients, bootstrap, partitions, checker, folder, seed):
+    def __init__(self, clients, bootstrap, partitions, racks, checker, folder, seed):
+        self.racks = racks
         self.bootstrap, self.partitions, self.checker, self.folder = bootstrap, partitions, checker, folder
         self.history = open(os.path.join(folder, "history"), "w", buffering=1)
         self.writing = threading.Lock()
@@ -198,6 +199,8 @@ class Consumer(Worker):
             "session.timeout.ms": 6000,
             "heartbeat.interval.ms": 1000,
             "metadata.max.age.ms": 5000,
+            # One of the brokers', or another.
+            "client.rack": f"rack-{self.dice.randint(1, self.load.racks + 1)}",
             "isolation.level": "read_committed" if self.number % 2 else "read_uncommitted",
         }
         name = f"{self.name}-{self.opened}"

@@ -300,13 +300,20 @@ class Kraft(Broker):
 KINDS = {"barnabas": Barnabas, "kafka": Kafka, "kraft": Kraft}
 
 
+def tool_command(version, name, *arguments, heap="256m", log4j=None):
+    """How a class of Kafka's tools is run; `log4j` is a file of settings, if not the usual one."""
+    if log4j is None:
+        folder = os.path.join(places.CACHE, "settings")
+        os.makedirs(folder, exist_ok=True)
+        log4j = log_settings(folder)
+    command = [places.java(), f"-Xmx{heap}", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto"]
+    command += [f"-Dlog4j.configuration=file:{log4j}", "-cp", places.jars(version) + "/*"]
+    return [*command, name, *map(str, arguments)]
+
+
 def tool(version, name, *arguments, input=None, timeout=120, check=True, heap="256m"):
     """Runs a class of Kafka's tools; returns its stdout. `input` is bytes or a file."""
-    folder = os.path.join(places.CACHE, "settings")
-    os.makedirs(folder, exist_ok=True)
-    command = [places.java(), f"-Xmx{heap}", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto"]
-    command += [f"-Dlog4j.configuration=file:{log_settings(folder)}", "-cp", places.jars(version) + "/*"]
-    command += [name, *map(str, arguments)]
+    command = tool_command(version, name, *arguments, heap=heap)
     given = {"stdin": input} if hasattr(input, "fileno") else {"input": input or b""}
     run = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=timeout, **given)
     if check and run.returncode:

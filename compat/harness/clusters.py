@@ -23,9 +23,9 @@ SETTINGS = {
 
 
 class Cluster:
-    """Brokers 1, 2, 3 ... of these kinds. They are not started yet."""
+    """Brokers 1, 2, 3 ... of these kinds, with `settings` for all and `own` ones by number. They are not started yet."""
 
-    def __init__(self, name, kinds=("barnabas",) * 3, settings=None, folder=None):
+    def __init__(self, name, kinds=("barnabas",) * 3, settings=None, folder=None, own=None):
         places.jars("3.9.2")
         if brokers.ZooKeeper.shared is None:
             brokers.ZooKeeper.shared = brokers.ZooKeeper(brokers.scratch("zookeeper"))
@@ -38,6 +38,7 @@ class Cluster:
         settings = {"zookeeper.session.timeout.ms": session_ms, **(settings or {})}
         for number, kind in enumerate(kinds, 1):
             properties = {**SETTINGS, **settings, "broker.id": number, "zookeeper.connect": self.zookeeper_connect}
+            properties.update((own or {}).get(number, {}))
             self.brokers[number] = brokers.KINDS[kind](self.folder, properties)
 
     def start(self):

@@ -2,10 +2,10 @@
 //!
 //! What differs: throttle time from 1; the response's `max_bytes` from 3, and with it a first batch that is returned
 //! whole; magic 0 up to 1, magic 1 up to 3 (records are converted down); `read_committed` from 4; log start from 5;
-//! KAFKA_STORAGE_ERROR from 6; sessions (KIP-227) from 7; leader epochs from 9; zstd from 10; followers may answer
-//! from 11; diverging epochs from 12; topic ids from 13 (KIP-516); the replica's state in a tagged field from 15; the
-//! current leader from 16 (KIP-951). No ordering point: later requests may overtake one that waits. As
-//! `KafkaApis.handleFetchRequest`.
+//! KAFKA_STORAGE_ERROR from 6; sessions (KIP-227) from 7; leader epochs from 9; zstd from 10; from 11 the consumer's
+//! rack, the replica that it is to read from, and answers by followers (KIP-392); diverging epochs from 12; topic ids
+//! from 13 (KIP-516); the replica's state in a tagged field from 15; the current leader from 16 (KIP-951). No ordering
+//! point: later requests may overtake one that waits. As `KafkaApis.handleFetchRequest`.
 //!
 //! Deviation: negative sizes count as 0, where Kafka answers UNKNOWN_SERVER_ERROR.
 
@@ -18,12 +18,14 @@ use crate::base::clock;
 use crate::base::error_code::ErrorCode;
 use crate::base::format::Codec;
 use crate::base::ids::{BrokerEpoch, BrokerId, TopicName, Uuid};
+use crate::config::{BrokerConfig, ReplicaSelector};
 use crate::metadata::ClusterImage;
 use crate::replica::answers::{FetchParameters, ReadAnswer};
 use crate::replica::fetch::{self, Fetch};
 use crate::replica::fetch_session::{
     AnswerSummary, FetchContext, FetchPartition, SessionAnswer, SessionRequest, SessionTopic,
 };
+use crate::replica::nearest::ConsumerPlace;
 use crate::replica::waiting::Bound;
 use crate::wire::fetch_response::{FetchResponse, FetchedPartition, FetchedTopic, RecordsPart};
 use crate::wire::messages::fetch::{
@@ -77,7 +79,7 @@ pub(super) async fn handle(
         now_ms,
     );
     let refused = refuse(context, &image, is_follower, &partitions);
-    let parameters = parameters(version, replica_id, &request, image.broker_config.fetch_max_bytes);
+    let parameters = parameters(context, replica_id, &request, &image.broker_config);
     let partitions: Arc<[FetchPartition]> = partitions.into();
     let prepared = Prepared {
         services: Arc::clone(services),
@@ -182,14 +184,15 @@ fn refuse(
 }
 
 fn parameters(
-    version: i16,
+    context: &RequestContext,
     replica_id: i32,
     request: &FetchRequest,
-    fetch_max_bytes: i32,
+    config: &BrokerConfig,
 ) -> FetchParameters {
+    let version = context.api_version;
     let is_consumer = replica_id < 0 && replica_id != FUTURE_REPLICA_ID;
     let asked = if version < 3 { i32::MAX } else { request.max_bytes };
-    let max_bytes = asked.min(fetch_max_bytes).max(0);
+    let max_bytes = asked.min(config.fetch_max_bytes).max(0);
     FetchParameters {
         follower: (replica_id >= 0).then_some(BrokerId(replica_id)),
         follower_epoch: BrokerEpoch(if version >= 15 {
@@ -207,7 +210,23 @@ fn parameters(
             (true, _) => Bound::HighWatermark,
         },
         leader_only: replica_id >= 0 || (is_consumer && version < 11),
+        place: place(context, replica_id, request, config),
     }
+}
+
+/// Where a consumer stands that may be sent to a replica in its rack.
+fn place(
+    context: &RequestContext,
+    replica_id: i32,
+    request: &FetchRequest,
+    config: &BrokerConfig,
+) -> Option<ConsumerPlace> {
+    let by_rack = config.replica_selector_class == ReplicaSelector::RackAware;
+    let has_rack = context.api_version >= 11 && !request.rack_id.is_empty();
+    (by_rack && has_rack && replica_id < 0).then(|| ConsumerPlace {
+        rack: Arc::from(request.rack_id.as_str()),
+        listener: Arc::clone(&context.connection.listener.name),
+    })
 }
 
 impl Prepared {
@@ -312,6 +331,7 @@ impl Prepared {
                 // As Kafka: null of what was tried to be read, none of what was refused before.
                 None => is_refusal(error).then(Vec::new),
             },
+            preferred_read_replica: answer.preferred_read_replica.map_or(-1, BrokerId::get),
             records,
             ..FetchedPartition::failed(wanted.partition, 0)
         }
@@ -361,12 +381,11 @@ const NOTHING: AnswerSummary = AnswerSummary {
 };
 
 fn summary(answer: &ReadAnswer) -> AnswerSummary {
-    let is_error = answer.error != ErrorCode::None;
     AnswerSummary {
         records_size: answer.records_size(),
         high_watermark: answer.high_watermark,
         log_start_offset: answer.log_start_offset,
-        must_respond: is_error || answer.diverging_epoch.is_some(),
-        is_error,
+        must_respond: answer.is_news(),
+        is_error: answer.error != ErrorCode::None,
     }
 }

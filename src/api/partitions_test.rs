@@ -59,6 +59,10 @@ impl Api {
             broker.configure_topic("t", overrides);
         }
         broker.lead("t", 1, 2, 0, &[1]).await;
+        Self::of(broker)
+    }
+
+    fn of(broker: TestBroker) -> Self {
         let services = testing::services(&broker);
         let listener = Arc::new(ListenerContext {
             name: "PLAINTEXT".into(),
@@ -434,6 +438,80 @@ async fn one_who_is_not_the_leader_says_who_is() {
         let leader = if version >= 16 { 2 } else { -1 };
         assert_eq!(partition.current_leader.leader_id, leader);
         assert_eq!(response.node_endpoints.len(), usize::from(version >= 16));
+    }
+}
+
+#[tokio::test]
+async fn a_consumer_with_a_rack_is_sent_to_the_replica_there_from_version_11_on() {
+    let selector = "org.apache.kafka.common.replica.RackAwareReplicaSelector";
+    for (selector, rack, sent) in [(selector, "far", true), (selector, "", false), ("", "far", false)] {
+        let broker = TestBroker::with_config(1, &[("replica.selector.class", selector)]);
+        broker.lead("t", 1, 2, 0, &[1, 2]).await;
+        let api = Api::of(broker);
+        let image_of = |id: i32, rack: &str| {
+            let endpoint = crate::metadata::Endpoint {
+                listener: "PLAINTEXT".into(),
+                security_protocol: "PLAINTEXT".into(),
+                host: "host".into(),
+                port: 9092,
+            };
+            Arc::new(BrokerImage {
+                id: BrokerId(id),
+                epoch: BrokerEpoch(1),
+                endpoints: vec![endpoint],
+                rack: Some(rack.into()),
+            })
+        };
+        api.broker.cluster.change(|image| {
+            image.brokers.insert(BrokerId(1), image_of(1, "near"));
+            image.brokers.insert(BrokerId(2), image_of(2, "far"));
+        });
+        api.produce(9, 1, "t", Some(batch(1, 100))).await;
+        let as_follower = |offset| {
+            let mut request = fetch_request(vec![fetch_partition(0, offset)]);
+            request.replica_id = 2;
+            request.replica_state.replica_id = 2;
+            request
+        };
+        api.fetch(12, as_follower(1)).await;
+        for version in 4..=18 {
+            let mut request = fetch_request(vec![fetch_partition(0, 0)]);
+            request.rack_id = Text::copy(rack);
+            let is_sent = sent && version >= 11;
+            request.session_epoch = if is_sent { 0 } else { -1 };
+            let mut response = api.fetch(version, request.clone()).await;
+            let answer = response.responses.remove(0).partitions.remove(0);
+            assert_eq!(answer.error_code, 0);
+            assert_eq!(
+                answer.preferred_read_replica,
+                if is_sent { 2 } else { -1 },
+                "v{version}"
+            );
+            let has_records = answer.records.is_some_and(|records| !records.is_empty());
+            assert_eq!((has_records, answer.high_watermark), (!is_sent, 1), "v{version}");
+            if is_sent {
+                // In a session it is told again, though nothing else has changed.
+                request.session_id = response.session_id;
+                request.session_epoch = 1;
+                request.topics.clear();
+                let again = api.fetch(version, request).await;
+                assert_eq!(
+                    again.responses[0].partitions[0].preferred_read_replica, 2,
+                    "v{version}"
+                );
+            }
+        }
+        // A follower is sent nowhere.
+        let mut request = as_follower(0);
+        request.rack_id = Text::copy(rack);
+        let answer = api
+            .fetch(12, request)
+            .await
+            .responses
+            .remove(0)
+            .partitions
+            .remove(0);
+        assert_eq!(answer.preferred_read_replica, -1);
     }
 }
 

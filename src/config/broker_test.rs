@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::*;
-use crate::config::properties;
+use crate::config::{ReplicaSelector, properties};
 
 fn config(pairs: &[(&str, &str)]) -> BrokerConfig {
     BrokerConfig::from_pairs(pairs).unwrap()
@@ -184,6 +184,7 @@ fn unsafe_keys_are_refused_unless_they_say_what_holds_anyway() {
         ("remote.log.storage.system.enable", "true"),
         ("inter.broker.protocol.version", "2.8"),
         ("create.topic.policy.class.name", "a.B"),
+        ("replica.selector.class", "a.B"),
         ("listener.name.plaintext.sasl.enabled.mechanisms", "PLAIN"),
         ("config.providers", "file"),
         ("zookeeper.set.acl", "true"),
@@ -564,4 +565,37 @@ fn a_broker_that_stands_alone_must_be_a_candidate() {
     assert!(!refused.contains('\n'));
     let in_cluster = config(&[candidate("false"), ("zookeeper.connect", "h:1")]);
     assert!(!in_cluster.controller_candidate);
+}
+
+#[test]
+fn replica_selectors_are_known_by_their_names() {
+    let key = "replica.selector.class";
+    for (class, selector) in [
+        ("", ReplicaSelector::Leader),
+        (
+            "org.apache.kafka.common.replica.LeaderSelector",
+            ReplicaSelector::Leader,
+        ),
+        (
+            " org.apache.kafka.common.replica.RackAwareReplicaSelector ",
+            ReplicaSelector::RackAware,
+        ),
+    ] {
+        assert_eq!(
+            config(&[(key, class)]).replica_selector_class,
+            selector,
+            "{class}"
+        );
+    }
+    assert_eq!(config(&[]).replica_selector_class, ReplicaSelector::Leader);
+    for dynamic in [true, false] {
+        let class = "com.example.Nearest";
+        let refused = match dynamic {
+            true => config(&[])
+                .with_dynamic(&map(&[]), &map(&[(key, class)]))
+                .is_err(),
+            false => error(&[(key, class)]).starts_with("replica.selector.class=com.example.Nearest: "),
+        };
+        assert!(refused, "{dynamic}");
+    }
 }

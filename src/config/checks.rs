@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use super::broker::{BrokerConfig, Fixed};
 use super::error::ConfigError;
 use super::listeners::Listeners;
+use super::replica_selector::ReplicaSelector;
 use super::settings::Settings;
 use super::table::{self, Key, KeyOrigin, Scope, Start, Support};
 use super::value::{self, Value};
@@ -111,6 +112,9 @@ fn refusal(key: &Key, text: &str, fixed: &Fixed) -> Option<String> {
             (is_false && !fixed.start().in_cluster)
                 .then(|| "a broker that stands alone is its own controller, and has no other".to_owned())
         }
+        (_, "replica.selector.class") => ReplicaSelector::of_class(text)
+            .is_none()
+            .then(|| "such a class is not there, and Java classes cannot be loaded".to_owned()),
         (Support::Stops, _) => Some("KRaft is not there: Barnabas keeps its metadata itself".to_owned()),
         (Support::Refused, _) if !is_default(key, text, fixed.start()) => Some(format!(
             "does not work yet and would be unsafe to ignore ({})",

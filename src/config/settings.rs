@@ -1,6 +1,7 @@
 //! The typed values of the keys that some room reads: one field a key, named as the key.
 
 use super::error::ConfigError;
+use super::replica_selector::ReplicaSelector;
 use super::value::{FromValue, Value};
 use crate::base::format::Codec;
 use std::collections::BTreeMap;
@@ -142,6 +143,7 @@ settings! {
     replica_fetch_wait_max_ms: i32 = "replica.fetch.wait.max.ms";
     replica_high_watermark_checkpoint_interval_ms: i64 = "replica.high.watermark.checkpoint.interval.ms";
     replica_lag_time_max_ms: i64 = "replica.lag.time.max.ms";
+    replica_selector_class: ReplicaSelector = "replica.selector.class";
     replica_socket_receive_buffer_bytes: i32 = "replica.socket.receive.buffer.bytes";
     replica_socket_timeout_ms: i32 = "replica.socket.timeout.ms";
     replication_quota_window_num: i32 = "replication.quota.window.num";

@@ -8,6 +8,7 @@ use crate::base::disk::FileSlice;
 use crate::base::error_code::ErrorCode;
 use crate::base::ids::{BrokerEpoch, BrokerId, Offset};
 
+use super::nearest::ConsumerPlace;
 use super::partition::Partition;
 use super::waiting::{Bound, Progress};
 
@@ -100,6 +101,8 @@ pub struct FetchParameters {
     pub bound: Bound,
     /// True when only the leader may answer (before v11, and followers).
     pub leader_only: bool,
+    /// Where the consumer stands, if it is to read from a replica near to it (KIP-392).
+    pub place: Option<ConsumerPlace>,
 }
 
 /// One partition's read within a fetch.
@@ -144,6 +147,11 @@ pub struct ReadAnswer {
     pub log_start_offset: i64,
     /// Set instead of records when the epochs diverge.
     pub diverging_epoch: Option<DivergingEpoch>,
+    /// Set instead of records when a consumer is to read from a follower.
+    pub preferred_read_replica: Option<BrokerId>,
+    /// For a follower that consumers read from: the high watermark that it was told before. An answer with a higher one
+    /// is not held back.
+    pub told_high_watermark: Option<Offset>,
     /// For `read_committed`: the aborted transactions in and behind what was read.
     pub aborted: Option<Vec<AbortedTransaction>>,
     /// Whole batches, the last one perhaps cut. `None` for none.
@@ -169,6 +177,8 @@ impl ReadAnswer {
             last_stable_offset: -1,
             log_start_offset: -1,
             diverging_epoch: None,
+            preferred_read_replica: None,
+            told_high_watermark: None,
             aborted: None,
             records: None,
             more_behind: false,
@@ -177,6 +187,15 @@ impl ReadAnswer {
             seen: Progress::default(),
             partition: None,
         }
+    }
+
+    /// True when it must not be held back until there is more, whatever it carries.
+    pub fn is_news(&self) -> bool {
+        let raised = |told: Offset| self.high_watermark > told.get();
+        self.error != ErrorCode::None
+            || self.diverging_epoch.is_some()
+            || self.preferred_read_replica.is_some()
+            || self.told_high_watermark.is_some_and(raised)
     }
 
     /// Bytes of records.

@@ -132,6 +132,40 @@ async fn row_3_requests_of_another_epoch_are_fenced() {
     }
 }
 
+#[tokio::test]
+async fn where_an_epoch_ends_the_leader_alone_says() {
+    let cluster = TestCluster::start(&[1, 2], &[]).await;
+    cluster.create(T, &[1, 2]).await;
+    assert_eq!(cluster.produce(1, T, &batch(2, 10)).await, ErrorCode::None);
+    cluster.elect(T, 1, &[1, 2]).await;
+    assert_eq!(cluster.produce(1, T, &batch(1, 10)).await, ErrorCode::None);
+    cluster.converged(&[1, 2], T).await;
+    let ends = |broker, current_epoch, epoch| {
+        let node = cluster.node(broker);
+        node.replicas.end_offset_for_epoch(T, 0, current_epoch, epoch)
+    };
+    for (current_epoch, at_leader, at_follower) in [
+        (-1, Ok((0, 2)), Err(ErrorCode::NotLeaderOrFollower)),
+        (1, Ok((0, 2)), Err(ErrorCode::NotLeaderOrFollower)),
+        (
+            0,
+            Err(ErrorCode::FencedLeaderEpoch),
+            Err(ErrorCode::FencedLeaderEpoch),
+        ),
+        (
+            2,
+            Err(ErrorCode::UnknownLeaderEpoch),
+            Err(ErrorCode::UnknownLeaderEpoch),
+        ),
+    ] {
+        assert_eq!(ends(1, current_epoch, 0), at_leader, "{current_epoch}");
+        assert_eq!(ends(2, current_epoch, 0), at_follower, "{current_epoch}");
+    }
+    for (epoch, expected) in [(1, (1, 3)), (2, (-1, -1)), (-1, (-1, -1))] {
+        assert_eq!(ends(1, 1, epoch), Ok(expected), "{epoch}");
+    }
+}
+
 /// KAFKA-7415, 10706.
 #[tokio::test]
 async fn row_4_after_elections_without_a_write_a_follower_catches_up() {
@@ -474,6 +508,36 @@ async fn a_leader_that_was_replaced_answers_who_waits_and_takes_nothing() {
     cluster.join(1, 2);
     cluster.converged(&[2, 1], T).await;
     assert_eq!(cluster.log_end(1, T), 1);
+}
+
+/// Kafka would have it lead on in its old epoch.
+#[tokio::test]
+async fn who_is_told_that_nobody_leads_takes_no_records_and_serves_no_consumers() {
+    let cluster = TestCluster::start(&[1, 2], &[]).await;
+    cluster.create(T, &[1, 2]).await;
+    assert_eq!(cluster.produce(1, T, &batch(1, 10)).await, ErrorCode::None);
+    cluster.converged(&[1, 2], T).await;
+    cluster.elect(T, -1, &[1]).await;
+    assert_eq!(
+        cluster.append(1, T, &batch(1, 10), 1).await.error,
+        ErrorCode::NotLeaderOrFollower
+    );
+    for broker in [1, 2] {
+        let node = cluster.node(broker);
+        let mut asked = wanted(T, 0, 0);
+        asked.current_leader_epoch = 0;
+        let fetch = node
+            .replicas
+            .fetch(consumer(0, 1), vec![asked].into(), Vec::new());
+        let super::fetch::Fetch::Ready(answers) = fetch else {
+            panic!("parked");
+        };
+        assert_eq!(answers[0].error, ErrorCode::FencedLeaderEpoch, "broker {broker}");
+        assert_eq!(node.replicas.fetchers.waiting(), 1, "broker {broker}");
+    }
+    cluster.elect(T, 1, &[1]).await;
+    assert_eq!(cluster.produce(1, T, &batch(1, 10)).await, ErrorCode::None);
+    cluster.converged(&[1, 2], T).await;
 }
 
 /// KIP-903.

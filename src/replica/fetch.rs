@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::base::clock::{self, Instant};
 use crate::base::error_code::ErrorCode;
+use crate::base::ids::Offset;
 
 use super::answers::{FetchParameters, ReadAnswer, ReadRequest};
 use super::fetch_session::FetchPartition;
@@ -122,6 +123,10 @@ impl Replicas {
             if let Some(change) = after.isr {
                 self.isr.propose(partition.proposal(change));
             }
+            if let Some(preferred) = answer.preferred_read_replica {
+                let (partition, place) = (partition.name(), &parameters.place);
+                tracing::debug!(%partition, ?place, "a consumer is sent to broker {preferred}");
+            }
             let size = answer.records_size();
             whole_first_batch &= size == 0;
             left = left.saturating_sub(size);
@@ -154,6 +159,7 @@ impl Replicas {
                     bound: parameters.bound,
                     // What is not sent does not end the wait.
                     left: if answer.withheld { 0 } else { left },
+                    told_high_watermark: answer.told_high_watermark.map(|_| Offset(answer.high_watermark)),
                 };
                 partition
                     .wait(&places.ticket.parked, slot, wants, answer.seen)
@@ -171,7 +177,7 @@ fn is_enough(parameters: &FetchParameters, refused: &[ErrorCode], answers: &[Rea
         if refused.get(index).is_some_and(|error| !error.is_none()) {
             continue;
         }
-        if answer.error != ErrorCode::None || answer.diverging_epoch.is_some() || answer.more_behind {
+        if answer.is_news() || answer.more_behind {
             return true;
         }
         bytes = bytes.saturating_add(answer.records_size());

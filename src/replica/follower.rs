@@ -8,6 +8,10 @@ use std::time::Duration;
 use crate::base::clock::Instant;
 use crate::base::ids::{BrokerEpoch, BrokerId, Offset};
 
+/// How long a follower counts as one that consumers read from, after one was sent to it. Clients ask the leader again
+/// after `metadata.max.age.ms`, five minutes by default.
+const READ_BY_CONSUMERS: Duration = Duration::from_secs(600);
+
 /// What a follower's fetch tells of it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct FollowerFetch {
@@ -31,6 +35,10 @@ pub struct Follower {
     fetched: Option<Instant>,
     /// When it last had all that the leader had.
     caught_up: Option<Instant>,
+    /// When a consumer was last sent to it, in this epoch.
+    sent_consumers: Option<Instant>,
+    /// The high watermark that it was told last, since consumers are sent to it.
+    told_high_watermark: Offset,
 }
 
 impl Follower {
@@ -44,6 +52,8 @@ impl Follower {
             leader_log_end: Offset(-1),
             fetched: None,
             caught_up: None,
+            sent_consumers: None,
+            told_high_watermark: Offset(-1),
         }
     }
 
@@ -67,6 +77,30 @@ impl Follower {
         self.log_start
     }
 
+    /// When it last had all that the leader had; `None` when that is not known.
+    pub fn caught_up(&self) -> Option<Instant> {
+        self.caught_up
+    }
+
+    /// A consumer is sent to it, and will ask the leader again before [`READ_BY_CONSUMERS`] is over. True for the first
+    /// one.
+    pub fn consumer_sent(&mut self, now: Instant) -> bool {
+        self.sent_consumers.replace(now).is_none()
+    }
+
+    /// It is told this high watermark; yields the one that it was told before, if consumers read from it: they wait for
+    /// what is new there, and so does it. `None` for others, which learn of it with the next records.
+    pub fn told(&mut self, high_watermark: Offset, now: impl FnOnce() -> Instant) -> Option<Offset> {
+        let sent = self.sent_consumers?;
+        if now().since(sent) > READ_BY_CONSUMERS {
+            self.sent_consumers = None;
+            return None;
+        }
+        let before = self.told_high_watermark;
+        self.told_high_watermark = high_watermark;
+        Some(before)
+    }
+
     /// An epoch of the leader begins. Who is in sync has one period of lag to show it. A new leader knows nothing of
     /// the others; one that leads on knows what it knew, since they have been following it (`Replica.resetReplicaState`).
     pub fn epoch_begins(&mut self, new_leader: bool, in_sync: bool, leader_log_end: Offset, now: Instant) {
@@ -78,6 +112,9 @@ impl Follower {
             self.fetched = since;
         }
         self.caught_up = since;
+        // In a new epoch consumers ask the leader anew.
+        self.sent_consumers = None;
+        self.told_high_watermark = Offset(-1);
     }
 
     /// Takes what a fetch tells (`Replica.updateFetchStateOrThrow`): it is caught up now when it asks for the leader's
@@ -164,6 +201,24 @@ mod tests {
             assert_eq!(follower.log_end(), Offset(log_end));
             assert_eq!(follower.is_caught_up(Offset(9), now, LAG_MAX), in_sync);
         }
+    }
+
+    #[tokio::test]
+    async fn a_follower_that_consumers_read_from_is_known_by_what_it_was_told() {
+        let now = Instant::now();
+        let mut follower = Follower::new(BrokerId(2));
+        assert_eq!(follower.told(Offset(5), || now), None);
+        assert!(follower.consumer_sent(now) && !follower.consumer_sent(now));
+        assert_eq!(follower.told(Offset(5), || now), Some(Offset(-1)));
+        assert_eq!(follower.told(Offset(6), || now), Some(Offset(5)));
+        let last = now.after(READ_BY_CONSUMERS);
+        assert_eq!(follower.told(Offset(6), || last), Some(Offset(6)));
+        let over = last.after(Duration::from_millis(1));
+        assert_eq!(follower.told(Offset(7), || over), None);
+        assert!(follower.consumer_sent(over));
+        assert_eq!(follower.told(Offset(8), || over), Some(Offset(6)));
+        follower.epoch_begins(false, true, Offset(9), over);
+        assert_eq!(follower.told(Offset(9), || over), None);
     }
 
     #[tokio::test]

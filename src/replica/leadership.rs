@@ -379,6 +379,42 @@ impl Leadership {
         }
     }
 
+    /// The follower that a consumer is to read from: one that `is_near` to it, in sync, and has the offset that it asks
+    /// for; of several the one that has most, and had all most recently. `None` where that is the leader, since it is as
+    /// near, or nobody is. Also whether it is the first consumer that is sent there. Replicas out of sync are left out:
+    /// they may fall behind without end, and a consumer with them. Kafka: `ReplicaManager.findPreferredReadReplica`,
+    /// `RackAwareReplicaSelector`.
+    pub fn send_consumer(
+        &mut self,
+        offset: Offset,
+        is_near: impl Fn(BrokerId) -> bool,
+        now: impl FnOnce() -> Instant,
+    ) -> Option<(BrokerId, bool)> {
+        if !self.is_leader() || is_near(self.me) {
+            return None;
+        }
+        let has_offset = |one: &Follower| one.log_start() <= offset && offset <= one.log_end();
+        let isr = &self.decided.isr;
+        let candidates = self
+            .followers
+            .iter_mut()
+            .filter(|one| isr.contains(&one.id()) && has_offset(one) && is_near(one.id()));
+        let chosen = candidates.max_by_key(|one| (one.log_end(), one.caught_up(), one.id()))?;
+        let is_first = chosen.consumer_sent(now());
+        Some((chosen.id(), is_first))
+    }
+
+    /// A follower is told this high watermark; yields the one that it was told before, if consumers are sent to it.
+    pub fn follower_told(
+        &mut self,
+        id: BrokerId,
+        high_watermark: Offset,
+        now: impl FnOnce() -> Instant,
+    ) -> Option<Offset> {
+        let follower = self.followers.iter_mut().find(|one| one.id() == id)?;
+        follower.told(high_watermark, now)
+    }
+
     /// True while a new leader's high watermark has not reached the start of its epoch: the latest offset is not known
     /// to clients then (KIP-207).
     pub fn lags_behind_epoch(&self, high_watermark: Offset) -> bool {

@@ -129,6 +129,51 @@ async fn decisions_that_are_no_newer_change_nothing() {
 }
 
 #[tokio::test]
+async fn a_consumer_is_sent_to_the_most_caught_up_replica_that_is_near() {
+    let (mut leadership, now) = leader(&[1, 2, 3]);
+    let near = |brokers: &'static [i32]| move |id: BrokerId| brokers.contains(&id.get());
+    let send = |leadership: &mut Leadership, offset, brokers| {
+        let sent = leadership.send_consumer(Offset(offset), near(brokers), || now);
+        sent.map(|(id, is_first)| (id.get(), is_first))
+    };
+    // Nothing is known of the followers.
+    assert_eq!(send(&mut leadership, 1, &[2, 3]), None);
+    fetches(&mut leadership, 2, 8, 20, now);
+    fetches(&mut leadership, 3, 12, 20, now);
+    for (offset, brokers, expected) in [
+        (5, &[2, 3][..], Some((3, true))),
+        (5, &[2, 3], Some((3, false))),
+        (5, &[2], Some((2, true))),
+        (8, &[2], Some((2, false))),
+        (9, &[2], None),
+        (9, &[2, 3], Some((3, false))),
+        (13, &[2, 3], None),
+        (0, &[2, 3], None), // below where their logs start
+        (5, &[1, 2, 3], None),
+        (5, &[], None),
+    ] {
+        assert_eq!(
+            send(&mut leadership, offset, brokers),
+            expected,
+            "{offset} {brokers:?}"
+        );
+    }
+    // The one that had all more recently, of two that have as much; then the higher id.
+    fetches(&mut leadership, 3, 20, 20, now);
+    fetches(&mut leadership, 2, 20, 20, after(now, 1));
+    assert_eq!(send(&mut leadership, 5, &[2, 3]), Some((2, false)));
+    fetches(&mut leadership, 3, 20, 20, after(now, 1));
+    assert_eq!(send(&mut leadership, 5, &[2, 3]), Some((3, false)));
+    // One that is out of sync may be far behind soon.
+    leadership.apply(decision(1, 6, 8, &[1, 2]), Offset(20), now);
+    assert_eq!(send(&mut leadership, 5, &[3]), None);
+    assert_eq!(send(&mut leadership, 5, &[2, 3]), Some((2, true)));
+    // A follower sends nobody.
+    leadership.apply(decision(2, 7, 9, &[1, 2]), Offset(20), now);
+    assert_eq!(send(&mut leadership, 5, &[2, 3]), None);
+}
+
+#[tokio::test]
 async fn min_insync_replicas_is_no_more_than_the_replicas() {
     let now = Instant::now();
     let mut alone = Leadership::new(BrokerId(1));

@@ -19,6 +19,7 @@ mod following;
 pub mod isr;
 pub mod leadership;
 pub mod moving;
+pub mod nearest;
 pub mod offsets;
 pub mod partition;
 pub mod producer_ids;
@@ -40,6 +41,8 @@ mod cleaner_test;
 mod cluster_test;
 #[cfg(test)]
 mod moving_test;
+#[cfg(test)]
+mod nearest_test;
 #[cfg(test)]
 mod replicas_test;
 #[cfg(test)]

@@ -14,6 +14,7 @@ use super::answers::{AbortedTransaction, DivergingEpoch, FetchParameters, ReadAn
 use super::fetch_session::FetchPartition;
 use super::follower::FollowerFetch;
 use super::leadership::IsrChange;
+use super::nearest::ConsumerPlace;
 use super::partition::{Partition, State};
 use super::waiting::{Bound, Wakes};
 
@@ -80,6 +81,22 @@ fn read(
         seen,
         ..ReadAnswer::failed(ErrorCode::None)
     };
+    if let Some(follower) = parameters.follower {
+        answer.told_high_watermark =
+            state
+                .leadership
+                .follower_told(follower, seen.high_watermark, Instant::now);
+    } else if let Some(place) = &parameters.place
+        && let Some((preferred, is_first)) = send_consumer(state, place, wanted)
+    {
+        answer.preferred_read_replica = Some(preferred);
+        let mut after = AfterRead::default();
+        if is_first {
+            // The follower's own fetch waits for records only; now it is to learn of the high watermark, too.
+            after.wakes = state.waiters.wake_all();
+        }
+        return Ok((answer, after));
+    }
     if wanted.last_fetched_epoch >= 0
         && let Some(diverging) = diverging_epoch(state, wanted.last_fetched_epoch, offset)?
     {
@@ -145,6 +162,21 @@ fn read(
         _ => AfterRead::default(),
     };
     Ok((answer, after))
+}
+
+/// The follower that the consumer is to read from, instead of here, and whether it is the first one that is sent there.
+fn send_consumer(
+    state: &mut State,
+    place: &ConsumerPlace,
+    wanted: &FetchPartition,
+) -> Option<(BrokerId, bool)> {
+    let image = state.surroundings.cluster.get();
+    let name = state.log.partition();
+    let known = image.partition(&name.topic, name.partition)?;
+    let is_near = |broker| known.replicas.contains(&broker) && place.is_near(&image, broker);
+    state
+        .leadership
+        .send_consumer(Offset(wanted.fetch_offset), is_near, Instant::now)
 }
 
 /// Takes from a follower's fetch how far it is: it may join the ISR by it, and the high watermark may move, in this order

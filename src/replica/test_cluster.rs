@@ -464,7 +464,7 @@ fn image_of(node: &Node) -> BrokerImage {
             host: "memory".into(),
             port: node.id.get(),
         }],
-        rack: None,
+        rack: Some(format!("rack-{}", node.id).into()),
     }
 }
 
@@ -622,6 +622,7 @@ async fn answer_fetch(node: &Node, version: i16, request: FetchRequest) -> Fetch
         hard_max_bytes: false,
         bound: Bound::LogEnd,
         leader_only: true,
+        place: None,
     };
     let partitions: Arc<[FetchPartition]> = partitions.into();
     let answers = match node
@@ -641,7 +642,7 @@ async fn answer_fetch(node: &Node, version: i16, request: FetchRequest) -> Fetch
                 records_size: answer.records_size(),
                 high_watermark: answer.high_watermark,
                 log_start_offset: answer.log_start_offset,
-                must_respond: !answer.error.is_none() || answer.diverging_epoch.is_some(),
+                must_respond: answer.is_news(),
                 is_error: !answer.error.is_none(),
             }
         },

@@ -240,5 +240,6 @@ pub fn consumer(max_wait_ms: i32, min_bytes: i32) -> FetchParameters {
         hard_max_bytes: false,
         bound: Bound::HighWatermark,
         leader_only: false,
+        place: None,
     }
 }

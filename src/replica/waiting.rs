@@ -89,6 +89,8 @@ pub enum Wants {
         bound: Bound,
         /// How many bytes of this partition still count: the partition's `max_bytes` less what is there already.
         left: u64,
+        /// A follower that consumers read from: the high watermark that it knows. A higher one is worth an answer.
+        told_high_watermark: Option<Offset>,
     },
     /// The high watermark at this offset or above.
     HighWatermark(Offset),
@@ -107,7 +109,14 @@ impl Waiter {
     /// Looks at the partition's progress; true when this place has nothing more to wait for.
     fn look(&mut self, now: &Progress) -> bool {
         match &mut self.wants {
-            Wants::Bytes { bound, left } => {
+            Wants::Bytes {
+                told_high_watermark: Some(told),
+                ..
+            } if now.high_watermark > *told => {
+                self.parked.credit(i64::MAX / 2);
+                true
+            }
+            Wants::Bytes { bound, left, .. } => {
                 if now.of(*bound) <= self.seen.of(*bound) {
                     return false;
                 }
@@ -219,7 +228,8 @@ impl Waiters {
         wakes
     }
 
-    /// Wakes everybody: leadership, epoch or existence of the partition changed, and each must look for itself.
+    /// Wakes everybody: leadership, epoch or existence of the partition changed, or what is worth an answer, and each must
+    /// look for itself.
     pub fn wake_all(&mut self) -> Wakes {
         Wakes(
             std::mem::take(&mut self.0)
@@ -333,6 +343,7 @@ mod tests {
         Wants::Bytes {
             bound: Bound::HighWatermark,
             left,
+            told_high_watermark: None,
         }
     }
 
@@ -388,6 +399,7 @@ mod tests {
         let wants = Wants::Bytes {
             bound: Bound::LastStable,
             left: 2_000_000,
+            told_high_watermark: None,
         };
         let wakes = waiters.register(&ticket.parked, 0, wants, open_transaction, &open_transaction);
         assert!(wakes.is_empty());
@@ -397,6 +409,26 @@ mod tests {
         };
         assert!(waiters.advance(&more).is_empty());
         assert!(!waiters.advance(&at(10, 100)).is_empty());
+    }
+
+    #[test]
+    fn a_follower_that_consumers_read_from_wakes_when_the_high_watermark_rises() {
+        for (told_high_watermark, wakes) in [(Some(Offset(3)), true), (Some(Offset(5)), false), (None, false)]
+        {
+            let (_lot, ticket) = ticket(1);
+            let mut waiters = Waiters::default();
+            let seen = Progress {
+                high_watermark: Offset(3),
+                ..at(5, 10)
+            };
+            let wants = Wants::Bytes {
+                bound: Bound::LogEnd,
+                left: 1000,
+                told_high_watermark,
+            };
+            assert!(waiters.register(&ticket.parked, 0, wants, seen, &seen).is_empty());
+            assert_eq!(!waiters.advance(&at(5, 10)).is_empty(), wakes);
+        }
     }
 
     #[test]

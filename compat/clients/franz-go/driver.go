@@ -129,6 +129,9 @@ func (franz) Consumer(bootstrap string, settings Settings) (Consumer, error) {
 	if age := settings.milliseconds("metadata.max.age.ms", 0); age > 0 {
 		reader.options = append(reader.options, kgo.MetadataMaxAge(age))
 	}
+	if rack := settings.take("client.rack", ""); rack != "" {
+		reader.options = append(reader.options, kgo.Rack(rack))
+	}
 	if size := settings.number("max.partition.fetch.bytes", 0); size > 0 {
 		reader.options = append(reader.options, kgo.FetchMaxPartitionBytes(int32(size)))
 	}

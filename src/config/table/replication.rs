@@ -5,7 +5,7 @@
 use super::Kind::{Boolean, Int, Long, Text};
 use super::Rule::{Any, Min, Version};
 use super::Scope::{ClusterWide, ReadOnly};
-use super::Support::{Honoured, Refused, Warned};
+use super::Support::{Honoured, Warned};
 use super::{Key, k};
 
 /// The rows, by name.
@@ -34,7 +34,7 @@ pub(super) const KEYS: &[Key] = &[
     k("replica.fetch.wait.max.ms", Int, Some("500"), Any, ReadOnly, Honoured, "longest wait of a follower's fetch"),
     k("replica.high.watermark.checkpoint.interval.ms", Long, Some("5000"), Any, ReadOnly, Honoured, "how often high watermarks are written to disk"),
     k("replica.lag.time.max.ms", Long, Some("30000"), Any, ReadOnly, Honoured, "a follower that lags for this long leaves the ISR"),
-    k("replica.selector.class", Text, None, Any, ReadOnly, Refused, "a Java class that picks the replica a consumer reads from"),
+    k("replica.selector.class", Text, None, Any, ReadOnly, Honoured, "what picks the replica a consumer reads from: org.apache.kafka.common.replica.RackAwareReplicaSelector, or the leader where it is not set"),
     k("replica.socket.receive.buffer.bytes", Int, Some("65536"), Any, ReadOnly, Honoured, "SO_RCVBUF of a follower"),
     k("replica.socket.timeout.ms", Int, Some("30000"), Any, ReadOnly, Honoured, "longest wait of a follower for its leader"),
     k("unclean.leader.election.enable", Boolean, Some("false"), Any, ClusterWide, Honoured, "a replica out of sync may become leader, at the price of records; no other replica exists yet"),

@@ -148,9 +148,14 @@ impl Active {
                         }
                         self.altered(name)
                     }
-                    Some((Err(StoreError::BadVersion | StoreError::NodeExists | StoreError::NoNode), _)) => {
+                    Some((Err(StoreError::BadVersion), _)) => {
                         again.push(name.clone());
                         Err(ErrorCode::InvalidUpdateVersion)
+                    }
+                    // What is kept beside the state is not what was known, and the state may be: the leader asks again.
+                    Some((Err(StoreError::NodeExists | StoreError::NoNode), _)) => {
+                        again.push(name.clone());
+                        Err(ErrorCode::UnknownServerError)
                     }
                     Some((Err(_), _)) | None => Err(ErrorCode::UnknownServerError),
                 },

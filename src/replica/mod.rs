@@ -17,6 +17,7 @@ pub mod fetchers;
 pub mod follower;
 mod following;
 pub mod isr;
+mod leader_append;
 pub mod leadership;
 pub mod moving;
 pub mod nearest;

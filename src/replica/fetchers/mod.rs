@@ -6,6 +6,7 @@
 //! most, that of the newest decision; when its leader is not known to be alive it waits for an image that knows it. An
 //! idle partition costs its fetcher nothing but memory.
 
+mod early;
 mod leader;
 mod session;
 mod take;

@@ -88,6 +88,10 @@ impl Task {
                 tracing::info!(partition = %name, %epoch, "fenced by a later leader epoch; waiting for the controller");
                 return self.remove(&name);
             }
+            ErrorCode::UnknownLeaderEpoch
+            | ErrorCode::NotLeaderOrFollower
+            | ErrorCode::UnknownTopicOrPartition
+            | ErrorCode::UnknownTopicId => return self.wait_for_leader(&name, error),
             error => {
                 tracing::info!(partition = %name, %epoch, "the leader answers {error}");
                 return self.delay(&name);
@@ -161,6 +165,7 @@ impl Task {
     }
 
     async fn taken(&mut self, name: &TopicPartition, fetched: &Fetched, taken: Taken) {
+        self.leader_knows(name);
         self.note_taken(name, fetched, &taken);
         if let Some(work) = taken.flush
             && let Some(followed) = self.partitions.get(name)

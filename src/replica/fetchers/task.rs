@@ -131,6 +131,8 @@ pub(super) struct Followed {
     pub(super) log_start: Offset,
     /// How far it was behind the leader's high watermark when it last got records; `None` before the first answer.
     pub(super) lag: Option<i64>,
+    /// How often in a row its leader answered as one that has not been told yet.
+    pub(super) early: u32,
     pub(super) phase: Phase,
 }
 
@@ -339,6 +341,7 @@ impl Task {
             last_epoch: None,
             log_start: Offset::ZERO,
             lag: None,
+            early: 0,
             phase: Phase::Delayed(Instant::now()),
         };
         if followed.topic_id.is_zero() {

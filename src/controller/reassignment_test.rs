@@ -15,6 +15,17 @@ fn name() -> TopicPartition {
 }
 
 impl Cluster3 {
+    /// A topic on its way from broker 2 to 3 and 4, of which 3 is in sync.
+    async fn half_way() -> Self {
+        let cluster = Self::with_topic(&[TWO, THREE, FOUR], &[TWO]).await;
+        assert_eq!(cluster.reassign(Some(&[THREE, FOUR])).await, Ok(()));
+        assert_eq!(
+            cluster.propose(TWO, "t", 1, 1, &[TWO, THREE]).await,
+            Ok(vec![2, 3])
+        );
+        cluster
+    }
+
     /// Partition 0 of "t" is on these brokers.
     async fn with_topic(others: &[BrokerId], replicas: &[BrokerId]) -> Self {
         let cluster = Self::of(others).await;
@@ -84,12 +95,7 @@ impl Cluster3 {
 
 #[tokio::test]
 async fn a_move_is_not_taken_back_to_those_who_lack_what_was_acknowledged() {
-    let mut cluster = Cluster3::with_topic(&[TWO, THREE, FOUR], &[TWO]).await;
-    assert_eq!(cluster.reassign(Some(&[THREE, FOUR])).await, Ok(()));
-    assert_eq!(
-        cluster.propose(TWO, "t", 1, 1, &[TWO, THREE]).await,
-        Ok(vec![2, 3])
-    );
+    let mut cluster = Cluster3::half_way().await;
     cluster.leave(TWO).await;
     assert_eq!(cluster.state("t").await, (3, 2, vec![3]));
     let refused = cluster.reassign(None).await.unwrap_err();
@@ -119,12 +125,7 @@ async fn a_move_is_not_taken_back_to_those_who_lack_what_was_acknowledged() {
 
 #[tokio::test]
 async fn a_leader_that_another_goal_drops_hands_over_first() {
-    let cluster = Cluster3::with_topic(&[TWO, THREE, FOUR], &[TWO]).await;
-    assert_eq!(cluster.reassign(Some(&[THREE, FOUR])).await, Ok(()));
-    assert_eq!(
-        cluster.propose(TWO, "t", 1, 1, &[TWO, THREE]).await,
-        Ok(vec![2, 3])
-    );
+    let cluster = Cluster3::half_way().await;
     cluster.elect_first().await;
     assert_eq!(cluster.state("t").await, (3, 2, vec![2, 3]));
     assert_eq!(cluster.reassign(Some(&[ONE])).await, Ok(()));
@@ -142,12 +143,7 @@ async fn a_leader_that_another_goal_drops_hands_over_first() {
 
 #[tokio::test]
 async fn a_new_goal_keeps_those_who_alone_have_everything_until_it_is_reached() {
-    let mut cluster = Cluster3::with_topic(&[TWO, THREE, FOUR], &[TWO]).await;
-    assert_eq!(cluster.reassign(Some(&[THREE, FOUR])).await, Ok(()));
-    assert_eq!(
-        cluster.propose(TWO, "t", 1, 1, &[TWO, THREE]).await,
-        Ok(vec![2, 3])
-    );
+    let mut cluster = Cluster3::half_way().await;
     cluster.leave(TWO).await;
     assert_eq!(cluster.reassign(Some(&[ONE])).await, Ok(()));
     let moves = (vec![ONE, TWO, THREE, FOUR], vec![ONE], vec![TWO, THREE, FOUR]);
@@ -166,12 +162,7 @@ async fn a_new_goal_keeps_those_who_alone_have_everything_until_it_is_reached() 
 
 #[tokio::test]
 async fn nobody_is_dropped_by_a_plan_that_the_state_has_overtaken() {
-    let cluster = Cluster3::with_topic(&[TWO, THREE, FOUR], &[TWO]).await;
-    assert_eq!(cluster.reassign(Some(&[THREE, FOUR])).await, Ok(()));
-    assert_eq!(
-        cluster.propose(TWO, "t", 1, 1, &[TWO, THREE]).await,
-        Ok(vec![2, 3])
-    );
+    let cluster = Cluster3::half_way().await;
     cluster.elect_first().await;
     // As a leader of old writes it itself, and has not said so yet.
     let (state, _) = cluster.one.state("t", 0).await;
@@ -260,12 +251,7 @@ async fn a_move_of_which_nobody_was_told_goes_on_under_the_next_controller() {
 
 #[tokio::test]
 async fn a_replica_that_is_added_may_begin_anew_until_it_is_in_sync() {
-    let mut cluster = Cluster3::with_topic(&[TWO, THREE, FOUR], &[TWO]).await;
-    assert_eq!(cluster.reassign(Some(&[THREE, FOUR])).await, Ok(()));
-    assert_eq!(
-        cluster.propose(TWO, "t", 1, 1, &[TWO, THREE]).await,
-        Ok(vec![2, 3])
-    );
+    let mut cluster = Cluster3::half_way().await;
     cluster.bounce(FOUR).await;
     assert_eq!(cluster.led(FOUR, "t").last(), Some(&(2, 1, vec![2, 3], true)));
     let mut cluster = cluster.rule_anew().await;

@@ -160,7 +160,7 @@ pub struct ReadAnswer {
     pub more_behind: bool,
     /// Whether its bytes count as those of a throttled replica.
     pub throttled: bool,
-    /// True when there may be records, which are not sent for now as the replica is throttled.
+    /// True when there may be records, which the limit of throttled replicas keeps back until it allows more.
     pub withheld: bool,
     /// Where the partition stood.
     pub seen: Progress,

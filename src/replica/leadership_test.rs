@@ -1,4 +1,5 @@
 use super::*;
+use crate::base::ids::BrokerEpoch;
 
 const LAG_MAX: Duration = Duration::from_secs(30);
 

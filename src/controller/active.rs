@@ -79,8 +79,7 @@ impl Active {
         active.update_metadata(&partitions).await;
         active.load_kept().await?;
         let brokers: Vec<BrokerId> = active.context.brokers.keys().copied().collect();
-        // A mark may be old, of a time when a broker of Kafka reigned: who has led since then has what there is.
-        let unclean = active.take_unclean_shutdowns(&brokers, true).await?;
+        let unclean = active.take_unclean_shutdowns(&brokers).await?;
         active.elect(&partitions, Reason::Changed).await?;
         active.keep_unclean_shutdowns(unclean).await?;
         active.renew_reassignments(&mut new).await?;

@@ -85,7 +85,7 @@ impl Active {
         }
         self.update_own_metadata(&[]).await;
         let partitions = self.settled_partitions();
-        let unclean = self.take_unclean_shutdowns(&changes.came, false).await?;
+        let unclean = self.take_unclean_shutdowns(&changes.came).await?;
         let came: Vec<BrokerId> = self
             .others()
             .into_iter()

@@ -1,14 +1,13 @@
 //! What is known of replicas beyond the ISR (after KIP-966): who is out of it and yet has all that was acknowledged, and who
 //! is in it and may have lost some of that.
 //!
-//! A broker that comes back without what it had not synced says so in the store before it registers. Here its replicas
-//! become suspect, durably, before anybody is elected with it; then its mark goes. A suspect replica leads where no other one
-//! has more ([`log_ends`](super::log_ends)), or in an unclean election.
+//! Who becomes suspect: [`unclean_shutdowns`](super::unclean_shutdowns). A suspect replica leads where no other one has more
+//! ([`log_ends`](super::log_ends)), or in an unclean election.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::active::{Active, ROUNDS};
+use super::active::Active;
 use super::context::{Partition, Written};
 use super::election;
 use super::reign::{Group, Lost};
@@ -19,8 +18,8 @@ use crate::store::{CreateKind, Node, Operation, StoreError};
 
 /// What lies beside a state in the store, and what is to lie there.
 pub(super) struct Kept {
-    before: Option<EligibleReplicas>,
-    after: Option<EligibleReplicas>,
+    pub before: Option<EligibleReplicas>,
+    pub after: Option<EligibleReplicas>,
 }
 
 impl Kept {
@@ -79,7 +78,8 @@ impl Partition {
         self.state = state;
     }
 
-    fn is_known_by(&self, broker: BrokerId) -> bool {
+    /// True when the ISR or what is kept beside it names the broker.
+    pub(super) fn is_known_by(&self, broker: BrokerId) -> bool {
         let in_sync = |written: &Written| written.state.isr.contains(&broker);
         self.eligible.contains(&broker) || self.state.as_ref().is_some_and(in_sync)
     }
@@ -203,7 +203,7 @@ impl Active {
         LogConfig::effective_min_isr(config.min_insync_replicas, partition.replicas.len())
     }
 
-    fn kept_node(
+    pub(super) fn kept_node(
         &self,
         name: &TopicPartition,
         partition_epoch: i32,
@@ -254,130 +254,6 @@ impl Active {
             partition.kept = node.map(|node| decode(name, &node));
         }
         Ok(())
-    }
-
-    /// Makes the replicas suspect of those of `brokers` that came back without what they had not synced; yields the versions
-    /// of their marks. Those must be given to [`Self::keep_unclean_shutdowns`] once leaders are elected. `may_be_old`: a mark
-    /// says nothing of partitions that its broker was made leader of after it came back.
-    pub(super) async fn take_unclean_shutdowns(
-        &mut self,
-        brokers: &[BrokerId],
-        may_be_old: bool,
-    ) -> Result<Vec<(BrokerId, i32)>, Lost> {
-        let marks = self.reign.store.children(paths::UNCLEAN_SHUTDOWNS).await?;
-        let mut taken = Vec::new();
-        for name in marks.unwrap_or_default() {
-            let id = match name.parse().map(BrokerId) {
-                Ok(id) if brokers.contains(&id) => id,
-                _ => continue,
-            };
-            let Some(node) = self.reign.store.get(&paths::unclean_shutdown(id)).await? else {
-                continue;
-            };
-            let mut count = 0;
-            let came = self.context.broker_epoch(id).get();
-            let has_led_since = |partition: &Partition| {
-                let written = partition.state.as_ref();
-                may_be_old
-                    && written.is_some_and(|written| written.state.leader == Some(id) && written.mzxid > came)
-            };
-            self.context.is_suspicious = true;
-            for topic in self.context.topics_mut() {
-                for partition in topic.partitions.values_mut() {
-                    partition.ends.remove(&id);
-                    if partition.is_known_by(id) && !has_led_since(partition) {
-                        count += 1;
-                        if !partition.suspect.contains(&id) {
-                            partition.suspect.push(id);
-                        }
-                    }
-                }
-            }
-            if count > 0 {
-                tracing::warn!(
-                    "broker {id} came back without what it had not synced: {count} replicas of it have to catch up"
-                );
-            }
-            taken.push((id, node.stat.version));
-        }
-        Ok(taken)
-    }
-
-    /// Writes down which replicas are still suspect, and takes the marks off the brokers.
-    pub(super) async fn keep_unclean_shutdowns(&mut self, marks: Vec<(BrokerId, i32)>) -> Result<(), Lost> {
-        if marks.is_empty() {
-            return Ok(());
-        }
-        let mut rest = self.settled_partitions();
-        for _ in 0..ROUNDS {
-            let mut notes = Vec::new();
-            for name in std::mem::take(&mut rest) {
-                if let Some((epoch, kept)) = self.kept_now(&name)
-                    && let Some(operation) = kept.operations(&name)
-                {
-                    notes.push((name, epoch, kept, operation));
-                }
-            }
-            if notes.is_empty() {
-                break;
-            }
-            let topics = notes.iter().filter(|(_, _, kept, _)| kept.is_new());
-            let topics = topics.map(|(name, ..)| Arc::clone(&name.topic)).collect();
-            self.make_room_to_keep(topics).await?;
-            let groups = notes
-                .iter()
-                .map(|(name, epoch, _, operation)| {
-                    let state = paths::partition_state(&name.topic, name.partition);
-                    Group {
-                        operations: vec![Operation::check(state, Some(*epoch)), operation.clone()],
-                    }
-                })
-                .collect();
-            let answers = self.reign.write(groups).await?;
-            for ((name, _, kept, _), answer) in notes.into_iter().zip(answers) {
-                match answer {
-                    Ok(_) => {
-                        if let Some(partition) = self.context.partition_mut(&name) {
-                            partition.kept = kept.after;
-                        }
-                    }
-                    Err(StoreError::BadVersion | StoreError::NodeExists | StoreError::NoNode) => {
-                        self.read_again(&name).await?;
-                        rest.push(name);
-                    }
-                    Err(error) => return Err(error.into()),
-                }
-            }
-        }
-        if !rest.is_empty() {
-            tracing::error!(
-                "which replicas are suspect of {rest:?} cannot be written down yet; their brokers stay marked"
-            );
-            return Ok(());
-        }
-        let groups = marks
-            .into_iter()
-            .map(|(id, version)| Group {
-                operations: vec![Operation::delete(paths::unclean_shutdown(id), Some(version))],
-            })
-            .collect();
-        // One that cannot be deleted was written again: its broker comes back once more.
-        self.reign.write(groups).await?;
-        Ok(())
-    }
-
-    /// What is to be kept beside a state that stays; with its partition epoch.
-    fn kept_now(&self, name: &TopicPartition) -> Option<(i32, Kept)> {
-        let partition = self.context.partition(name)?;
-        if partition.suspect.is_empty() {
-            return None;
-        }
-        let epoch = partition.state.as_ref()?.partition_epoch;
-        let kept = Kept {
-            before: partition.kept.clone(),
-            after: self.kept_node(name, epoch, partition.eligible.clone(), partition.suspect.clone()),
-        };
-        Some((epoch, kept))
     }
 
     /// Configs may have changed: where as many as are in sync can acknowledge now, nobody beside them has all any more.

@@ -18,7 +18,7 @@ use crate::store::znodes::{EligibleReplicas, EntityConfig, paths};
 
 impl Cluster3 {
     /// A broker comes that does not have what it had not synced when its power failed.
-    async fn arrive_after_a_power_cut(&mut self, id: BrokerId) {
+    pub(super) async fn arrive_after_a_power_cut(&mut self, id: BrokerId) {
         registration::note_unclean_shutdown(&self.one.store, id)
             .await
             .unwrap();
@@ -27,7 +27,7 @@ impl Cluster3 {
     }
 
     /// Says where the log of a broker's replica ends.
-    fn end(&self, id: BrokerId, topic: &str, epoch: i32, offset: i64) {
+    pub(super) fn end(&self, id: BrokerId, topic: &str, epoch: i32, offset: i64) {
         let mut others = self.others.0.lock().unwrap();
         let fake = others.entry(id).or_insert_with(fresh_broker);
         let end = LogEnd {
@@ -38,7 +38,7 @@ impl Cluster3 {
     }
 
     /// Who is eligible and who suspect, as the store has it.
-    async fn kept(&self, topic: &str) -> Option<(Vec<i32>, Vec<i32>)> {
+    pub(super) async fn kept(&self, topic: &str) -> Option<(Vec<i32>, Vec<i32>)> {
         let node = self
             .one
             .store
@@ -50,7 +50,7 @@ impl Cluster3 {
         Some((plain(&kept.eligible), plain(&kept.suspect)))
     }
 
-    async fn marks(&self) -> Vec<String> {
+    pub(super) async fn marks(&self) -> Vec<String> {
         self.one.names(paths::UNCLEAN_SHUTDOWNS).await
     }
 }

@@ -36,6 +36,7 @@ mod reign;
 pub mod request;
 mod to_controller;
 pub mod topic_name;
+mod unclean_shutdowns;
 mod watching;
 
 #[cfg(test)]
@@ -52,6 +53,8 @@ mod eligible_test;
 mod leadership_test;
 #[cfg(test)]
 mod reassignment_test;
+#[cfg(test)]
+mod unclean_shutdowns_test;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -10,7 +10,7 @@ use crate::base::clock::{self, Instant};
 use crate::base::ids::{BrokerEpoch, BrokerId};
 use crate::base::random::Random;
 use crate::base::shutdown::Shutdown;
-use crate::store::znodes::{BadNode, Broker, ClusterId, OurBroker, paths};
+use crate::store::znodes::{BadNode, Broker, ClusterId, OurBroker, UncleanShutdown, decode_epoch, paths};
 use crate::store::{BoxFuture, CreateKind, MultiError, Operation, Outcome, Session, Store, StoreError};
 
 /// How long to wait before another try to register, after one has failed.
@@ -275,6 +275,29 @@ pub async fn note_unclean_shutdown(store: &Arc<dyn Store>, id: BrokerId) -> Resu
     }
 }
 
+/// What writes the latest controller's epoch into the mark of [`note_unclean_shutdown`], where there is one without it: in the
+/// change that registers the broker, so that each later controller was elected when the broker was back.
+async fn date_unclean_shutdown(store: &Arc<dyn Store>, id: BrokerId) -> Result<Vec<Operation>, StoreError> {
+    let path = paths::unclean_shutdown(id);
+    let mark = store.get(&path).await?;
+    let Some(mark) = mark.filter(|mark| mark.data.is_none()) else {
+        return Ok(Vec::new());
+    };
+    let Some(node) = store.get(paths::CONTROLLER_EPOCH).await? else {
+        // There never was a controller, so that nobody has led either.
+        return Ok(Vec::new());
+    };
+    let Ok(controller_epoch) = decode_epoch(node.data.as_deref().unwrap_or_default()) else {
+        // Nobody can be elected then, and who is says what is wrong.
+        return Ok(Vec::new());
+    };
+    let data = UncleanShutdown { controller_epoch }.encode();
+    Ok(vec![
+        Operation::check(paths::CONTROLLER_EPOCH, Some(node.stat.version)),
+        Operation::set(path, Some(data), Some(mark.stat.version)),
+    ])
+}
+
 /// Registers a broker for as long as the session lasts, with what one of ours says beside; yields its epoch.
 pub async fn register(
     store: &Arc<dyn Store>,
@@ -285,11 +308,12 @@ pub async fn register(
     check_addresses(store, id, broker).await?;
     let path = paths::broker(id);
     loop {
-        let operations = vec![
+        let mut operations = date_unclean_shutdown(store, id).await?;
+        operations.extend([
             Operation::create(paths::our_broker(id), Some(ours.encode()), CreateKind::Ephemeral),
             Operation::create(&path, None, CreateKind::Ephemeral),
             Operation::set(&path, Some(broker.encode()), Some(0)),
-        ];
+        ]);
         match store.multi(operations).await {
             Ok(outcomes) => {
                 return match outcomes.last() {
@@ -312,6 +336,11 @@ pub async fn register(
                     None => {}
                 }
             }
+            // A controller was elected meanwhile, or has taken the mark away that an earlier registration left.
+            Err(MultiError {
+                error: StoreError::BadVersion | StoreError::NoNode,
+                ..
+            }) => {}
             Err(failed) => return Err(failed.error.into()),
         }
     }

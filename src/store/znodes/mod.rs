@@ -13,6 +13,7 @@ mod our_broker;
 mod partition;
 pub mod paths;
 mod topic;
+mod unclean_shutdown;
 
 #[cfg(test)]
 mod golden_test;
@@ -28,6 +29,7 @@ pub use new_partitions::NewPartitions;
 pub use our_broker::{OurBroker, TELLS_LOSSES};
 pub use partition::PartitionState;
 pub use topic::Topic;
+pub use unclean_shutdown::UncleanShutdown;
 
 /// A node whose contents are not what Kafka writes.
 #[derive(Clone, PartialEq, Eq, Debug)]

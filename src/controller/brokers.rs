@@ -156,9 +156,9 @@ impl Active {
                 }
                 Ok(())
             }
-            Answer::StopReplica(answer) => {
-                self.stopped(broker, &answer).await?;
-                self.take_stop_replica_answer(broker, answer);
+            Answer::StopReplica(number, answer) => {
+                self.stopped(broker, number, &answer).await?;
+                self.take_stop_replica_answer(broker, number, answer);
                 self.finish_deletions().await
             }
             Answer::LogEnds(asked, ends) => self.take_log_ends(broker, asked, ends).await,

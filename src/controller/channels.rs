@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
+use super::dropping::StopNumber;
 use super::events::{Event, RETRY};
 use super::link::{BrokerLink, Links};
 use super::watching::Look;
@@ -21,7 +22,7 @@ use crate::metadata::control::{ControlAnswer, LeaderAndIsr, LogEnds, StopReplica
 /// What a broker is told.
 pub(super) enum Request {
     LeaderAndIsr(LeaderAndIsr),
-    StopReplica(StopReplica),
+    StopReplica(StopNumber, StopReplica),
     UpdateMetadata(UpdateMetadata),
     /// Where its replicas of these end.
     LogEnds(AskedEnds),
@@ -41,7 +42,8 @@ pub(super) struct Answered {
 /// By kind of request.
 pub(super) enum Answer {
     LeaderAndIsr(ControlAnswer),
-    StopReplica(ControlAnswer),
+    /// To which one of them.
+    StopReplica(StopNumber, ControlAnswer),
     /// With what was asked.
     LogEnds(AskedEnds, LogEnds),
 }
@@ -149,7 +151,9 @@ async fn deliver(
     while let Some(request) = requests.recv().await {
         let answer = match request {
             Request::LeaderAndIsr(request) => Answer::LeaderAndIsr(link.leader_and_isr(request).await),
-            Request::StopReplica(request) => Answer::StopReplica(link.stop_replica(request).await),
+            Request::StopReplica(number, request) => {
+                Answer::StopReplica(number, link.stop_replica(request).await)
+            }
             Request::LogEnds(asked) => {
                 let ends = link.log_ends(asked.keys().cloned().collect()).await;
                 Answer::LogEnds(asked, ends)

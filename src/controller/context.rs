@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::dropping::Stop;
+use super::dropping::{Stop, StopNumber};
 use super::election::Replicas;
 use super::topic_name;
 use crate::base::ids::{BrokerEpoch, BrokerId, ControllerEpoch, TopicId, TopicName, TopicPartition};
@@ -69,8 +69,10 @@ pub(super) struct Context {
     pub offline: BTreeMap<BrokerId, BTreeSet<TopicPartition>>,
     /// Brokers that are about to stop, and have said so.
     pub leaving: BTreeSet<BrokerId>,
-    /// Replicas of topics that are to be deleted, whose brokers were told to delete them.
-    pub stopping: BTreeMap<TopicPartition, BTreeSet<BrokerId>>,
+    /// The latest StopReplica of this reign.
+    pub last_stop: StopNumber,
+    /// Replicas of topics that are to be deleted, whose brokers were told to delete them, and by which request.
+    pub stopping: BTreeMap<TopicPartition, BTreeMap<BrokerId, StopNumber>>,
     /// Replicas of such topics that are deleted.
     pub stopped: BTreeMap<TopicPartition, BTreeSet<BrokerId>>,
     /// The topics under whose names the store can keep eligible replicas.

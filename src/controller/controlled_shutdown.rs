@@ -58,7 +58,7 @@ impl Active {
     }
 
     /// Tells a broker to fetch no more: it is out of the ISRs, and must not come back into them.
-    async fn stop_following(&self, broker: BrokerId, partitions: Vec<TopicPartition>) {
+    async fn stop_following(&mut self, broker: BrokerId, partitions: Vec<TopicPartition>) {
         if partitions.is_empty() {
             return;
         }
@@ -66,7 +66,8 @@ impl Active {
         if broker == self.parts.broker {
             drop(self.parts.local.stop_replica(request).await);
         } else {
-            self.channels.tell(broker, Request::StopReplica(request));
+            let number = self.context.next_stop();
+            self.channels.tell(broker, Request::StopReplica(number, request));
         }
     }
 

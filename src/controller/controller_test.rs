@@ -34,6 +34,8 @@ pub(super) struct Told {
     pub(super) slow_ends: Arc<tokio::sync::Mutex<()>>,
     /// It hears what it is to stop, and never answers.
     pub(super) is_mute: bool,
+    /// Each answer to what it is to stop takes one of these, where there are any to be given.
+    pub(super) stop_answers: Option<Arc<tokio::sync::Semaphore>>,
     config_changes: Vec<String>,
 }
 
@@ -94,10 +96,16 @@ impl BrokerLink for FakeBroker {
             partitions.push((entry.partition.clone(), error));
         }
         told.stopped.push(request);
-        Box::pin(std::future::ready(ControlAnswer {
-            error: ErrorCode::None,
-            partitions,
-        }))
+        let permits = told.stop_answers.clone();
+        Box::pin(async move {
+            if let Some(permits) = permits {
+                permits.acquire().await.unwrap().forget();
+            }
+            ControlAnswer {
+                error: ErrorCode::None,
+                partitions,
+            }
+        })
     }
 
     fn log_ends(&self, partitions: Vec<TopicPartition>) -> BoxFuture<'_, LogEnds> {

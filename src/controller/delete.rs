@@ -1,11 +1,12 @@
 //! The end of topics (Kafka: `TopicDeletionManager`): marked in the store, gone from the metadata, replicas deleted,
 //! nodes deleted. A controller that stops half way leaves the mark, and the next one goes on.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::active::Active;
 use super::channels::Request;
+use super::dropping::StopNumber;
 use super::reign::{Group, Lost};
 use super::request::{AdminError, Answers};
 use crate::base::error_code::ErrorCode;
@@ -127,10 +128,9 @@ impl Active {
                 let Some(partition) = self.context.partition(name) else {
                     continue;
                 };
-                let among = |brokers: &BTreeMap<TopicPartition, BTreeSet<BrokerId>>| {
-                    brokers.get(name).is_some_and(|brokers| brokers.contains(&broker))
-                };
-                let is_asked = among(&self.context.stopping) || among(&self.context.stopped);
+                let (stopping, stopped) = (self.context.stopping.get(name), self.context.stopped.get(name));
+                let is_asked = stopping.is_some_and(|brokers| brokers.contains_key(&broker))
+                    || stopped.is_some_and(|brokers| brokers.contains(&broker));
                 if partition.replicas.contains(&broker) && !is_asked {
                     stops.push(StopReplicaPartition {
                         partition: name.clone(),
@@ -142,9 +142,10 @@ impl Active {
             if stops.is_empty() {
                 continue;
             }
+            let number = self.context.next_stop();
             for stop in &stops {
                 let asked = self.context.stopping.entry(stop.partition.clone());
-                asked.or_default().insert(broker);
+                asked.or_default().insert(broker, number);
             }
             let request = StopReplica {
                 sender: self.context.sender(me, broker),
@@ -152,30 +153,38 @@ impl Active {
             };
             if broker == me {
                 let answer = self.parts.local.stop_replica(request).await;
-                self.take_stop_replica_answer(me, answer);
+                self.take_stop_replica_answer(me, number, answer);
             } else {
-                self.channels.tell(broker, Request::StopReplica(request));
+                self.channels.tell(broker, Request::StopReplica(number, request));
             }
         }
     }
 
     /// Notes which replicas of topics that are to be deleted are gone. Of those that are not, the broker is asked again
     /// some time.
-    pub(super) fn take_stop_replica_answer(&mut self, broker: BrokerId, answer: ControlAnswer) {
+    pub(super) fn take_stop_replica_answer(
+        &mut self,
+        broker: BrokerId,
+        number: StopNumber,
+        answer: ControlAnswer,
+    ) {
         if !answer.error.is_none() {
             tracing::error!(
                 "broker {broker} refused its controller's StopReplica: {}",
                 answer.error
             );
             for brokers in self.context.stopping.values_mut() {
-                brokers.remove(&broker);
+                brokers.retain(|id, asked| *id != broker || *asked != number);
             }
         }
         for (partition, error) in answer.partitions {
-            let asked = self.context.stopping.get_mut(&partition);
-            if !asked.is_some_and(|brokers| brokers.remove(&broker)) {
+            let Some(asked) = self.context.stopping.get_mut(&partition) else {
+                continue;
+            };
+            if asked.get(&broker) != Some(&number) {
                 continue;
             }
+            asked.remove(&broker);
             if error.is_none() {
                 self.context.stopped.entry(partition).or_default().insert(broker);
             } else {

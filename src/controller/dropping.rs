@@ -9,12 +9,17 @@ use std::collections::BTreeSet;
 
 use super::active::Active;
 use super::channels::Request;
-use super::context::Partition;
+use super::context::{Context, Partition};
 use super::reassignment_plan::{Assignment, without};
 use super::reign::Lost;
 use crate::base::error_code::ErrorCode;
 use crate::base::ids::{BrokerEpoch, BrokerId, TopicPartition};
 use crate::metadata::control::ControlAnswer;
+
+/// One StopReplica among those of this reign. A broker may be told to stop a replica again and again, and only once to delete
+/// it: what it answers to another request says nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct StopNumber(u64);
 
 /// How far a replica that is dropped has come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -22,9 +27,17 @@ pub(super) enum Stop {
     /// It is to be told.
     Due,
     /// It was told, in this registration of its broker.
-    Told(BrokerEpoch),
+    Told(BrokerEpoch, StopNumber),
     /// It has answered.
     Done,
+}
+
+impl Context {
+    /// The number of the next StopReplica.
+    pub(super) fn next_stop(&mut self) -> StopNumber {
+        self.last_stop.0 = self.last_stop.0.wrapping_add(1);
+        self.last_stop
+    }
 }
 
 impl Partition {
@@ -74,16 +87,17 @@ impl Active {
                 continue;
             };
             let mut due = dropping.clone();
-            due.retain(|name| self.tell_to_go(name, broker, epoch));
+            let number = self.context.next_stop();
+            due.retain(|name| self.tell_to_go(name, broker, (epoch, number)));
             if due.is_empty() {
                 continue;
             }
             let request = self.stop_request(broker, due, true);
             if broker == me {
                 let answer = self.parts.local.stop_replica(request).await;
-                self.take_stopped(me, &answer);
+                self.take_stopped(me, number, &answer);
             } else {
-                self.channels.tell(broker, Request::StopReplica(request));
+                self.channels.tell(broker, Request::StopReplica(number, request));
             }
         }
         self.forget_dropped().await
@@ -103,28 +117,41 @@ impl Active {
     }
 
     /// Notes that a broker is told that its replica is to go; false when it need not be told.
-    fn tell_to_go(&mut self, name: &TopicPartition, broker: BrokerId, epoch: BrokerEpoch) -> bool {
+    fn tell_to_go(
+        &mut self,
+        name: &TopicPartition,
+        broker: BrokerId,
+        (epoch, number): (BrokerEpoch, StopNumber),
+    ) -> bool {
         let partition = self.context.partition_mut(name);
         let Some(stop) = partition.and_then(|partition| partition.going.get_mut(&broker)) else {
             return false;
         };
-        let told = Stop::Told(epoch);
-        let is_due = *stop != Stop::Done && *stop != told;
+        let is_due = match *stop {
+            Stop::Due => true,
+            Stop::Told(told, _) => told != epoch,
+            Stop::Done => false,
+        };
         if is_due {
-            *stop = told;
+            *stop = Stop::Told(epoch, number);
         }
         is_due
     }
 
     /// Takes what a broker answered to a StopReplica, and forgets those that have gone.
-    pub(super) async fn stopped(&mut self, broker: BrokerId, answer: &ControlAnswer) -> Result<(), Lost> {
-        self.take_stopped(broker, answer);
+    pub(super) async fn stopped(
+        &mut self,
+        broker: BrokerId,
+        number: StopNumber,
+        answer: &ControlAnswer,
+    ) -> Result<(), Lost> {
+        self.take_stopped(broker, number, answer);
         self.forget_dropped().await?;
         self.note_old_reassignments().await
     }
 
     /// A replica that a broker could not delete stays, as with Kafka.
-    fn take_stopped(&mut self, broker: BrokerId, answer: &ControlAnswer) {
+    fn take_stopped(&mut self, broker: BrokerId, number: StopNumber, answer: &ControlAnswer) {
         if answer.error == ErrorCode::StaleBrokerEpoch {
             // It has registered anew, and will be told again.
             return;
@@ -137,7 +164,8 @@ impl Active {
         for (name, error) in answers {
             let partition = self.context.partition_mut(&name);
             let stop = partition.and_then(|partition| partition.going.get_mut(&broker));
-            let Some(stop) = stop.filter(|stop| matches!(stop, Stop::Told(_))) else {
+            let Some(stop) = stop.filter(|stop| matches!(stop, Stop::Told(_, told) if *told == number))
+            else {
                 continue;
             };
             *stop = Stop::Done;

@@ -46,6 +46,8 @@ mod cluster_test;
 #[cfg(test)]
 mod controller_test;
 #[cfg(test)]
+mod dropping_test;
+#[cfg(test)]
 mod election_test;
 #[cfg(test)]
 mod eligible_test;

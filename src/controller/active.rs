@@ -109,9 +109,9 @@ impl Active {
     async fn write_feature(&self) -> Result<(), Lost> {
         if self.reign.store.get(paths::FEATURE).await?.is_none() {
             let data = Some(Feature::default().encode());
-            self.reign.write_later(Group {
-                operations: vec![Operation::create(paths::FEATURE, data, CreateKind::Persistent)],
-            });
+            let operations = vec![Operation::create(paths::FEATURE, data, CreateKind::Persistent)];
+            // An error says that somebody else has made it.
+            self.reign.write(vec![Group { operations }]).await?;
         }
         Ok(())
     }
@@ -305,28 +305,6 @@ impl Active {
             }
         }
         failed
-    }
-
-    /// Takes the marks off new partitions that this broker has now. Where a move only adds replicas on others, there are
-    /// none.
-    fn forget_new(&self, new: &New, refused: &BTreeSet<TopicName>) {
-        let is_marked = |name: &TopicPartition, replicas: &[BrokerId]| {
-            let partition = self.context.partition(name);
-            let all = partition.is_some_and(|one| one.replicas.iter().all(|id| replicas.contains(id)));
-            all || replicas.contains(&self.parts.broker)
-        };
-        let topics: BTreeSet<&TopicName> = new
-            .iter()
-            .filter(|(name, replicas)| is_marked(name, replicas))
-            .map(|(name, _)| &name.topic)
-            .filter(|topic| !refused.contains(*topic))
-            .collect();
-        for topic in topics {
-            // One at a time: a mark may be missing. The store commits them together.
-            self.reign.write_later(Group {
-                operations: vec![Operation::delete(paths::new_partitions(topic), None)],
-            });
-        }
     }
 
     /// Tells all brokers who lives, and what became of `partitions`. Waits for this broker only.

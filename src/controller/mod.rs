@@ -26,9 +26,11 @@ mod imbalance;
 mod link;
 mod loading;
 mod log_ends;
+mod new_marks;
 mod notifications;
 pub mod producer_id_source;
 mod producer_ids;
+mod reading_back;
 mod reassignment;
 mod reassignment_plan;
 pub mod registration;
@@ -53,6 +55,8 @@ mod election_test;
 mod eligible_test;
 #[cfg(test)]
 mod leadership_test;
+#[cfg(test)]
+mod reading_back_test;
 #[cfg(test)]
 mod reassignment_test;
 #[cfg(test)]

@@ -3,10 +3,11 @@
 
 use std::sync::Arc;
 
+use super::events::RETRY;
 use crate::base::clock;
 use crate::base::ids::{BrokerId, ControllerEpoch};
 use crate::store::znodes::{Controller as ControllerNode, decode_epoch, encode_epoch, paths};
-use crate::store::{CreateKind, MultiError, Operation, Outcome, Store, StoreError, Watcher, Zxid};
+use crate::store::{BoxFuture, CreateKind, MultiError, Operation, Outcome, Store, StoreError, Watcher, Zxid};
 
 /// About how many bytes one multi may have: a server of ZooKeeper refuses more than a mebibyte.
 const MULTI_BYTES: usize = 512 << 10;
@@ -18,7 +19,7 @@ const MULTI_OPERATIONS: usize = 4_000;
 pub(super) enum Lost {
     /// Another one has been elected.
     Moved,
-    /// The store failed, or it is unknown what was written.
+    /// The store failed, or its session is over.
     Store(StoreError),
 }
 
@@ -42,7 +43,7 @@ pub(super) struct Reign {
     pub store: Arc<dyn Store>,
     pub epoch: ControllerEpoch,
     /// The version of `/controller_epoch` that every write checks.
-    fence: i32,
+    pub(super) fence: i32,
 }
 
 /// Operations that belong together: all are made, or none.
@@ -145,19 +146,24 @@ impl Reign {
         Operation::check(paths::CONTROLLER_EPOCH, Some(self.fence))
     }
 
-    /// Writes these operations, without waiting for the answer.
-    pub(super) fn write_later(&self, group: Group) {
+    /// Sends a group, of whose answer nobody may hear.
+    pub(super) fn send(&self, group: &Group) -> BoxFuture<'static, Result<Vec<Outcome>, MultiError>> {
         let mut operations = vec![self.check()];
-        operations.extend(group.operations);
-        drop(self.store.multi(operations));
+        operations.extend(group.operations.iter().cloned());
+        self.store.multi(operations)
     }
 
     /// Writes each group as a whole, many groups at a time. A group that cannot be written does not keep the others
     /// from being written; its error is in its place, and the number of the change in that of the others.
+    ///
+    /// A lost connection ends no reign: once there is another one, what was made is found by reading, and the rest is sent
+    /// again (Kafka: `KafkaZkClient.retryRequestsUntilConnected`). It takes as long as that takes, or the session lives.
     pub(super) async fn write(&self, groups: Vec<Group>) -> Result<Vec<Result<Zxid, StoreError>>, Lost> {
         let mut answers: Vec<Result<Zxid, StoreError>> = groups.iter().map(|_| Ok(0)).collect();
         let mut rest: Vec<(usize, Group)> = groups.into_iter().enumerate().collect();
+        let mut losses = 0;
         while !rest.is_empty() {
+            let mut lost: Vec<(usize, Group)> = Vec::new();
             let mut under_way = Vec::new();
             for batch in batches(std::mem::take(&mut rest)) {
                 let mut operations = vec![self.check()];
@@ -183,6 +189,12 @@ impl Reign {
                         index: Some(0),
                         error: StoreError::BadVersion | StoreError::NoNode,
                     }) => return Err(Lost::Moved),
+                    Err(MultiError {
+                        error: StoreError::ConnectionLoss,
+                        ..
+                    }) => lost.extend(batch),
+                    // What was sent before it may not have been made, and it may want that.
+                    Err(MultiError { index: Some(_), .. }) if !lost.is_empty() => rest.extend(batch),
                     Err(MultiError {
                         index: Some(index),
                         error,
@@ -213,6 +225,26 @@ impl Reign {
                     Err(MultiError { index: None, error }) => return Err(Lost::Store(error)),
                 }
             }
+            if lost.is_empty() {
+                continue;
+            }
+            if losses > 0 {
+                // A server may break off because of what it is sent.
+                clock::sleep(RETRY).await;
+            }
+            losses += 1;
+            let count = lost.len();
+            for (number, group, made) in self.read_back(lost).await? {
+                match (made, answers.get_mut(number)) {
+                    (Some(zxid), Some(answer)) => *answer = Ok(zxid),
+                    _ => rest.push((number, group)),
+                }
+            }
+            tracing::warn!(
+                "the answers to {count} changes were lost; {} of these and of what came behind them are sent again",
+                rest.len()
+            );
+            rest.sort_by_key(|(number, _)| *number);
         }
         Ok(answers)
     }

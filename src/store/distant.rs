@@ -215,7 +215,7 @@ impl Store for DistantStore {
         self.ask(|reply| Request::ChildrenAndWatch(path.to_owned(), reply))
     }
 
-    fn multi(&self, operations: Vec<Operation>) -> BoxFuture<'_, Result<Vec<Outcome>, MultiError>> {
+    fn multi(&self, operations: Vec<Operation>) -> BoxFuture<'static, Result<Vec<Outcome>, MultiError>> {
         let (reply, answer) = oneshot::channel();
         let _ = self
             .commands

@@ -29,7 +29,8 @@ struct Inner {
     /// The sessions of those that are not near.
     distant: BTreeMap<SessionId, Distant>,
     sessions: i64,
-    lose: BTreeMap<SessionId, Lost>,
+    /// What becomes of a change of these sessions, behind so many others.
+    lose: BTreeMap<SessionId, (usize, Lost)>,
     changes: u64,
     /// Data that was written, where somebody wants to know all of it.
     journal: Option<Vec<(String, Option<Bytes>)>>,
@@ -80,7 +81,17 @@ impl MemoryServer {
 
     /// Loses the next change of a session, or its answer.
     pub fn lose(&self, session: SessionId, what: Lost) {
-        self.lock().lose.insert(session, what);
+        self.lose_behind(session, 0, what);
+    }
+
+    /// The same, of the change behind so many others.
+    pub fn lose_behind(&self, session: SessionId, others: usize, what: Lost) {
+        self.lock().lose.insert(session, (others, what));
+    }
+
+    /// True while something that is to be lost was not asked for yet.
+    pub fn is_to_lose(&self, session: SessionId) -> bool {
+        self.lock().lose.contains_key(&session)
     }
 
     /// How many changes were made.
@@ -199,6 +210,18 @@ impl Inner {
         id
     }
 
+    /// What becomes of the next change of a session, if it is lost.
+    fn lost(&mut self, session: SessionId) -> Option<Lost> {
+        let (others, what) = self.lose.remove(&session)?;
+        match others.checked_sub(1) {
+            None => Some(what),
+            Some(others) => {
+                self.lose.insert(session, (others, what));
+                None
+            }
+        }
+    }
+
     fn change(&mut self, operations: Vec<Operation>, session: SessionId) -> Result<Vec<Outcome>, MultiError> {
         let author = Author {
             session,
@@ -297,10 +320,10 @@ impl Store for MemoryStore {
         self.read(|inner, session| inner.children_and_watch(session, path))
     }
 
-    fn multi(&self, operations: Vec<Operation>) -> BoxFuture<'_, Result<Vec<Outcome>, MultiError>> {
+    fn multi(&self, operations: Vec<Operation>) -> BoxFuture<'static, Result<Vec<Outcome>, MultiError>> {
         let answer = self.alive().map_err(MultiError::from).and_then(|session| {
             let mut inner = self.server.lock();
-            match inner.lose.remove(&session) {
+            match inner.lost(session) {
                 Some(Lost::Request) => Err(StoreError::ConnectionLoss.into()),
                 Some(Lost::Reply) => {
                     let _ = inner.change(operations, session);

@@ -66,7 +66,7 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// The first operation that could not be applied, or what befell the session. After
     /// [`StoreError::ConnectionLoss`] it is unknown whether the change was made.
-    fn multi(&self, operations: Vec<Operation>) -> BoxFuture<'_, Result<Vec<Outcome>, MultiError>>;
+    fn multi(&self, operations: Vec<Operation>) -> BoxFuture<'static, Result<Vec<Outcome>, MultiError>>;
 
     /// The session, as it is and as it changes.
     fn session(&self) -> tokio::sync::watch::Receiver<Session>;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::*;
 
 /// A store whose changes are never in doubt.
+#[derive(Clone)]
 pub(super) struct ReadingBack(pub(super) Arc<dyn Store>);
 
 /// What is known of the nodes that a change is about, and of their parents.
@@ -99,8 +100,9 @@ impl Store for ReadingBack {
         self.0.children_and_watch(path)
     }
 
-    fn multi(&self, operations: Vec<Operation>) -> BoxFuture<'_, Result<Vec<Outcome>, MultiError>> {
-        Box::pin(self.resolve(operations))
+    fn multi(&self, operations: Vec<Operation>) -> BoxFuture<'static, Result<Vec<Outcome>, MultiError>> {
+        let all = self.clone();
+        Box::pin(async move { all.resolve(operations).await })
     }
 
     fn session(&self) -> tokio::sync::watch::Receiver<Session> {

@@ -201,7 +201,7 @@ impl Store for EmbeddedStore {
         })
     }
 
-    fn multi(&self, operations: Vec<Operation>) -> BoxFuture<'_, Result<Vec<Outcome>, MultiError>> {
+    fn multi(&self, operations: Vec<Operation>) -> BoxFuture<'static, Result<Vec<Outcome>, MultiError>> {
         let (sender, receiver) = oneshot::channel();
         self.under_way.fetch_add(1, Ordering::AcqRel);
         // A writer that has ended drops the request, which the receiver sees.

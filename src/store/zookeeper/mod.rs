@@ -298,12 +298,12 @@ impl Store for ZookeeperStore {
         )
     }
 
-    fn multi(&self, operations: Vec<Operation>) -> BoxFuture<'_, Result<Vec<Outcome>, MultiError>> {
+    fn multi(&self, operations: Vec<Operation>) -> BoxFuture<'static, Result<Vec<Outcome>, MultiError>> {
         match self.prepared(operations) {
             Ok(operations) if operations.is_empty() => Box::pin(std::future::ready(Ok(Vec::new()))),
             Ok(operations) => {
-                let done = self.ask_multi(operations);
-                Box::pin(async move { done.await.map(|outcomes| below(&self.chroot, outcomes)) })
+                let (done, chroot) = (self.ask_multi(operations), Arc::clone(&self.chroot));
+                Box::pin(async move { done.await.map(|outcomes| below(&chroot, outcomes)) })
             }
             Err(failed) => Box::pin(std::future::ready(Err(failed))),
         }

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 
@@ -85,9 +86,14 @@ impl Channels {
 
     /// Looks at something again, some time later.
     pub(super) fn look_later(&self, look: Look) {
+        self.look_after(RETRY, look);
+    }
+
+    /// Looks at something again, after this time.
+    pub(super) fn look_after(&self, pause: Duration, look: Look) {
         let (events, reign) = (self.events.clone(), self.controller_epoch);
         drop(task::spawn(async move {
-            clock::sleep(RETRY).await;
+            clock::sleep(pause).await;
             // Nobody may listen any more.
             let _ = events.send(Event::Look { look, reign }).await;
         }));

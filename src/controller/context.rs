@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::delete::DeletionRetry;
 use super::dropping::{Stop, StopNumber};
 use super::election::Replicas;
 use super::topic_name;
@@ -73,6 +74,8 @@ pub(super) struct Context {
     pub last_stop: StopNumber,
     /// Replicas of topics that are to be deleted, whose brokers were told to delete them, and by which request.
     pub stopping: BTreeMap<TopicPartition, BTreeMap<BrokerId, StopNumber>>,
+    /// When brokers that cannot delete replicas are asked again.
+    pub deletion_retry: DeletionRetry,
     /// Replicas of such topics that are deleted.
     pub stopped: BTreeMap<TopicPartition, BTreeSet<BrokerId>>,
     /// The topics under whose names the store can keep eligible replicas.

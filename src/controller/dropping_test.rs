@@ -67,3 +67,23 @@ async fn a_topic_is_not_gone_because_a_replica_of_it_follows_no_more() {
     assert!(cluster.one.names(paths::TOPICS).await.is_empty());
     assert!(cluster.one.names(paths::DELETE_TOPICS).await.is_empty());
 }
+
+#[tokio::test]
+async fn a_broker_that_cannot_delete_a_replica_is_asked_again() {
+    let cluster = Cluster3::of(&[TWO, THREE]).await;
+    cluster.create("t", &[TWO, THREE]).await;
+    let fake = cluster.others.0.lock().unwrap()[&THREE].clone();
+    fake.told().broken.insert(TopicPartition::new("t", 0));
+    assert_eq!(cluster.one.delete(&["t"]).await, [ErrorCode::None]);
+    cluster.settle().await;
+    assert_eq!(cluster.one.names(paths::TOPICS).await, ["t"]);
+    fake.told().broken.clear();
+    for _ in 0..20 {
+        cluster.settle().await;
+        if cluster.one.names(paths::TOPICS).await.is_empty() {
+            return;
+        }
+        clock::sleep(std::time::Duration::from_millis(500)).await;
+    }
+    panic!("it is asked no more");
+}

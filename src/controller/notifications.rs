@@ -27,6 +27,7 @@ impl Active {
             Look::Brokers => self.brokers_changed().await,
             Look::Topics => self.topics_changed().await,
             Look::Deletions => {
+                self.context.deletion_retry.is_due = false;
                 self.load_deletions().await?;
                 self.complete_deletions().await
             }

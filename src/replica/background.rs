@@ -83,7 +83,8 @@ impl Buried {
     }
 }
 
-fn interval_ms(milliseconds: i64) -> Duration {
+/// A config in milliseconds as a time, of at least one of them.
+pub(super) fn interval_ms(milliseconds: i64) -> Duration {
     Duration::from_millis(u64::try_from(milliseconds).unwrap_or(0).max(1))
 }
 

@@ -1,5 +1,5 @@
-//! What a controller tells this broker's replicas: LeaderAndIsr and StopReplica (Kafka's
-//! `ReplicaManager.becomeLeaderOrFollower`, `stopReplicas`).
+//! What a controller tells this broker's replicas: LeaderAndIsr (Kafka's `ReplicaManager.becomeLeaderOrFollower`), and who may
+//! tell them. What stops them: [`stopping`](super::stopping).
 //!
 //! Invariant: requests are carried out one at a time; one of an older controller epoch than was seen, or for an earlier
 //! registration of this broker, changes nothing. Logs are made on the pools of their directories, so that many
@@ -11,12 +11,9 @@ use crate::base::clock;
 use crate::base::error_code::ErrorCode;
 use crate::base::ids::{BrokerEpoch, BrokerId, ControllerEpoch, TopicId, TopicName, TopicPartition};
 use crate::base::task;
-use crate::metadata::control::{
-    ControlAnswer, LeaderAndIsr, LeaderAndIsrPartition, Sender, StopReplica, TOPIC_IS_DELETED, UpdateMetadata,
-};
+use crate::metadata::control::{ControlAnswer, LeaderAndIsr, LeaderAndIsrPartition, Sender, UpdateMetadata};
 use crate::storage::log::Log;
 
-use super::background::Buried;
 use super::directories::HostDirectory;
 use super::leadership::Role;
 use super::partition::Partition;
@@ -33,7 +30,8 @@ pub struct Seen {
 }
 
 impl Seen {
-    fn check(&mut self, sender: &Sender) -> Result<(), ErrorCode> {
+    /// Whether what this one sends is to be done.
+    pub(super) fn check(&mut self, sender: &Sender) -> Result<(), ErrorCode> {
         if let Some(own) = self.broker_epoch
             && sender.broker_epoch.get() >= 0
             && sender.broker_epoch < own
@@ -118,7 +116,7 @@ impl Replicas {
     }
 
     /// Makes the logs that are missing, side by side, and takes the decisions about them.
-    async fn make(
+    pub(super) async fn make(
         self: &Arc<Self>,
         missing: Vec<(TopicName, TopicId, LeaderAndIsrPartition)>,
     ) -> Vec<(TopicPartition, ErrorCode)> {
@@ -220,105 +218,6 @@ impl Replicas {
             .map(|(at, _)| at)
     }
 
-    /// Stops replicas: those that are not deleted are followed no more, until LeaderAndIsr says so again. The others go:
-    /// their folders are renamed now, and removed after `file.delete.delay.ms`.
-    pub async fn stop_replica(self: &Arc<Self>, request: StopReplica) -> ControlAnswer {
-        let mut seen = self.control.lock().await;
-        if let Err(error) = seen.check(&request.sender) {
-            return refused(error);
-        }
-        let mut answers = Vec::new();
-        let mut stopped = Vec::new();
-        for stop in request.partitions {
-            let name = stop.partition;
-            let Some(partition) = self.partition(&name.topic, name.partition) else {
-                answers.push((name, ErrorCode::None));
-                continue;
-            };
-            let is_stale = stop.leader_epoch != TOPIC_IS_DELETED
-                && stop.leader_epoch.get() >= 0
-                && stop.leader_epoch < partition.newest_epoch();
-            if is_stale {
-                answers.push((name, ErrorCode::FencedLeaderEpoch));
-                continue;
-            }
-            self.fetchers.leave(&name);
-            if !stop.delete {
-                // It stays what it is, and where it is: a later decision has it followed again.
-                answers.push((name, ErrorCode::None));
-                continue;
-            }
-            stopped.push(partition);
-        }
-        let mut running = Vec::new();
-        for directory in self.directories() {
-            let (here, elsewhere): (Vec<_>, Vec<_>) = stopped
-                .into_iter()
-                .partition(|partition| Arc::ptr_eq(partition.directory(), directory));
-            stopped = elsewhere;
-            if here.is_empty() {
-                continue;
-            }
-            let names: Vec<_> = here.iter().map(|partition| partition.name().clone()).collect();
-            let (replicas, directory) = (Arc::clone(self), Arc::clone(directory));
-            let pool = directory.pool().clone();
-            let work = move || replicas.stop_all(&directory, &here);
-            running.push((names, task::spawn(async move { pool.run(work).await })));
-        }
-        for (names, task) in running {
-            let done = match task.await {
-                Ok(Ok(error)) => error,
-                _ => ErrorCode::KafkaStorageError,
-            };
-            answers.extend(names.into_iter().map(|name| (name, done)));
-        }
-        ControlAnswer {
-            error: ErrorCode::None,
-            partitions: answers,
-        }
-    }
-
-    /// Ends partitions of one directory; their folders get their new names, durably with one sync. One whose folder keeps its
-    /// name stays known, so that none is made beside it in another directory. Blocks.
-    fn stop_all(self: &Arc<Self>, directory: &Arc<HostDirectory>, stopped: &[Arc<Partition>]) -> ErrorCode {
-        let mut result = Ok(());
-        let (mut renamed, mut cleaned) = (false, Vec::new());
-        for partition in stopped {
-            partition.stop().dispatch();
-            self.tell_resigned(partition.name(), None);
-            self.end_move(partition.name(), clock::now_ms());
-            // It stays there from now on; on its way to this pool it may have been moved.
-            let lies_in = partition.directory();
-            match partition.bury(clock::now_ms()) {
-                Ok((path, due_ms)) => {
-                    self.forget(&partition.name().topic, partition.name().partition);
-                    if partition.was_cleaned() && !cleaned.iter().any(|one| Arc::ptr_eq(one, lies_in)) {
-                        cleaned.push(Arc::clone(lies_in));
-                    }
-                    self.bury(Buried::folder(Arc::clone(lies_in), path, due_ms));
-                    if Arc::ptr_eq(lies_in, directory) {
-                        renamed = true;
-                    } else if let Err(error) = lies_in.sync() {
-                        result = Err(error);
-                    }
-                }
-                Err(error) => result = Err(error),
-            }
-        }
-        if renamed && result.is_ok() {
-            result = directory.sync();
-        }
-        // A log that is made under the same name was not cleaned.
-        for directory in &cleaned {
-            self.checkpoint_cleaned(directory);
-        }
-        match result {
-            Ok(()) => ErrorCode::None,
-            // The volume has said why.
-            Err(_) => ErrorCode::KafkaStorageError,
-        }
-    }
-
     /// Takes the decision about a partition that is here. `on_pool`: it may wait for the directory.
     pub(super) fn decide(
         &self,
@@ -362,7 +261,8 @@ impl Replicas {
     }
 }
 
-fn refused(error: ErrorCode) -> ControlAnswer {
+/// The answer to a request of which nothing is done.
+pub(super) fn refused(error: ErrorCode) -> ControlAnswer {
     ControlAnswer {
         error,
         partitions: Vec::new(),

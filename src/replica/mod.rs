@@ -29,6 +29,7 @@ mod read;
 pub mod replicas;
 pub mod signals;
 pub mod stall;
+mod stopping;
 mod throttle;
 mod throttled;
 mod together;

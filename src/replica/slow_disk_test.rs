@@ -86,6 +86,96 @@ async fn decisions_for_a_directory_that_does_not_answer_are_taken_when_it_does()
     until(|| slow.leader() == Some((BrokerId(1), LeaderEpoch(4)))).await;
 }
 
+/// Whether a StopReplica that deletes partition 0 is answered, and with what.
+async fn stops(broker: &TestBroker) -> Option<ErrorCode> {
+    let answer = clock::timeout(Duration::from_secs(20), stop(broker, -2)).await?;
+    Some(answer.partitions[0].1)
+}
+
+#[tokio::test]
+async fn a_replica_in_a_directory_that_stalls_goes_later_and_stops_nothing_else() {
+    let broker = TestBroker::new(2);
+    broker.lead("t", 1, 2, 0, &[1, 2]).await;
+    let slow = broker.replicas.partition("t", 0).unwrap();
+    let directory = Arc::clone(slow.directory());
+    let release = occupy(&directory);
+    let watch = directory.watch();
+    let mut look = watch.look(Instant::now());
+    let hanging = watch.begin();
+    let (second, later) = (
+        Duration::from_secs(1),
+        Instant::now().after(Duration::from_secs(5)),
+    );
+    assert_eq!(watch.look_again(&mut look, later, second), Some(true));
+    for _ in 0..2 {
+        assert_eq!(stops(&broker).await, Some(ErrorCode::KafkaStorageError));
+    }
+    assert!(broker.replicas.partition("t", 0).is_some());
+    broker.decide("t", 1, 2, 1, (2, &[1, 2], &[1, 2])).await;
+    let good = broker.replicas.partition("t", 1).unwrap();
+    assert_eq!(good.leader(), Some((BrokerId(2), LeaderEpoch(1))));
+    drop(hanging);
+    let later = Instant::now().after(Duration::from_secs(6));
+    assert_eq!(watch.look_again(&mut look, later, second), Some(false));
+    drop(release);
+    // What was decided about it afterwards makes another one in its place.
+    until(|| {
+        broker
+            .replicas
+            .partition("t", 0)
+            .is_some_and(|one| !Arc::ptr_eq(&one, &slow))
+    })
+    .await;
+    let other = broker.replicas.partition("t", 0).unwrap();
+    until(|| other.leader() == Some((BrokerId(2), LeaderEpoch(1)))).await;
+    assert_eq!(stops(&broker).await, Some(ErrorCode::None));
+    assert!(broker.replicas.partition("t", 0).is_none());
+}
+
+#[tokio::test]
+async fn a_directory_that_begins_to_hang_while_replicas_go_is_not_waited_for() {
+    let broker = TestBroker::with_config(2, &[("log.dir.stall.ms", "10")]);
+    broker.lead("t", 1, 2, 0, &[1, 2]).await;
+    let slow = broker.replicas.partition("t", 0).unwrap();
+    let release = occupy(slow.directory());
+    assert_eq!(stops(&broker).await, Some(ErrorCode::KafkaStorageError));
+    // The second time at once, and what is decided meanwhile waits; but it is to be deleted again.
+    broker.decide("t", 1, 1, 1, (2, &[1, 2], &[1, 2])).await;
+    assert_eq!(stops(&broker).await, Some(ErrorCode::KafkaStorageError));
+    assert!(slow.directory().put_off.is_under_way());
+    drop(release);
+    until(|| broker.replicas.partition("t", 0).is_none()).await;
+    until(|| !slow.directory().put_off.is_under_way()).await;
+    assert!(broker.replicas.partition("t", 0).is_none());
+    assert_eq!(stops(&broker).await, Some(ErrorCode::None));
+}
+
+#[tokio::test]
+async fn a_replica_that_has_gone_is_not_made_anew_when_it_is_to_be_deleted_again() {
+    let broker = TestBroker::with_config(2, &[("log.dir.stall.ms", "10")]);
+    broker.lead("t", 1, 2, 0, &[1, 2]).await;
+    let slow = broker.replicas.partition("t", 0).unwrap();
+    let release = occupy(slow.directory());
+    assert_eq!(stops(&broker).await, Some(ErrorCode::KafkaStorageError));
+    broker.decide("t", 1, 1, 1, (2, &[1, 2], &[1, 2])).await;
+    // The next request waits for its turn, before that decision does.
+    let turn = broker.replicas.control.lock().await;
+    let (again, moment) = (stops(&broker), clock::sleep(Duration::from_millis(50)));
+    let mut again = std::pin::pin!(again);
+    tokio::select! {
+        biased;
+        _ = &mut again => panic!("it is not its turn"),
+        () = moment => {}
+    }
+    drop(release);
+    until(|| broker.replicas.partition("t", 0).is_none()).await;
+    clock::sleep(Duration::from_millis(50)).await;
+    drop(turn);
+    assert_eq!(again.await, Some(ErrorCode::None));
+    until(|| !slow.directory().put_off.is_under_way()).await;
+    assert!(broker.replicas.partition("t", 0).is_none());
+}
+
 #[tokio::test]
 async fn a_replica_whose_folder_cannot_be_renamed_stays_known() {
     let broker = TestBroker::new(2);

@@ -1,5 +1,5 @@
 //! What other brokers are told, by a task and a queue for each: in order, one request at a time, and no slow one holds up
-//! another or the controller (Kafka: `ControllerChannelManager`, `RequestSendThread`).
+//! another or the controller (Kafka: `ControllerChannelManager`, `RequestSendThread`). What waits: [`queue`](super::queue).
 //!
 //! Invariant: a channel belongs to one registration of its broker. What it still had to tell when that registration ended
 //! is dropped; the next one begins with everything. Answers come back as events of the reign that asked.
@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use super::dropping::StopNumber;
 use super::events::{Event, RETRY};
 use super::link::{BrokerLink, Links};
+use super::queue::Queue;
 use super::watching::Look;
 use crate::base::clock;
 use crate::base::ids::{BrokerEpoch, BrokerId, ControllerEpoch, TopicPartition};
@@ -51,7 +52,7 @@ pub(super) enum Answer {
 
 struct Channel {
     broker_epoch: BrokerEpoch,
-    queue: mpsc::UnboundedSender<Request>,
+    queue: Arc<Queue>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -114,10 +115,10 @@ impl Channels {
             self.open.remove(&broker.id);
             return;
         };
-        let (queue, requests) = mpsc::unbounded_channel();
+        let queue = Arc::new(Queue::default());
         let task = task::spawn(deliver(
             link,
-            requests,
+            Arc::clone(&queue),
             self.events.clone(),
             (broker.id, broker.epoch, self.controller_epoch),
         ));
@@ -142,20 +143,19 @@ impl Channels {
     /// Tells a broker, some time; nobody who has no channel.
     pub(super) fn tell(&self, broker: BrokerId, request: Request) {
         if let Some(channel) = self.open.get(&broker) {
-            // The task ends only with the channel, or with the controller.
-            let _ = channel.queue.send(request);
+            channel.queue.push(request);
         }
     }
 }
 
 async fn deliver(
     link: Arc<dyn BrokerLink>,
-    mut requests: mpsc::UnboundedReceiver<Request>,
+    requests: Arc<Queue>,
     events: mpsc::Sender<Event>,
     (broker, broker_epoch, controller_epoch): (BrokerId, BrokerEpoch, ControllerEpoch),
 ) {
-    while let Some(request) = requests.recv().await {
-        let answer = match request {
+    loop {
+        let answer = match requests.next().await {
             Request::LeaderAndIsr(request) => Answer::LeaderAndIsr(link.leader_and_isr(request).await),
             Request::StopReplica(number, request) => {
                 Answer::StopReplica(number, link.stop_replica(request).await)

@@ -30,6 +30,7 @@ mod new_marks;
 mod notifications;
 pub mod producer_id_source;
 mod producer_ids;
+mod queue;
 mod reading_back;
 mod reassignment;
 mod reassignment_plan;

@@ -57,6 +57,8 @@ settings! {
     compression_zstd_level: i32 = "compression.zstd.level";
     connections_max_idle_ms: i64 = "connections.max.idle.ms";
     connection_failed_authentication_delay_ms: i32 = "connection.failed.authentication.delay.ms";
+    alter_log_dirs_replication_quota_window_num: i32 = "alter.log.dirs.replication.quota.window.num";
+    alter_log_dirs_replication_quota_window_size_seconds: i32 = "alter.log.dirs.replication.quota.window.size.seconds";
     default_replication_factor: i32 = "default.replication.factor";
     delete_topic_enable: bool = "delete.topic.enable";
     fetch_max_bytes: i32 = "fetch.max.bytes";

@@ -1,5 +1,4 @@
-//! Work on disks that is held to so many bytes a second: the cleaner's, and moves between log directories (Kafka:
-//! `Throttler`, `ReplicationQuotaManager`).
+//! Work on disks that is held to so many bytes a second: the cleaner's (Kafka: `Throttler`).
 //!
 //! Invariant: who notes what was done is told until when to wait, so that over any longer time no more is done than the
 //! limit allows, whoever does it. Several may share one.

@@ -11,8 +11,8 @@ use super::{Key, k};
 /// The rows, by name.
 #[rustfmt::skip]
 pub(super) const KEYS: &[Key] = &[
-    k("alter.log.dirs.replication.quota.window.num", Int, Some("11"), Min(1), ReadOnly, Warned, "quota of moves between directories: samples"),
-    k("alter.log.dirs.replication.quota.window.size.seconds", Int, Some("1"), Min(1), ReadOnly, Warned, "quota of moves between directories: sample length"),
+    k("alter.log.dirs.replication.quota.window.num", Int, Some("11"), Min(1), ReadOnly, Honoured, "samples over which the rate of moves between directories is measured"),
+    k("alter.log.dirs.replication.quota.window.size.seconds", Int, Some("1"), Min(1), ReadOnly, Honoured, "length of such a sample"),
     k("auto.include.jmx.reporter", Boolean, Some("true"), Any, ReadOnly, Warned, "metrics over JMX"),
     k("client.quota.callback.class", Class, None, Any, ReadOnly, Refused, "a Java class that sets quotas"),
     k("controller.quota.window.num", Int, Some("11"), Min(1), ReadOnly, Warned, "quota of topic changes: samples"),

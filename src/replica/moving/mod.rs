@@ -30,7 +30,6 @@ use super::background::Buried;
 use super::directories::{HostDirectory, LogDescription};
 use super::partition::Partition;
 use super::replicas::Replicas;
-use super::throttle::Throttle;
 use super::together;
 
 /// So many partitions that this broker does not have may be told in which directory they are to be made. More are not
@@ -46,7 +45,6 @@ pub struct Moves {
     waiting: Mutex<VecDeque<Arc<Move>>>,
     /// Something came into `waiting`, or the configuration changed.
     changed: Notify,
-    throttle: Throttle,
     /// Where partitions are to be made that are not here yet.
     preferences: Mutex<BTreeMap<TopicPartition, usize>>,
     /// A partition was moved, and the checkpoints have not been written since.
@@ -104,7 +102,6 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Moves {
     /// The configuration changed: who waits as another limit wanted it waits no longer.
     pub(super) fn config_changed(&self) {
-        self.throttle.forget();
         self.changed.notify_waiters();
     }
 

@@ -1,6 +1,6 @@
 //! The tasks that move partitions, `num.replica.alter.log.dirs.threads` of them (by default as many as there are log
-//! directories), each one partition at a time, at `replica.alter.log.dirs.io.max.bytes.per.second` together (Kafka:
-//! `ReplicaAlterLogDirsThread`).
+//! directories), each one partition at a time, at `replica.alter.log.dirs.io.max.bytes.per.second` together, as measured over
+//! `alter.log.dirs.replication.quota.window.num` samples (Kafka: `ReplicaAlterLogDirsThread`).
 //!
 //! The copying is done in small steps, on a thread that each mover has for it from its first move on: one disk's reads and
 //! another one's writes shall not hold up what else the directories' pools have to do.
@@ -137,8 +137,6 @@ impl Replicas {
         shutdown: &Shutdown,
     ) -> Result<Stretch, MoveError> {
         loop {
-            let changed = self.moves.changed.notified();
-            let begun = Instant::now();
             let stepping = Arc::clone(one);
             let step = move || stepping.step(clock::now_ms());
             let Ok(stepped) = pool.run(step).await else {
@@ -148,21 +146,22 @@ impl Replicas {
             let Some(put) = stepped? else {
                 return Ok(Stretch::Ended);
             };
-            let limit = self
-                .cluster()
-                .get()
-                .broker_config
-                .replica_alter_log_dirs_io_max_bytes_per_second;
-            let until = self.moves.throttle.note(put.bytes, begun, limit as f64);
-            if shutdown.begun() {
-                return Ok(Stretch::Ended);
-            }
-            if until > Instant::now() {
+            let bytes = usize::try_from(put.bytes).unwrap_or(usize::MAX);
+            self.quotas.moves.record(bytes, Instant::now());
+            loop {
+                let changed = self.moves.changed.notified();
+                if shutdown.begun() {
+                    return Ok(Stretch::Ended);
+                }
+                let Some(pause) = self.quotas.moves.exceeded_for(Instant::now()) else {
+                    break;
+                };
                 tokio::select! {
                     biased;
                     () = shutdown.wait() => return Ok(Stretch::Ended),
-                    () = changed => {}
-                    () = clock::sleep_until(until) => {}
+                    // The next step finds whether the move has ended.
+                    () = changed => break,
+                    () = clock::sleep(pause) => {}
                 }
             }
             if put.is_close {

@@ -5,7 +5,8 @@
 
 use std::time::Duration;
 
-use super::task::{Phase, Task};
+use super::followed::Phase;
+use super::task::Task;
 use crate::base::clock::Instant;
 use crate::base::error_code::ErrorCode;
 use crate::base::ids::TopicPartition;

@@ -7,7 +7,10 @@
 //! idle partition costs its fetcher nothing but memory.
 
 mod early;
+mod followed;
 mod leader;
+mod mailbox;
+mod request;
 mod session;
 mod take;
 mod task;
@@ -33,7 +36,8 @@ use super::replicas::Replicas;
 
 pub use leader::{Answering, LeaderConnection, Leaders, NoAnswer};
 
-use task::{Mailbox, Task};
+use mailbox::Mailbox;
+use task::Task;
 
 /// A partition that is to be followed, by one decision of the controller.
 #[derive(Clone)]

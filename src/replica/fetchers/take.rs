@@ -17,8 +17,9 @@ use crate::wire::messages::list_offsets::{
 };
 use crate::wire::text::Text;
 
+use super::followed::Phase;
 use super::leader::NoAnswer;
-use super::task::{Phase, Task};
+use super::task::Task;
 
 /// The version of ListOffsets as of `inter.broker.protocol.version` 3.9.
 const LIST_OFFSETS: i16 = 9;

@@ -8,7 +8,8 @@ use crate::base::clock::Instant;
 use crate::base::ids::TopicPartition;
 use crate::replica::following::{Fetched, Taken};
 
-use super::task::{Phase, Task};
+use super::followed::Phase;
+use super::task::Task;
 
 impl Task {
     /// Has throttled partitions wait, or those that waited fetched again, before a request is made.

@@ -27,7 +27,8 @@ pub struct Start {
 /// Replicas for `count` partitions.
 ///
 /// # Errors
-/// Not a number of partitions or replicas, more replicas than brokers, or racks of some brokers only.
+/// Not a number of partitions or replicas, more replicas than brokers, or racks of some brokers only; in Kafka's words, which
+/// its tools show.
 pub fn spread(
     brokers: &[Candidate<'_>],
     count: i32,
@@ -37,15 +38,21 @@ pub fn spread(
     if count <= 0 {
         return Err(AdminError::new(
             ErrorCode::InvalidPartitions,
-            format!("There must be at least one partition, not {count}."),
+            "Number of partitions must be larger than 0.",
         ));
     }
     let replicas = usize::try_from(replication_factor).unwrap_or(0);
-    if replicas == 0 || replicas > brokers.len() {
+    if replicas == 0 {
+        return Err(AdminError::new(
+            ErrorCode::InvalidReplicationFactor,
+            "Replication factor must be larger than 0.",
+        ));
+    }
+    if replicas > brokers.len() {
         return Err(AdminError::new(
             ErrorCode::InvalidReplicationFactor,
             format!(
-                "The replication factor must be from 1 to the number of live brokers, which is {}; it is {replication_factor}.",
+                "Replication factor: {replication_factor} larger than available brokers: {}.",
                 brokers.len()
             ),
         ));
@@ -117,7 +124,7 @@ fn by_rack<'a>(brokers: &[Candidate<'a>]) -> Result<Vec<Candidate<'a>>, AdminErr
         let Some(rack) = broker.1 else {
             return Err(AdminError::new(
                 ErrorCode::UnknownServerError,
-                "Some brokers have a rack and others have none.",
+                "Not all brokers have rack information for replica rack aware assignment.",
             ));
         };
         racks.entry(rack).or_default().push_back(broker);
@@ -253,6 +260,26 @@ mod tests {
         assert_eq!(code(1, 0), ErrorCode::InvalidReplicationFactor);
         assert_eq!(code(1, 3), ErrorCode::InvalidReplicationFactor);
         assert_eq!(code(1, -2), ErrorCode::InvalidReplicationFactor);
+    }
+
+    #[test]
+    fn what_is_impossible_is_said_as_kafka_says_it() {
+        let said = |brokers: &[Candidate<'_>], count, factor| {
+            let error = spread(brokers, count, factor, START).unwrap_err();
+            error.message.unwrap_or_default()
+        };
+        let two = plain(2);
+        assert_eq!(
+            said(&two, 1, 3),
+            "Replication factor: 3 larger than available brokers: 2."
+        );
+        assert_eq!(said(&two, 1, 0), "Replication factor must be larger than 0.");
+        assert_eq!(said(&two, 0, 1), "Number of partitions must be larger than 0.");
+        let some = [(BrokerId(0), Some("a")), (BrokerId(1), None)];
+        assert_eq!(
+            said(&some, 1, 1),
+            "Not all brokers have rack information for replica rack aware assignment."
+        );
     }
 
     #[test]

@@ -95,6 +95,8 @@ impl TestBroker {
                     random: Random::from_seed(1),
                     levels: LogLevels::default(),
                     open_files: 1000,
+                    #[cfg(feature = "simulation")]
+                    store: None,
                 };
                 let broker = Broker::start(config, surroundings).await.unwrap();
                 started.send(broker.addresses()[0].1).unwrap();

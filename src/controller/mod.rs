@@ -39,6 +39,8 @@ pub mod topic_name;
 mod watching;
 
 #[cfg(test)]
+mod alter_configs_test;
+#[cfg(test)]
 mod candidacy_test;
 #[cfg(test)]
 mod cluster_test;

@@ -144,19 +144,14 @@ impl Broker {
         };
         let coordination = opening.await.map_err(StartError)?;
         let store = coordination.store();
+        if let Some(ours) = &owner.cluster_id {
+            registration::check_cluster(&store, ours, coordination.is_own())
+                .await
+                .map_err(because)?;
+        }
         let cluster_id = registration::prepare(&store, owner.cluster_id.as_deref(), &random)
             .await
             .map_err(because)?;
-        if owner
-            .cluster_id
-            .as_deref()
-            .is_some_and(|known| known != &*cluster_id)
-        {
-            return Err(StartError(format!(
-                "the log directories belong to the cluster {}, the store to {cluster_id}",
-                owner.cluster_id.unwrap_or_default()
-            )));
-        }
         let id = match owner.broker_id {
             Some(id) => id,
             None if config.broker_id_generation_enable => {
@@ -487,3 +482,7 @@ fn acceptor(config: &BrokerConfig, workers: Workers, admission: Admission, shutd
         shutdown: shutdown.clone(),
     }
 }
+
+#[cfg(test)]
+#[path = "broker_test.rs"]
+mod tests;

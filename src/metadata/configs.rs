@@ -39,7 +39,8 @@ struct Inner {
     listeners: Vec<Arc<dyn ConfigListener>>,
     /// The number of the last notification that was taken in.
     last: AtomicI64,
-    /// The topics whose configs were read, those with none among them; their ids, zero as long as nobody has told them.
+    /// The topics that were told of, with the ids under which their configs were read since: what was read before may be
+    /// that of a former topic of the name.
     known: Mutex<BTreeMap<TopicName, TopicId>>,
     /// Held from a read until the image has it, or an older one might come later.
     reading: tokio::sync::Mutex<()>,
@@ -113,10 +114,6 @@ impl StoredConfigs {
                 listener.topic_configs_changed(&changed);
             }
         }
-        let mut known = self.known();
-        for topic in topics {
-            known.entry(Arc::clone(topic)).or_default();
-        }
         Ok(())
     }
 
@@ -126,28 +123,18 @@ impl StoredConfigs {
 
     /// Reads the configs of those of these topics that are new here: nobody is notified of what a topic was created with.
     pub async fn load_new_topics(&self, topics: &[(TopicName, TopicId)]) -> Result<(), StoreError> {
-        let new: Vec<TopicName> = {
-            let mut known = self.known();
-            let is_new = |(topic, id): &&(TopicName, TopicId)| match known.get_mut(topic) {
-                Some(seen) if seen.is_zero() => {
-                    *seen = *id;
-                    false
-                }
-                Some(seen) => seen != id && !id.is_zero(),
-                None => true,
-            };
-            topics
-                .iter()
-                .filter(is_new)
-                .map(|(topic, _)| Arc::clone(topic))
-                .collect()
+        let is_new = |(topic, id): &&(TopicName, TopicId)| match self.known().get(topic) {
+            Some(seen) => seen != id && !id.is_zero(),
+            None => true,
         };
+        let new: Vec<&(TopicName, TopicId)> = topics.iter().filter(is_new).collect();
         if new.is_empty() {
             return Ok(());
         }
-        self.load_topics(&new).await?;
+        let names: Vec<TopicName> = new.iter().map(|(topic, _)| Arc::clone(topic)).collect();
+        self.load_topics(&names).await?;
         let mut known = self.known();
-        for (topic, id) in topics {
+        for (topic, id) in new {
             known.insert(Arc::clone(topic), *id);
         }
         Ok(())
@@ -266,3 +253,7 @@ impl StoredConfigs {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "configs_test.rs"]
+mod tests;

@@ -109,3 +109,7 @@ impl BrokerLink for Local {
         })
     }
 }
+
+#[cfg(test)]
+#[path = "local_broker_test.rs"]
+mod tests;

@@ -2,18 +2,19 @@
 //!
 //! Who changes configs writes them and a notification; every broker watches the notifications and reads again what
 //! they name (Kafka: `ZkConfigManager`, `ZkNodeChangeNotificationListener`). A bad value in the store is logged and
-//! left out: it never keeps a broker from starting.
+//! left out: it never keeps a broker from starting. With the configs of `__consumer_offsets` comes the number of its
+//! partitions.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Cluster, ClusterImage};
+use super::{CONSUMER_OFFSETS, Cluster, ClusterImage};
 use crate::base::clock;
 use crate::base::ids::{BrokerId, TopicId, TopicName};
 use crate::base::shutdown::Shutdown;
 use crate::config::BrokerConfig;
-use crate::store::znodes::{ConfigChange, EntityConfig, paths};
+use crate::store::znodes::{ConfigChange, EntityConfig, Topic, paths};
 use crate::store::{Node, Session, Store, StoreError, WatchEvent};
 
 /// How long a notification lies in the store, in milliseconds.
@@ -133,9 +134,33 @@ impl StoredConfigs {
         }
         let names: Vec<TopicName> = new.iter().map(|(topic, _)| Arc::clone(topic)).collect();
         self.load_topics(&names).await?;
+        if let Some((_, id)) = new.iter().find(|(topic, _)| **topic == *CONSUMER_OFFSETS) {
+            self.count_offsets_partitions(*id).await?;
+        }
         let mut known = self.known();
         for (topic, id) in new {
             known.insert(Arc::clone(topic), *id);
+        }
+        Ok(())
+    }
+
+    /// Reads over how many partitions groups are spread (Kafka: `GroupMetadataManager.startup`,
+    /// `KafkaZkClient.getTopicPartitionCount`).
+    async fn count_offsets_partitions(&self, id: TopicId) -> Result<(), StoreError> {
+        let path = paths::topic(CONSUMER_OFFSETS);
+        let Some(node) = self.inner.store.get(&path).await? else {
+            // It is gone already.
+            return Ok(());
+        };
+        match Topic::decode(node.data.as_deref().unwrap_or_default()) {
+            Ok(topic) => {
+                let count = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
+                let counted = Some((id, count));
+                self.inner
+                    .cluster
+                    .change(|image| image.offsets_partitions = counted);
+            }
+            Err(error) => tracing::error!("{path} cannot be read, so no group has a coordinator: {error}"),
         }
         Ok(())
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use imbl::OrdMap;
 
+use super::CONSUMER_OFFSETS;
 use super::control::{PartitionMetadata, UpdateMetadata};
 use crate::base::ids::{
     BrokerEpoch, BrokerId, ControllerEpoch, LeaderEpoch, TopicId, TopicName, TopicPartition,
@@ -27,6 +28,9 @@ pub struct ClusterImage {
     pub topics: OrdMap<TopicName, Arc<TopicImage>>,
     /// The names of the topics by id.
     pub topic_ids: OrdMap<TopicId, TopicName>,
+    /// How many partitions `__consumer_offsets` has by its node in the store, as it was when the topic with this id was
+    /// first told of. `None` until that was read, and where there is no such topic.
+    pub offsets_partitions: Option<(TopicId, i32)>,
     /// The configs that were set on topics; a topic without any is absent.
     pub topic_configs: OrdMap<TopicName, Arc<TopicConfigs>>,
     /// The dynamic configs of each broker, as they lie in the store.
@@ -129,6 +133,7 @@ impl ClusterImage {
             brokers: OrdMap::new(),
             topics: OrdMap::new(),
             topic_ids: OrdMap::new(),
+            offsets_partitions: None,
             topic_configs: OrdMap::new(),
             broker_configs: OrdMap::new(),
             default_broker_configs: Configs::default(),
@@ -242,6 +247,17 @@ impl ClusterImage {
         changed
     }
 
+    /// A topic is gone.
+    pub fn remove_topic(&mut self, name: &str) {
+        if let Some(topic) = self.topics.remove(name) {
+            self.topic_ids.remove(&topic.id);
+        }
+        self.topic_configs.remove(name);
+        if name == CONSUMER_OFFSETS {
+            self.offsets_partitions = None;
+        }
+    }
+
     pub(super) fn update(&mut self, update: &UpdateMetadata) -> Vec<TopicPartition> {
         self.controller = Some(update.controller).filter(|controller| controller.get() >= 0);
         self.brokers = update
@@ -270,9 +286,7 @@ impl ClusterImage {
                 }
             }
             if partitions.is_empty() {
-                self.topics.remove(&topic.name);
-                self.topic_ids.remove(&topic.id);
-                self.topic_configs.remove(&topic.name);
+                self.remove_topic(&topic.name);
                 continue;
             }
             if !topic.id.is_zero() {

@@ -248,11 +248,13 @@ impl Broker {
             shutdown.clone(),
         )));
         let failed = Shutdown::new();
-        let local: Arc<dyn BrokerLink> = Arc::new(Local {
+        let this = Arc::new(Local {
+            store: Arc::clone(&store),
             replicas: Arc::clone(&replicas),
             groups: groups.clone(),
             configs: configs.clone(),
         });
+        let local: Arc<dyn BrokerLink> = Arc::clone(&this) as _;
         let parts = controller::Parts {
             broker: id,
             store: Arc::clone(&store),
@@ -267,14 +269,16 @@ impl Broker {
         let controller = Controller::start(parts, shutdown.clone());
         controller.settled().await;
         drop(task::spawn(configs.follow(shutdown.clone())));
-        let again = Arc::clone(&replicas);
-        let registered = move |epoch| -> BoxFuture<'static, ()> {
-            let replicas = Arc::clone(&again);
-            Box::pin(async move { replicas.registered(epoch).await })
+        let known = cluster.clone();
+        let registered = move |epoch, before| -> BoxFuture<'static, ()> {
+            let this = Arc::clone(&this);
+            Box::pin(this.registered_again(epoch, before))
         };
-        drop(task::spawn(
-            Arc::clone(&registration).follow(shutdown.clone(), registered),
-        ));
+        drop(task::spawn(Arc::clone(&registration).follow(
+            shutdown.clone(),
+            move || known.get(),
+            registered,
+        )));
         replicas.start_background(
             &shutdown,
             on_failure(&replicas, &controller, &failed),

@@ -120,12 +120,13 @@ impl Registration {
         Ok(())
     }
 
-    /// Registers the broker anew after each loss of the session, until shutdown. `again` is called with the new epoch
-    /// before anybody else learns of it.
-    pub async fn follow(
+    /// Registers the broker anew after each loss of the session, until shutdown. `over` is called when the session is
+    /// lost; `again` with the new epoch and what `over` has said, before anybody else learns of the epoch.
+    pub async fn follow<T: Send>(
         self: Arc<Self>,
         shutdown: Shutdown,
-        again: impl Fn(BrokerEpoch) -> BoxFuture<'static, ()> + Send + Sync,
+        over: impl Fn() -> T + Send + Sync,
+        again: impl Fn(BrokerEpoch, T) -> BoxFuture<'static, ()> + Send + Sync,
     ) {
         let mut session = self.store.session();
         loop {
@@ -137,12 +138,13 @@ impl Registration {
             }
             tracing::warn!("the session with the store has expired: this broker registers anew");
             self.epoch.send_replace(None);
+            let before = over();
             let epoch = tokio::select! {
                 biased;
                 () = shutdown.wait() => return,
                 epoch = self.register_again() => epoch,
             };
-            again(epoch).await;
+            again(epoch, before).await;
             self.epoch.send_replace(Some(epoch));
             tracing::info!("this broker is registered again, with epoch {epoch}");
         }

@@ -20,6 +20,7 @@ async fn broker() -> (Local, MemoryStore) {
         .unwrap();
     let broker = TestBroker::new(1);
     let local = Local {
+        store: Arc::clone(&store),
         groups: Groups::new(&broker.cluster, &broker.replicas, &Random::from_seed(2)),
         configs: StoredConfigs::new(store, broker.cluster.clone(), Vec::new()),
         replicas: broker.replicas,
@@ -121,4 +122,27 @@ async fn no_group_has_a_coordinator_before_the_partitions_are_counted() {
     store.renew().await.unwrap();
     tell(&local, topic_id(1), &[0, 1, 2], led).await;
     assert_eq!(local.groups.partition_of(GROUP), Some(97 % 5));
+}
+
+#[tokio::test]
+async fn topics_that_were_deleted_while_the_session_was_over_are_gone() {
+    let (local, store) = broker().await;
+    let names = ["deleted", "stays", "being-deleted", "made-anew"];
+    for (id, name) in (1..).zip(names) {
+        tell_as(&local, ME, Some(topic(name, topic_id(id), &[0], led))).await;
+    }
+    let before = local.replicas.cluster().get();
+    create(&store, "stays", topic_id(2), 1).await;
+    create(&store, "being-deleted", topic_id(3), 1).await;
+    let path = paths::delete_topic("being-deleted");
+    store.create(&path, None, CreateKind::Persistent).await.unwrap();
+    // Of these two the controller tells in the new session, sooner than the store.
+    tell_as(&local, ME, Some(topic("made-anew", topic_id(9), &[0], led))).await;
+    tell_as(&local, ME, Some(topic("new", topic_id(8), &[0], led))).await;
+    local.forget_deleted(&before).await;
+    let image = local.replicas.cluster().get();
+    let there: Vec<&str> = image.topics.keys().map(|name| &**name).collect();
+    assert_eq!(there, ["made-anew", "new", "stays"]);
+    assert!(image.topic_by_id(topic_id(1)).is_none());
+    assert!(image.topic_by_id(topic_id(9)).is_some());
 }

@@ -130,7 +130,7 @@ async fn some_topics(
         .filter(|name| seen.insert(name.as_bytes()))
         .collect();
     let mut failed = BTreeMap::new();
-    if request.allow_auto_topic_creation && services.cluster.get().is_told() {
+    if request.allow_auto_topic_creation && services.cluster.get().is_told {
         let missing = |image: &ClusterImage| -> Vec<Text> {
             names
                 .iter()
@@ -178,7 +178,7 @@ fn one_topic(
 /// What is said of a topic that is not in the image. Clients believe that a topic is not there and give up what they have
 /// for it, so a broker that just started does not say that before it knows: they ask again.
 pub(super) fn unknown(image: &ClusterImage) -> ErrorCode {
-    match image.is_told() {
+    match image.is_told {
         true => ErrorCode::UnknownTopicOrPartition,
         false => ErrorCode::LeaderNotAvailable,
     }

@@ -31,6 +31,9 @@ pub struct Local {
 
 /// How long to wait before what could not be read is read again.
 const RETRY: Duration = Duration::from_millis(100);
+/// How long a controller may take, after its first word, to tell of the first partition; there may be none that it can
+/// tell of.
+const FIRST_PARTITION_PATIENCE: Duration = Duration::from_secs(10);
 
 impl Local {
     /// Reads what new topics were created with, which nobody is notified of: before their replicas are made, or a leader
@@ -100,6 +103,22 @@ impl Local {
         Ok(topics.filter(|topic| !deleting.contains(topic)).collect())
     }
 
+    /// A controller has told who is there, and of no partition: all that there is to tell, if there is no topic.
+    async fn find_out_whether_all_is_told(&self) {
+        let cluster = self.replicas.cluster().clone();
+        match self.store.children(paths::TOPICS).await {
+            Ok(topics) if topics.as_deref().is_none_or(<[String]>::is_empty) => {
+                cluster.change(|image| image.is_told = true);
+            }
+            _ => drop(task::spawn(async move {
+                clock::sleep(FIRST_PARTITION_PATIENCE).await;
+                if !cluster.get().is_told {
+                    cluster.change(|image| image.is_told = true);
+                }
+            })),
+        }
+    }
+
     /// Forgets what is kept for topics that are in the image no more. Nobody waits for groups to have forgotten them.
     fn topics_are_gone(&self, topics: BTreeSet<String>) {
         self.configs.forget_topics(topics.iter().map(String::as_str));
@@ -160,6 +179,9 @@ impl BrokerLink for Local {
                 Err(error) => return error,
             };
             let image = self.replicas.cluster().get();
+            if !image.is_told {
+                self.find_out_whether_all_is_told().await;
+            }
             let topics = gone
                 .iter()
                 .filter(|partition| image.topic(&partition.topic).is_none())

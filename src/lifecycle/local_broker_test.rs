@@ -146,3 +146,33 @@ async fn topics_that_were_deleted_while_the_session_was_over_are_gone() {
     assert!(image.topic_by_id(topic_id(1)).is_none());
     assert!(image.topic_by_id(topic_id(9)).is_some());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_word_without_partitions_tells_of_a_cluster_without_topics_only() {
+    const OTHER: BrokerId = BrokerId(2);
+    let is_told = |local: &Local| local.replicas.cluster().get().is_told;
+    let (local, _) = broker().await;
+    tell_as(&local, OTHER, None).await;
+    assert!(is_told(&local));
+
+    let (local, store) = broker().await;
+    create(&store, "t", topic_id(1), 1).await;
+    tell_as(&local, OTHER, None).await;
+    assert!(!is_told(&local));
+    tell_as(&local, OTHER, Some(topic("t", topic_id(1), &[0], led))).await;
+    assert!(is_told(&local));
+
+    let (local, store) = broker().await;
+    create(&store, "t", topic_id(1), 1).await;
+    tell_as(&local, OTHER, None).await;
+    assert!(!is_told(&local));
+    // Nobody leads its partition, and nobody tells of it.
+    let mut images = local.replicas.cluster().subscribe();
+    images.wait_for(|image| image.is_told).await.unwrap();
+
+    let (local, store) = broker().await;
+    create(&store, "t", topic_id(1), 1).await;
+    // A controller in this process begins with everything.
+    tell_as(&local, ME, None).await;
+    assert!(is_told(&local));
+}

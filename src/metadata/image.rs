@@ -41,6 +41,9 @@ pub struct ClusterImage {
     pub broker_config: BrokerConfig,
     /// The configs of a topic that overrides nothing.
     pub default_log_config: Arc<LogConfig>,
+    /// Whether a controller has told of the cluster since the broker started: without that, a topic that is not here may
+    /// well be there.
+    pub is_told: bool,
     /// Counts the images.
     pub generation: u64,
     /// This broker.
@@ -139,15 +142,10 @@ impl ClusterImage {
             default_broker_configs: Configs::default(),
             default_log_config: Arc::new(config.log_defaults().clone()),
             broker_config: config,
+            is_told: false,
             generation: 0,
             this_broker,
         }
-    }
-
-    /// Whether a controller has told of the cluster since the broker started: without that, a topic that is not here may
-    /// well be there. Brokers that are alive, the receiver among them, come with whatever it tells.
-    pub fn is_told(&self) -> bool {
-        !self.brokers.is_empty()
     }
 
     /// The topic of this name.
@@ -265,6 +263,8 @@ impl ClusterImage {
             .iter()
             .map(|broker| (broker.id, Arc::clone(broker)))
             .collect();
+        // A controller of Kafka begins with the brokers alone; one in this process with everything that there is.
+        self.is_told |= !update.topics.is_empty() || update.controller == self.this_broker;
         let mut gone = Vec::new();
         for topic in &update.topics {
             let before = self.topics.get(&topic.name);

@@ -8,9 +8,14 @@ use super::testing::{Idle, context, decoded, services, services_of_controller};
 use crate::base::clock;
 use crate::base::error_code::ErrorCode;
 use crate::base::ids::{BrokerEpoch, ControllerEpoch, LeaderEpoch, TopicName, Uuid};
+use crate::controller::NewTopic;
 use crate::metadata::control::{PartitionMetadata, UpdateMetadata, UpdateMetadataTopic};
 use crate::metadata::{BrokerImage, Cluster, PartitionImage};
 use crate::replica::testing::{ME, TestBroker, topic_id};
+use crate::wire::messages::alter_partition::{
+    AlterPartitionRequest, AlterPartitionRequestPartitionData, AlterPartitionRequestTopicData,
+    AlterPartitionResponse,
+};
 use crate::wire::messages::delete_topics::{DeleteTopicState, DeleteTopicsRequest, DeleteTopicsResponse};
 use crate::wire::messages::metadata::{MetadataRequest, MetadataRequestTopic, MetadataResponse};
 use crate::wire::text::Text;
@@ -97,6 +102,55 @@ async fn who_asks_for_a_topic_while_there_is_no_controller_is_to_ask_again() {
     assert_eq!(
         ask_for_topic(&services).await,
         Some(ErrorCode::LeaderNotAvailable)
+    );
+}
+
+#[tokio::test]
+async fn a_leader_is_answered_by_topics_that_the_controllers_own_broker_has_not_heard_of() {
+    let broker = TestBroker::new(1);
+    let services = services_of_controller(&broker, Idle { hangs: false }).await;
+    let new = NewTopic {
+        name: "t".to_owned(),
+        partitions: 1,
+        replication_factor: 1,
+        ..NewTopic::default()
+    };
+    let created = services.controller.create_topics(vec![new], false).await;
+    let id = created[0].as_ref().unwrap().id;
+    let image = broker.cluster.get();
+    assert!(image.topic("t").is_none());
+    let propose = |id: Uuid| AlterPartitionRequestTopicData {
+        topic_id: id,
+        partitions: vec![AlterPartitionRequestPartitionData {
+            new_isr: vec![ME.get()],
+            ..AlterPartitionRequestPartitionData::default()
+        }],
+        ..AlterPartitionRequestTopicData::default()
+    };
+    let request = AlterPartitionRequest {
+        broker_id: ME.get(),
+        broker_epoch: image.brokers[&ME].epoch.get(),
+        topics: vec![propose(topic_id(7)), propose(id), propose(Uuid::ZERO)],
+    };
+    let answer = super::alter_partition::handle(&services, &context(2), request).await;
+    let response: AlterPartitionResponse = decoded(answer.unwrap(), 2).await;
+    assert_eq!(response.error_code, 0);
+    let answers: Vec<(Uuid, ErrorCode)> = response
+        .topics
+        .iter()
+        .map(|topic| {
+            let code = ErrorCode::of_answer(topic.partitions[0].error_code);
+            (topic.topic_id, code)
+        })
+        .collect();
+    let unknown = ErrorCode::UnknownTopicId;
+    assert_eq!(
+        answers,
+        [
+            (topic_id(7), unknown),
+            (id, ErrorCode::None),
+            (Uuid::ZERO, unknown)
+        ]
     );
 }
 

@@ -195,6 +195,7 @@ impl Cluster3 {
     ) -> Result<Vec<i32>, ErrorCode> {
         let proposal = AlterPartition {
             partition: TopicPartition::new(topic, 0),
+            topic_id: None,
             leader_epoch: LeaderEpoch(leader_epoch),
             isr: isr.iter().map(|id| (*id, BrokerEpoch(-1))).collect(),
             recovering: false,

@@ -105,6 +105,19 @@ async fn who_asks_for_a_topic_while_there_is_no_controller_is_to_ask_again() {
     );
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_block_of_producer_ids_that_does_not_come_holds_up_one_producer() {
+    let broker = TestBroker::new(1);
+    let services = services_of_controller(&broker, Idle { hangs: true }).await;
+    tell(&broker.cluster, false);
+    // It is busy with the topic now, for ever.
+    ask_for_topic(&services).await;
+    let next = || clock::timeout(LONG, services.producer_ids.next());
+    let (first, second) = tokio::join!(next(), next());
+    assert_eq!(first, None);
+    assert_eq!(second, Some(Err(ErrorCode::CoordinatorLoadInProgress)));
+}
+
 #[tokio::test]
 async fn a_leader_is_answered_by_topics_that_the_controllers_own_broker_has_not_heard_of() {
     let broker = TestBroker::new(1);

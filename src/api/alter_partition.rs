@@ -9,12 +9,11 @@ use std::sync::Arc;
 use super::context::{Operation, Resource};
 use super::{Answer, Rejected, RequestContext, Services};
 use crate::base::error_code::ErrorCode;
-use crate::base::ids::{BrokerEpoch, BrokerId, LeaderEpoch, TopicName, TopicPartition};
+use crate::base::ids::{BrokerEpoch, BrokerId, LeaderEpoch, TopicId, TopicName, TopicPartition};
 use crate::controller::request::{AlterPartition, AlteredPartition};
-use crate::metadata::ClusterImage;
 use crate::wire::messages::alter_partition::{
-    AlterPartitionRequest, AlterPartitionRequestPartitionData, AlterPartitionRequestTopicData,
-    AlterPartitionResponse, AlterPartitionResponsePartitionData, AlterPartitionResponseTopicData,
+    AlterPartitionRequest, AlterPartitionRequestPartitionData, AlterPartitionResponse,
+    AlterPartitionResponsePartitionData, AlterPartitionResponseTopicData,
 };
 use crate::wire::response::Response;
 
@@ -33,19 +32,11 @@ pub(super) async fn handle(
     request: AlterPartitionRequest,
 ) -> Result<Answer, Rejected> {
     let version = context.api_version;
-    let image = services.cluster.get();
-    let names: Vec<Option<TopicName>> = request
-        .topics
-        .iter()
-        .map(|topic| name(&image, topic, version))
-        .collect();
     let mut proposals = Vec::new();
-    for (topic, name) in request.topics.iter().zip(&names) {
-        let Some(name) = name else {
-            continue;
-        };
+    for topic in &request.topics {
+        let name = TopicName::from(topic.topic_name.as_str());
         let partitions = topic.partitions.iter();
-        proposals.extend(partitions.map(|partition| proposal(name, partition, version)));
+        proposals.extend(partitions.map(|partition| proposal(&name, topic.topic_id, partition, version)));
     }
     let answers = if context.authorize(Operation::ClusterAction, Resource::Cluster) {
         let (broker, epoch) = (BrokerId(request.broker_id), BrokerEpoch(request.broker_epoch));
@@ -58,7 +49,7 @@ pub(super) async fn handle(
     };
     let response = match answers {
         Ok(answers) => AlterPartitionResponse {
-            topics: topics(&request, &names, answers, version),
+            topics: topics(&request, answers, version),
             ..AlterPartitionResponse::default()
         },
         Err(error) => AlterPartitionResponse {
@@ -69,17 +60,9 @@ pub(super) async fn handle(
     Ok(Answer::Now(Response::encode(&response, version)))
 }
 
-fn name(image: &ClusterImage, topic: &AlterPartitionRequestTopicData, version: i16) -> Option<TopicName> {
-    if version >= BY_ID {
-        return image
-            .topic_by_id(topic.topic_id)
-            .map(|topic| Arc::clone(&topic.name));
-    }
-    Some(TopicName::from(topic.topic_name.as_str()))
-}
-
 fn proposal(
     name: &TopicName,
+    id: TopicId,
     partition: &AlterPartitionRequestPartitionData,
     version: i16,
 ) -> AlterPartition {
@@ -94,6 +77,7 @@ fn proposal(
     };
     AlterPartition {
         partition: TopicPartition::new(Arc::clone(name), partition.partition_index),
+        topic_id: (version >= BY_ID).then_some(id),
         leader_epoch: LeaderEpoch(partition.leader_epoch),
         isr,
         recovering: partition.leader_recovery_state != 0,
@@ -103,17 +87,13 @@ fn proposal(
 
 fn topics(
     request: &AlterPartitionRequest,
-    names: &[Option<TopicName>],
     answers: Vec<Result<AlteredPartition, ErrorCode>>,
     version: i16,
 ) -> Vec<AlterPartitionResponseTopicData> {
     let mut answers = answers.into_iter();
-    let topics = request.topics.iter().zip(names).map(|(topic, name)| {
+    let topics = request.topics.iter().map(|topic| {
         let partitions = topic.partitions.iter().map(|partition| {
-            let answer = match name {
-                Some(_) => answers.next().unwrap_or(Err(ErrorCode::UnknownServerError)),
-                None => Err(ErrorCode::UnknownTopicId),
-            };
+            let answer = answers.next().unwrap_or(Err(ErrorCode::UnknownServerError));
             partition_answer(partition.partition_index, answer, version)
         });
         AlterPartitionResponseTopicData {

@@ -137,24 +137,9 @@ pub(super) mod testing {
     //! A broker 7 with a topic `t`.
 
     use std::collections::BTreeMap;
-    use std::sync::Arc;
 
     use super::*;
-    use crate::api::{ConnectionContext, ListenerContext};
-
-    pub fn context(api_version: i16) -> RequestContext {
-        let listener = Arc::new(ListenerContext {
-            name: "PLAINTEXT".into(),
-            security_protocol: "PLAINTEXT".into(),
-        });
-        let peer = "127.0.0.1:1".parse().unwrap();
-        RequestContext {
-            connection: Arc::new(ConnectionContext::new(listener, peer, 0)),
-            api_version,
-            correlation_id: 0,
-            client_id: None,
-        }
-    }
+    pub use crate::api::testing::context;
 
     pub fn topics(name: &str) -> Result<Configs, ErrorCode> {
         match name {

@@ -55,16 +55,12 @@ pub(super) async fn handle(
         .controller
         .create_topics(topics, request.validate_only)
         .await;
-    let created = || {
-        answers
-            .iter()
-            .filter_map(|answer| Some(&*answer.as_ref().ok()?.name))
-    };
+    let created = || answers.iter().filter_map(|answer| answer.as_ref().ok());
     let led = request.validate_only || led_in_time(&services.cluster, created, request.timeout_ms).await;
     let image = services.cluster.get();
     for ((index, topic), answer) in wanted.iter().zip(&answers) {
         let result = match answer {
-            Ok(created) if !led && !is_led(&image, &created.name) => timed_out(created),
+            Ok(created) if !led && !is_led(&image, created) => timed_out(created),
             Ok(created) if request.timeout_ms <= 0 && !request.validate_only => timed_out(created),
             Ok(created) => described(services, context, created),
             Err(error) => failed(&topic.name, error.code, error.message.clone()),
@@ -82,24 +78,24 @@ pub(super) async fn handle(
 
 /// Waits until each partition of the topics `created` has a leader (`DelayedCreatePartitions`); false when the time is
 /// over before: some may be assigned to brokers that are not there.
-async fn led_in_time<'a, I: Iterator<Item = &'a str>>(
+async fn led_in_time<'a, I: Iterator<Item = &'a CreatedTopic>>(
     cluster: &Cluster,
     created: impl Fn() -> I,
     timeout_ms: i32,
 ) -> bool {
     let mut images = cluster.subscribe();
-    let all_led = images.wait_for(|image| created().all(|name| is_led(image, name)));
+    let all_led = images.wait_for(|image| created().all(|topic| is_led(image, topic)));
     let timeout = Duration::from_millis(u64::try_from(timeout_ms).unwrap_or(0));
     matches!(clock::timeout(timeout, all_led).await, Some(Ok(_)))
 }
 
-fn is_led(image: &ClusterImage, topic: &str) -> bool {
-    image.topic(topic).is_some_and(|topic| {
-        topic
-            .partitions
-            .values()
-            .all(|partition| partition.leader.is_some())
-    })
+/// Nobody is told of a partition before it has had a leader, so those that are not known count as well.
+fn is_led(image: &ClusterImage, created: &CreatedTopic) -> bool {
+    let led = image.topic(&created.name).map_or(0, |topic| {
+        let partitions = topic.partitions.values();
+        partitions.filter(|partition| partition.leader.is_some()).count()
+    });
+    i32::try_from(led).is_ok_and(|led| led >= created.partitions)
 }
 
 fn refused(
@@ -198,4 +194,29 @@ fn configs(services: &Services, created: &CreatedTopic) -> Vec<CreatableTopicCon
             is_sensitive: entry.sensitive,
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::ids::Uuid;
+    use crate::replica::testing::TestBroker;
+
+    #[tokio::test]
+    async fn a_topic_of_which_a_partition_is_not_known_is_not_led_yet() {
+        let broker = TestBroker::new(1);
+        let created = CreatedTopic {
+            name: "t".into(),
+            id: Uuid([1; 16]),
+            partitions: 3,
+            replication_factor: 1,
+            configs: BTreeMap::new(),
+        };
+        let led = || led_in_time(&broker.cluster, || std::iter::once(&created), 1);
+        assert!(!led().await);
+        broker.lead("t", 1, 2, 0, &[1]).await;
+        assert!(!led().await);
+        broker.lead("t", 1, 3, 0, &[1]).await;
+        assert!(led().await);
+    }
 }

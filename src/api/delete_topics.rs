@@ -1,7 +1,8 @@
 //! DeleteTopics, key 20: by name, and from version 6 on by id too. Where `delete.topic.enable` is off, version 3 has a
 //! code for it and the older ones get INVALID_REQUEST.
 //!
-//! A timeout of zero or less answers REQUEST_TIMED_OUT although the topic is deleted, as Kafka does.
+//! A timeout of zero or less answers REQUEST_TIMED_OUT although the topic is deleted, as Kafka does. A broker that is not
+//! the controller looks at nothing (`KafkaApis.handleDeleteTopicsRequest`).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -31,7 +32,13 @@ pub(super) async fn handle(
         _ => request.topics,
     };
     let both = |state: &DeleteTopicState| state.name.is_some() && !state.topic_id.is_zero();
-    let mut responses: Vec<DeletableTopicResult> = if states.iter().any(both) {
+    let mut responses: Vec<DeletableTopicResult> = if !services.controller.is_active() {
+        // What another broker knows of topics may be old; "there is none" would be the end of it for the client.
+        states
+            .into_iter()
+            .map(|state| result(state.name, state.topic_id, ErrorCode::NotController))
+            .collect()
+    } else if states.iter().any(both) {
         // Kafka fails the request as a whole.
         states
             .into_iter()

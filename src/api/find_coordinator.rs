@@ -92,7 +92,9 @@ fn find(
         GROUP if !may(Operation::Describe, Resource::Group(key)) => Err(ErrorCode::GroupAuthorizationFailed),
         GROUP => {
             let listener = &context.connection.listener.name;
-            place(image, services.groups.partition_of(key), listener)
+            let partition = services.groups.partition_of(key);
+            partition
+                .and_then(|partition| place(image, partition, listener))
                 .ok_or(ErrorCode::CoordinatorNotAvailable)
         }
         TRANSACTION if !may(Operation::Describe, Resource::TransactionalId(key)) => {

@@ -3,8 +3,8 @@
 //! Version 0 asks for all topics with an empty list, later ones with null. From 4 on the client says whether topics
 //! may be created for it, from 10 on topics have ids, and from 12 on it may ask by id alone.
 //!
-//! Kafka answers LEADER_NOT_AVAILABLE for a topic that it is just creating; here the creation is waited for and the
-//! answer shows the topic (docs/deviations.md).
+//! Kafka answers LEADER_NOT_AVAILABLE for a topic that it is just creating; here the creation is waited for, some seconds
+//! at most, and the answer shows the topic (docs/deviations.md).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -130,7 +130,7 @@ async fn some_topics(
         .filter(|name| seen.insert(name.as_bytes()))
         .collect();
     let mut failed = BTreeMap::new();
-    if request.allow_auto_topic_creation && services.cluster.get().is_told() {
+    if request.allow_auto_topic_creation && services.cluster.get().is_told {
         let missing = |image: &ClusterImage| -> Vec<Text> {
             names
                 .iter()
@@ -150,7 +150,7 @@ async fn some_topics(
         .collect()
 }
 
-/// `failed` is why the topic could not be created, where that was tried.
+/// `failed` is why the topic is not there, where it was tried to create it.
 fn one_topic(
     image: &ClusterImage,
     name: &Text,
@@ -178,7 +178,7 @@ fn one_topic(
 /// What is said of a topic that is not in the image. Clients believe that a topic is not there and give up what they have
 /// for it, so a broker that just started does not say that before it knows: they ask again.
 pub(super) fn unknown(image: &ClusterImage) -> ErrorCode {
-    match image.is_told() {
+    match image.is_told {
         true => ErrorCode::UnknownTopicOrPartition,
         false => ErrorCode::LeaderNotAvailable,
     }

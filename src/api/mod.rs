@@ -63,6 +63,8 @@ mod user_scram_credentials;
 mod partitions_test;
 #[cfg(test)]
 pub mod testing;
+#[cfg(test)]
+mod topics_test;
 
 use std::future::Future;
 use std::pin::Pin;

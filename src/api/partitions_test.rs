@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::context::{ConnectionContext, ListenerContext};
-use super::{Answer, Rejected, RequestContext, Services, testing};
+use super::testing::{self, decoded};
+use super::{Answer, Rejected, RequestContext, Services};
 use crate::base::error_code::ErrorCode;
 use crate::base::format::Codec;
 use crate::base::ids::{BrokerEpoch, BrokerId, ControllerEpoch, ProducerEpoch, ProducerId, Uuid};
@@ -15,7 +15,6 @@ use crate::records::batch::Batches;
 use crate::records::build::BatchOptions;
 use crate::replica::testing::{TestBroker, batch, batch_with, topic_id};
 use crate::wire::api_key::ApiKey;
-use crate::wire::message::Message;
 use crate::wire::messages::delete_records::{
     DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsResponse, DeleteRecordsTopic,
 };
@@ -37,8 +36,6 @@ use crate::wire::messages::offset_for_leader_epoch::{
 use crate::wire::messages::produce::{
     PartitionProduceData, PartitionProduceResponse, ProduceRequest, ProduceResponse, TopicProduceData,
 };
-use crate::wire::reader::Reader;
-use crate::wire::response::Response;
 use crate::wire::text::Text;
 
 struct Api {
@@ -64,20 +61,10 @@ impl Api {
 
     fn of(broker: TestBroker) -> Self {
         let services = testing::services(&broker);
-        let listener = Arc::new(ListenerContext {
-            name: "PLAINTEXT".into(),
-            security_protocol: "PLAINTEXT".into(),
-        });
-        let peer = "127.0.0.1:1000".parse().unwrap();
         Self {
             broker,
             services,
-            context: RequestContext {
-                connection: Arc::new(ConnectionContext::new(listener, peer, 0)),
-                api_version: 0,
-                correlation_id: 5,
-                client_id: Some(Text::from_static("client")),
-            },
+            context: testing::context(0),
         }
     }
 
@@ -128,24 +115,6 @@ impl Api {
         let mut response: ListOffsetsResponse = decoded(answer.unwrap(), version).await;
         response.topics.remove(0).partitions
     }
-}
-
-async fn finished(answer: Answer) -> Response {
-    match answer {
-        Answer::Now(response) => response,
-        Answer::Later(pending) => pending.await,
-        Answer::Silent => panic!("no answer"),
-    }
-}
-
-/// The answer as a client reads it.
-async fn decoded<M: Message>(answer: Answer, version: i16) -> M {
-    let frame = finished(answer).await.frame(5).read().unwrap();
-    let header = 8 + usize::from(M::KEY.response_header_version(version) > 0);
-    let mut reader = Reader::new(frame.slice(header..));
-    let message = M::decode(&mut reader, version).unwrap();
-    assert_eq!(reader.remaining(), 0);
-    message
 }
 
 fn produce_request(acks: i16, name: &'static str, records: Option<Bytes>) -> ProduceRequest {

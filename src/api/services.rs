@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::RequestContext;
 use super::context::{Operation, Resource};
+use crate::base::clock;
 use crate::base::error_code::ErrorCode;
 use crate::config::{BrokerConfig, LogLevels};
 use crate::controller::producer_id_source::ProducerIds;
@@ -12,10 +14,13 @@ use crate::controller::request::NewTopic;
 use crate::controller::{BrokerLink, Controller, ToController};
 use crate::group::old_offsets::OldOffsets;
 use crate::group::service::Groups;
-use crate::metadata::{CONSUMER_OFFSETS, Cluster};
+use crate::metadata::{CONSUMER_OFFSETS, Cluster, ClusterImage};
 use crate::replica::fetch_session::FetchSessions;
 use crate::replica::replicas::Replicas;
 use crate::wire::text::Text;
+
+/// How long a client, and its connection with it, waits at most for a topic that is created for it. Kafka's does not wait.
+const CREATION_PATIENCE: Duration = Duration::from_secs(3);
 
 /// The rooms that handlers use.
 pub struct Services {
@@ -48,11 +53,15 @@ impl Services {
     }
 
     /// Creates `__consumer_offsets` where it is missing, whatever `auto.create.topics.enable` says, and waits until it
-    /// can be used. Where it cannot be created, because there are too few brokers, clients go on being told that no
-    /// coordinator is available, as by Kafka.
+    /// can be used, or some seconds. Where it cannot be created, because there are too few brokers, clients go on being
+    /// told that no coordinator is available, as by Kafka.
     pub async fn ensure_offsets_topic(&self) {
         let topic = new_topic(&self.config(), CONSUMER_OFFSETS);
-        let answers = self.to_controller.create_topics(vec![topic]).await;
+        let creating = self.to_controller.create_topics(vec![topic]);
+        let Some(answers) = clock::timeout(CREATION_PATIENCE, creating).await else {
+            tracing::warn!("{CONSUMER_OFFSETS} is not created yet: the controller does not answer");
+            return;
+        };
         match answers.into_iter().next() {
             Some(Err(error)) if error.code != ErrorCode::TopicAlreadyExists => {
                 tracing::warn!(%error, "{CONSUMER_OFFSETS} cannot be created: no group has a coordinator");
@@ -65,7 +74,8 @@ impl Services {
     }
 
     /// Creates topics that a client asked about, where `auto.create.topics.enable` and its rights allow it, and waits
-    /// until they can be used. Yields why topics cannot be created, by name (`AutoTopicCreationManager`).
+    /// until this broker knows of them, or some seconds. Yields why topics are not known yet, by name: as Kafka's
+    /// `AutoTopicCreationManager`, LEADER_NOT_AVAILABLE wherever the client need only ask again.
     pub async fn auto_create_topics(
         &self,
         context: &RequestContext,
@@ -88,23 +98,50 @@ impl Services {
         if topics.is_empty() {
             return failed;
         }
-        let asked = topics.iter().map(|topic| topic.name.clone()).collect::<Vec<_>>();
-        for (name, answer) in asked.iter().zip(self.to_controller.create_topics(topics).await) {
-            match answer {
-                Ok(_) => tracing::info!(topic = name, "created for a client that asked for it"),
-                Err(error) => {
-                    tracing::debug!(topic = name, %error, "not created for a client");
-                    let code = match error.code {
-                        // Somebody else was faster; the client asks again.
-                        ErrorCode::TopicAlreadyExists | ErrorCode::RequestTimedOut => {
-                            ErrorCode::LeaderNotAvailable
+        let asked: Vec<String> = topics.iter().map(|topic| topic.name.clone()).collect();
+        failed.extend(
+            asked
+                .iter()
+                .map(|name| (name.clone(), ErrorCode::LeaderNotAvailable)),
+        );
+        let creating = async {
+            let mut created = Vec::new();
+            for (name, answer) in asked.iter().zip(self.to_controller.create_topics(topics).await) {
+                match answer {
+                    Ok(()) => {
+                        tracing::info!(topic = name, "created for a client that asked for it");
+                        created.push(name);
+                    }
+                    Err(error) => {
+                        tracing::debug!(topic = name, %error, "not created for a client");
+                        match error.code {
+                            // Somebody else was faster, or the controller is about to be another one.
+                            ErrorCode::TopicAlreadyExists
+                            | ErrorCode::RequestTimedOut
+                            | ErrorCode::NotController => {}
+                            code => drop(failed.insert(name.clone(), code)),
                         }
-                        code => code,
-                    };
-                    failed.insert(name.clone(), code);
+                    }
                 }
             }
+            // The controller answers when it knows the topics itself; what it tells this broker may come later.
+            let is_led = |image: &ClusterImage, name: &str| {
+                let mut partitions = image
+                    .topic(name)
+                    .into_iter()
+                    .flat_map(|topic| topic.partitions.values());
+                partitions.any(|partition| partition.leader.is_some())
+            };
+            let mut images = self.cluster.subscribe();
+            let led = images.wait_for(|image| created.iter().all(|name| is_led(image, name)));
+            // There is always an image.
+            let _ = led.await;
+        };
+        if clock::timeout(CREATION_PATIENCE, creating).await.is_none() {
+            tracing::debug!("topics are not created for a client in time");
         }
+        let image = self.cluster.get();
+        failed.retain(|name, _| image.topic(name).is_none());
         failed
     }
 }

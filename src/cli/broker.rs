@@ -144,19 +144,14 @@ impl Broker {
         };
         let coordination = opening.await.map_err(StartError)?;
         let store = coordination.store();
+        if let Some(ours) = &owner.cluster_id {
+            registration::check_cluster(&store, ours, coordination.is_own())
+                .await
+                .map_err(because)?;
+        }
         let cluster_id = registration::prepare(&store, owner.cluster_id.as_deref(), &random)
             .await
             .map_err(because)?;
-        if owner
-            .cluster_id
-            .as_deref()
-            .is_some_and(|known| known != &*cluster_id)
-        {
-            return Err(StartError(format!(
-                "the log directories belong to the cluster {}, the store to {cluster_id}",
-                owner.cluster_id.unwrap_or_default()
-            )));
-        }
         let id = match owner.broker_id {
             Some(id) => id,
             None if config.broker_id_generation_enable => {
@@ -253,11 +248,13 @@ impl Broker {
             shutdown.clone(),
         )));
         let failed = Shutdown::new();
-        let local: Arc<dyn BrokerLink> = Arc::new(Local {
+        let this = Arc::new(Local {
+            store: Arc::clone(&store),
             replicas: Arc::clone(&replicas),
             groups: groups.clone(),
             configs: configs.clone(),
         });
+        let local: Arc<dyn BrokerLink> = Arc::clone(&this) as _;
         let parts = controller::Parts {
             broker: id,
             store: Arc::clone(&store),
@@ -272,14 +269,16 @@ impl Broker {
         let controller = Controller::start(parts, shutdown.clone());
         controller.settled().await;
         drop(task::spawn(configs.follow(shutdown.clone())));
-        let again = Arc::clone(&replicas);
-        let registered = move |epoch| -> BoxFuture<'static, ()> {
-            let replicas = Arc::clone(&again);
-            Box::pin(async move { replicas.registered(epoch).await })
+        let known = cluster.clone();
+        let registered = move |epoch, before| -> BoxFuture<'static, ()> {
+            let this = Arc::clone(&this);
+            Box::pin(this.registered_again(epoch, before))
         };
-        drop(task::spawn(
-            Arc::clone(&registration).follow(shutdown.clone(), registered),
-        ));
+        drop(task::spawn(Arc::clone(&registration).follow(
+            shutdown.clone(),
+            move || known.get(),
+            registered,
+        )));
         replicas.start_background(
             &shutdown,
             on_failure(&replicas, &controller, &failed),
@@ -487,3 +486,7 @@ fn acceptor(config: &BrokerConfig, workers: Workers, admission: Admission, shutd
         shutdown: shutdown.clone(),
     }
 }
+
+#[cfg(test)]
+#[path = "broker_test.rs"]
+mod tests;

@@ -16,8 +16,8 @@ use crate::metadata::ClusterImage;
 use crate::store::znodes::{ConfigChange, EntityConfig, paths};
 use crate::store::{CreateKind, MultiError, Operation, StoreError};
 
-/// How often a change is tried again when somebody else was faster.
-const TRIES: usize = 10;
+/// How often a change is tried when somebody else is faster each time; each of these times one of the others is done.
+const TRIES: usize = 100;
 
 /// Whose configs, checked.
 enum Entity {
@@ -89,12 +89,19 @@ async fn one(parts: &Parts, change: &AlterConfigs, validate_only: bool) -> Resul
     change.changes.check_shape()?;
     let image = parts.cluster.get();
     let entity = entity(parts, &image, &change.resource)?;
-    for _ in 0..TRIES {
+    let mut tries = 1;
+    loop {
         let image = parts.cluster.get();
         match attempt(parts, &image, &entity, &change.changes, validate_only).await {
             Ok(()) => break,
             Err(Failed::Answer(error)) => return Err(error),
-            Err(Failed::Again) => {}
+            Err(Failed::Again) if tries < TRIES => tries += 1,
+            Err(Failed::Again) => {
+                return Err(AdminError::new(
+                    ErrorCode::RequestTimedOut,
+                    "Others were faster each time, or the connection to the store was lost.",
+                ));
+            }
         }
     }
     if validate_only {

@@ -4,7 +4,7 @@
 //! must be the leader, and a member of the ISR a replica that is alive in the epoch that the leader saw (KIP-841, KIP-903),
 //! the leader among them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::active::Active;
@@ -13,7 +13,7 @@ use super::election::Replicas;
 use super::reign::{Group, Lost};
 use super::request::{AlterPartition, AlteredPartition};
 use crate::base::error_code::ErrorCode;
-use crate::base::ids::{BrokerEpoch, BrokerId, ControllerEpoch, TopicPartition};
+use crate::base::ids::{BrokerEpoch, BrokerId, ControllerEpoch, TopicId, TopicName, TopicPartition};
 use crate::store::znodes::{PartitionState, paths};
 use crate::store::{Operation, StoreError};
 
@@ -92,19 +92,22 @@ impl Active {
         &mut self,
         broker: BrokerId,
         epoch: BrokerEpoch,
-        proposals: &[AlterPartition],
+        proposals: Vec<AlterPartition>,
     ) -> Result<Result<Vec<Result<AlteredPartition, ErrorCode>>, ErrorCode>, Lost> {
         let known = self.context.brokers.get(&broker);
         if known.is_none_or(|known| known.epoch != epoch) {
             return Ok(Err(ErrorCode::StaleBrokerEpoch));
         }
+        let proposals = self.named(proposals);
         let mut verdicts: Vec<Result<Verdict, ErrorCode>> = Vec::new();
         let mut groups = Vec::new();
         let mut seen = BTreeSet::new();
         let (mut kept, mut new) = (Vec::new(), BTreeSet::new());
-        for proposal in proposals {
+        for proposal in &proposals {
             let name = &proposal.partition;
-            let verdict = if seen.insert(name) {
+            let verdict = if proposal.topic_id.is_some() && name.topic.is_empty() {
+                Err(ErrorCode::UnknownTopicId)
+            } else if seen.insert(name) {
                 judge(&self.context, broker, proposal, self.reign.epoch)
             } else {
                 Err(ErrorCode::InvalidRequest)
@@ -171,6 +174,29 @@ impl Active {
         self.update_metadata(&names).await;
         self.resume_reassignments().await?;
         Ok(Ok(answers))
+    }
+
+    /// Gives proposals the names of topics that they have by their ids, by what the controller knows: what it has told its
+    /// own broker may be less.
+    fn named(&self, mut proposals: Vec<AlterPartition>) -> Vec<AlterPartition> {
+        let ids: BTreeSet<TopicId> = proposals
+            .iter()
+            .filter_map(|proposal| proposal.topic_id)
+            .collect();
+        if ids.is_empty() {
+            return proposals;
+        }
+        let topics = self.context.topics().iter();
+        let names: BTreeMap<TopicId, &TopicName> = topics
+            .filter(|(_, topic)| !topic.id.is_zero() && ids.contains(&topic.id))
+            .map(|(name, topic)| (topic.id, name))
+            .collect();
+        for proposal in &mut proposals {
+            if let Some(name) = proposal.topic_id.and_then(|id| names.get(&id)) {
+                proposal.partition.topic = TopicName::clone(name);
+            }
+        }
+        proposals
     }
 
     /// A partition as it is now.

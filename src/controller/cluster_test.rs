@@ -195,6 +195,7 @@ impl Cluster3 {
     ) -> Result<Vec<i32>, ErrorCode> {
         let proposal = AlterPartition {
             partition: TopicPartition::new(topic, 0),
+            topic_id: None,
             leader_epoch: LeaderEpoch(leader_epoch),
             isr: isr.iter().map(|id| (*id, BrokerEpoch(-1))).collect(),
             recovering: false,
@@ -448,6 +449,58 @@ async fn a_controlled_shutdown_hands_over_and_keeps_what_nobody_else_can_lead() 
         .controller
         .elect_leaders(vec![TopicPartition::new("led", 0)], ElectionType::Preferred);
     assert_eq!(code(&elected.await[0]), ErrorCode::PreferredLeaderNotAvailable);
+}
+
+#[tokio::test]
+async fn who_leaves_gets_no_new_partitions_while_there_are_enough_others() {
+    let cluster = Cluster3::of(&[TWO, THREE]).await;
+    let shut = cluster
+        .one
+        .controller
+        .controlled_shutdown(TWO, cluster.epoch(TWO))
+        .await;
+    assert_eq!(shut, Ok(Vec::new()));
+    let create = async |name: &str, partitions: i32, factor: i16| {
+        let topic = NewTopic {
+            name: name.to_owned(),
+            partitions,
+            replication_factor: factor,
+            ..NewTopic::default()
+        };
+        cluster.one.controller.create_topics(vec![topic], false).await
+    };
+    let on_two = |name: &str| {
+        let image = cluster.one.cluster.get();
+        let partitions = image.topic(name).unwrap().partitions.values();
+        partitions
+            .filter(|partition| partition.replicas.contains(&TWO))
+            .count()
+    };
+    assert_eq!(code(&create("t", 6, 1).await[0]), ErrorCode::None);
+    assert_eq!(
+        (
+            cluster.one.cluster.get().topic("t").unwrap().partitions.len(),
+            on_two("t")
+        ),
+        (6, 0)
+    );
+    let more = MorePartitions {
+        name: "t".to_owned(),
+        count: 12,
+        assignments: None,
+    };
+    let grown = cluster.one.controller.create_partitions(vec![more], false).await;
+    assert_eq!(grown, [Ok(())]);
+    assert_eq!(
+        (
+            cluster.one.cluster.get().topic("t").unwrap().partitions.len(),
+            on_two("t")
+        ),
+        (12, 0)
+    );
+    // There are only three.
+    assert_eq!(code(&create("all", 2, 3).await[0]), ErrorCode::None);
+    assert_eq!(on_two("all"), 2);
 }
 
 #[tokio::test]

@@ -87,7 +87,7 @@ impl Planner<'_> {
             if usize::try_from(count).is_ok_and(|count| count > *room) {
                 return Err(too_many(count));
             }
-            let candidates = candidates(self.context);
+            let candidates = candidates(self.context, factor);
             let start = random_start(self.random, candidates.len());
             assignment::spread(&candidates, count, factor, start)?
         };
@@ -139,12 +139,17 @@ fn configs(topic: &NewTopic) -> Result<BTreeMap<String, String>, AdminError> {
         .collect())
 }
 
-fn candidates(context: &Context) -> Vec<Candidate<'_>> {
-    context
-        .brokers
-        .values()
-        .map(|broker| (broker.id, broker.rack.as_deref()))
-        .collect()
+/// The brokers that replicas may be put on, `factor` for each partition. One that is about to stop is none of them where
+/// there are enough others: a partition that lies there alone would have no leader, and no state, until it comes back.
+fn candidates(context: &Context, factor: i16) -> Vec<Candidate<'_>> {
+    let all = context.brokers.values();
+    let all: Vec<Candidate<'_>> = all.map(|broker| (broker.id, broker.rack.as_deref())).collect();
+    let stays = |(id, _): &&Candidate<'_>| !context.leaving.contains(id);
+    let stay: Vec<Candidate<'_>> = all.iter().filter(stays).copied().collect();
+    match usize::try_from(factor).is_ok_and(|factor| factor <= stay.len()) {
+        true => stay,
+        false => all,
+    }
 }
 
 fn random_start(random: &Random, brokers: usize) -> Start {
@@ -489,7 +494,8 @@ fn grow(context: &Context, request: &MorePartitions, room: usize) -> Result<Assi
     match &request.assignments {
         Some(assignments) => grow_by_hand(context, assignments, before, more, first.len()),
         None => {
-            let candidates = candidates(context);
+            let factor = i16::try_from(first.len()).unwrap_or(i16::MAX);
+            let candidates = candidates(context, factor);
             let leader = candidates
                 .iter()
                 .position(|(id, _)| Some(id) >= first.first())
@@ -499,7 +505,6 @@ fn grow(context: &Context, request: &MorePartitions, room: usize) -> Result<Assi
                 shift: leader,
                 partition: before,
             };
-            let factor = i16::try_from(first.len()).unwrap_or(i16::MAX);
             assignment::spread(&candidates, more, factor, start)
         }
     }

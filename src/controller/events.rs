@@ -354,7 +354,7 @@ async fn handle(controller: &mut Active, event: Event, queue: &mut Queue) -> Res
             proposals,
             reply,
         } => {
-            let _ = reply.send(controller.alter_partitions(broker, epoch, &proposals).await?);
+            let _ = reply.send(controller.alter_partitions(broker, epoch, proposals).await?);
         }
         Event::ControlledShutdown { broker, epoch, reply } => {
             let _ = reply.send(controller.controlled_shutdown(broker, epoch).await?);

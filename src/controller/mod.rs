@@ -43,6 +43,8 @@ mod unclean_shutdowns;
 mod watching;
 
 #[cfg(test)]
+mod alter_configs_test;
+#[cfg(test)]
 mod candidacy_test;
 #[cfg(test)]
 mod cluster_test;

@@ -6,14 +6,19 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Mutex as AsyncMutex;
 
 use super::ToController;
+use crate::base::clock;
 use crate::base::error_code::ErrorCode;
 use crate::base::ids::ProducerId;
 use crate::replica::replicas::Replicas;
 use crate::store::znodes::ProducerIdBlock;
+
+/// How long a producer waits, and its connection with it, for the block that another one has asked for.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// This broker's producer ids. Clones share them.
 #[derive(Clone)]
@@ -72,14 +77,16 @@ impl ProducerIds {
     /// An id that nobody has.
     ///
     /// # Errors
-    /// COORDINATOR_LOAD_IN_PROGRESS while the controller gives no block, or a log directory stalls: the producer tries
-    /// again, as with Kafka.
+    /// COORDINATOR_LOAD_IN_PROGRESS while the controller gives no block or does not answer, or a log directory stalls: the
+    /// producer tries again, as with Kafka.
     pub async fn next(&self) -> Result<ProducerId, ErrorCode> {
         loop {
             if let Some(id) = self.take() {
                 return Ok(id);
             }
-            let mut asking = self.inner.asking.lock().await;
+            let Some(mut asking) = clock::timeout(PATIENCE, self.inner.asking.lock()).await else {
+                return Err(ErrorCode::CoordinatorLoadInProgress);
+            };
             if let Some(id) = self.take() {
                 return Ok(id);
             }

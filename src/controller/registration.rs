@@ -120,12 +120,13 @@ impl Registration {
         Ok(())
     }
 
-    /// Registers the broker anew after each loss of the session, until shutdown. `again` is called with the new epoch
-    /// before anybody else learns of it.
-    pub async fn follow(
+    /// Registers the broker anew after each loss of the session, until shutdown. `over` is called when the session is
+    /// lost; `again` with the new epoch and what `over` has said, before anybody else learns of the epoch.
+    pub async fn follow<T: Send>(
         self: Arc<Self>,
         shutdown: Shutdown,
-        again: impl Fn(BrokerEpoch) -> BoxFuture<'static, ()> + Send + Sync,
+        over: impl Fn() -> T + Send + Sync,
+        again: impl Fn(BrokerEpoch, T) -> BoxFuture<'static, ()> + Send + Sync,
     ) {
         let mut session = self.store.session();
         loop {
@@ -137,12 +138,13 @@ impl Registration {
             }
             tracing::warn!("the session with the store has expired: this broker registers anew");
             self.epoch.send_replace(None);
+            let before = over();
             let epoch = tokio::select! {
                 biased;
                 () = shutdown.wait() => return,
                 epoch = self.register_again() => epoch,
             };
-            again(epoch).await;
+            again(epoch, before).await;
             self.epoch.send_replace(Some(epoch));
             tracing::info!("this broker is registered again, with epoch {epoch}");
         }
@@ -176,6 +178,10 @@ pub enum RegisterError {
     Taken(BrokerId),
     /// Another broker advertises one of our addresses.
     AddressTaken(BrokerId, String),
+    /// The log directories belong to the first cluster, the store to the second one.
+    OtherCluster(String, String),
+    /// The log directories belong to this cluster, and the store, which others use too, to none.
+    NoCluster(String),
 }
 
 impl std::fmt::Display for RegisterError {
@@ -187,6 +193,18 @@ impl std::fmt::Display for RegisterError {
             Self::AddressTaken(id, address) => {
                 write!(f, "{address} is advertised by broker {id} already")
             }
+            Self::OtherCluster(ours, stored) => {
+                write!(
+                    f,
+                    "the log directories belong to the cluster {ours}, the store to {stored}"
+                )
+            }
+            Self::NoCluster(ours) => write!(
+                f,
+                "the log directories belong to the cluster {ours}, and the store has no {}: \
+                 is zookeeper.connect, with its path, the one of that cluster?",
+                paths::CLUSTER_ID
+            ),
         }
     }
 }
@@ -197,6 +215,29 @@ impl From<StoreError> for RegisterError {
     fn from(error: StoreError) -> Self {
         Self::Store(error)
     }
+}
+
+/// Stops a broker whose log directories belong to the cluster `ours` at the store of another one, or of none. Nothing is
+/// written. `is_own`: nobody else uses the store; it may have gone with its disk, and gets the id back.
+///
+/// # Errors
+/// [`RegisterError::OtherCluster`], [`RegisterError::NoCluster`] (Kafka: `MetaPropertiesEnsemble.verify`, against an id
+/// that `KafkaServer.getOrGenerateClusterId` has just made up where there was none); the store failed.
+pub async fn check_cluster(store: &Arc<dyn Store>, ours: &str, is_own: bool) -> Result<(), RegisterError> {
+    match stored_cluster(store).await? {
+        Some(stored) if stored != ours => Err(RegisterError::OtherCluster(ours.to_owned(), stored)),
+        None if !is_own => Err(RegisterError::NoCluster(ours.to_owned())),
+        _ => Ok(()),
+    }
+}
+
+async fn stored_cluster(store: &Arc<dyn Store>) -> Result<Option<String>, RegisterError> {
+    let Some(node) = store.get(paths::CLUSTER_ID).await? else {
+        return Ok(None);
+    };
+    let stored = ClusterId::decode(node.data.as_deref().unwrap_or_default())
+        .map_err(|error| RegisterError::BadNode(paths::CLUSTER_ID.to_owned(), error))?;
+    Ok(Some(stored.id))
 }
 
 /// Creates the fixed nodes that are missing and yields the cluster's id, which is `proposed` (as a log directory may
@@ -214,17 +255,11 @@ pub async fn prepare(
                 missing.push(Operation::create(path, None, CreateKind::Persistent));
             }
         }
-        let known = store.get(paths::CLUSTER_ID).await?;
-        let id = match &known {
-            Some(node) => {
-                let data = node.data.as_deref().unwrap_or_default();
-                ClusterId::decode(data)
-                    .map_err(|error| RegisterError::BadNode(paths::CLUSTER_ID.to_owned(), error))?
-                    .id
-            }
-            None => proposed.map_or_else(|| random.uuid().to_string(), str::to_owned),
-        };
-        if known.is_none() {
+        let known = stored_cluster(store).await?;
+        let is_new = known.is_none();
+        let proposed = || proposed.map_or_else(|| random.uuid().to_string(), str::to_owned);
+        let id = known.unwrap_or_else(proposed);
+        if is_new {
             let data = Some(ClusterId::new(&id).encode());
             missing.push(Operation::create(paths::CLUSTER_ID, data, CreateKind::Persistent));
         }

@@ -140,8 +140,10 @@ pub struct AlterConfigs {
 /// What a leader wants its partition's ISR to be (AlterPartition).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct AlterPartition {
-    /// The partition.
+    /// The partition; without the topic's name where that is asked for by its id.
     pub partition: TopicPartition,
+    /// The topic's id, where the topic is asked for by it.
+    pub topic_id: Option<TopicId>,
     /// The epoch in which the sender leads.
     pub leader_epoch: LeaderEpoch,
     /// The ISR, each member with the epoch of its broker, −1 where that is not known.

@@ -30,6 +30,10 @@ use crate::wire::{Message, Text};
 /// The version of CreateTopics that is asked for at most: all that is needed since 4 is defaults.
 const CREATE_TOPICS_NEWEST: i16 = 7;
 
+/// How long the controller is to wait at most for the leaders of topics that are created for a client, in milliseconds: the
+/// client waits meanwhile.
+const CREATE_TOPICS_TIMEOUT_MS: i32 = 1_000;
+
 /// Where the controller is.
 enum Place {
     Here,
@@ -181,7 +185,7 @@ impl ToController {
         }
     }
 
-    /// Has topics created for a client that asked about them. Their names, where it went well.
+    /// Has topics created for a client that asked about them. An answer per topic, in the order given. May be dropped.
     pub async fn create_topics(&self, topics: Vec<NewTopic>) -> Answers<()> {
         let image = self.cluster.get();
         let count = topics.len();
@@ -196,7 +200,10 @@ impl ToController {
         };
         let request = CreateTopicsRequest {
             topics: topics.iter().map(creatable).collect(),
-            timeout_ms: image.broker_config.request_timeout_ms,
+            timeout_ms: image
+                .broker_config
+                .request_timeout_ms
+                .min(CREATE_TOPICS_TIMEOUT_MS),
             validate_only: false,
         };
         let answer = self

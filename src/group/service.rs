@@ -1,11 +1,12 @@
 //! The door to groups: finds the shard of a group and asks it.
 //!
 //! Invariant: a group belongs to one partition of `__consumer_offsets`, by Kafka's hash of its id, and the number of
-//! partitions that counts is the one the topic had when this broker first saw it: were a growing topic believed at once,
-//! groups would leave their offsets behind. Called by api/, wired in cli/.
+//! partitions that counts is the one that the topic's node in the store had when this broker first heard of the topic.
+//! Were a growing topic believed at once, groups would leave their offsets behind; and what a controller tells of may
+//! be a part of the partitions. Called by api/, wired in cli/.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::command::{Answer, Command, Listed};
@@ -13,7 +14,6 @@ use super::settings::GroupSettings;
 use super::shard::GroupShard;
 use crate::base::clock;
 use crate::base::error_code::ErrorCode;
-use crate::base::ids::TopicId;
 use crate::base::random::Random;
 use crate::base::shutdown::Shutdown;
 use crate::base::task;
@@ -31,8 +31,6 @@ pub type Asked = coordinator::Asked<Answer>;
 pub struct Groups {
     coordinator: Coordinator<GroupShard>,
     cluster: Cluster,
-    /// The topic's id and its partitions when it was first seen.
-    counted: Arc<Mutex<Option<(TopicId, i32)>>>,
 }
 
 impl Groups {
@@ -44,7 +42,6 @@ impl Groups {
         Self {
             coordinator: Coordinator::new(coordinator_settings(&config), Arc::clone(replicas), shard),
             cluster: cluster.clone(),
-            counted: Arc::default(),
         }
     }
 
@@ -65,31 +62,37 @@ impl Groups {
         }));
     }
 
-    /// The partition of `__consumer_offsets` that a group belongs to (`GroupMetadataManager.partitionFor`).
-    pub fn partition_of(&self, group_id: &str) -> i32 {
-        partition_of(group_id, self.partitions())
+    /// The partition of `__consumer_offsets` that a group belongs to (`GroupMetadataManager.partitionFor`); `None` as long
+    /// as it is not known how many there are.
+    pub fn partition_of(&self, group_id: &str) -> Option<i32> {
+        Some(partition_of(group_id, self.partitions()?))
     }
 
     /// How many partitions the groups are spread over.
-    fn partitions(&self) -> i32 {
+    fn partitions(&self) -> Option<i32> {
         let image = self.cluster.get();
-        let Some(topic) = image.topic(CONSUMER_OFFSETS) else {
-            return image.broker_config.offsets_topic_num_partitions;
-        };
-        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
-        match *counted {
-            Some((id, partitions)) if id == topic.id => partitions,
-            _ => {
-                let partitions = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
-                *counted = Some((topic.id, partitions));
-                partitions
-            }
+        let counted = image.offsets_partitions;
+        match image.topic(CONSUMER_OFFSETS) {
+            Some(topic) => counted.filter(|(id, _)| *id == topic.id).map(|(_, count)| count),
+            // It may be told of later than its leaders.
+            None => Some(
+                counted.map_or(image.broker_config.offsets_topic_num_partitions, |(_, count)| {
+                    count
+                }),
+            ),
         }
+    }
+
+    /// As [`partition_of`](Self::partition_of), for who asks a shard: there is none of a partition that is not known, as
+    /// elsewhere.
+    fn shard_of(&self, group_id: &str) -> i32 {
+        const NONE: i32 = -1;
+        self.partition_of(group_id).unwrap_or(NONE)
     }
 
     /// Asks the shard of a group. When this returns it has taken its step; the answer may come later.
     pub async fn ask(&self, group_id: &str, command: Command) -> Asked {
-        self.coordinator.ask(self.partition_of(group_id), command)
+        self.coordinator.ask(self.shard_of(group_id), command)
     }
 
     /// The groups of all shards here. COORDINATOR_LOAD_IN_PROGRESS when one of them is being loaded: its groups are
@@ -116,10 +119,7 @@ impl Groups {
     pub async fn delete(&self, groups: Vec<Text>) -> Vec<(Text, ErrorCode)> {
         let mut by_partition: BTreeMap<i32, Vec<Text>> = BTreeMap::new();
         for group in groups {
-            by_partition
-                .entry(self.partition_of(&group))
-                .or_default()
-                .push(group);
+            by_partition.entry(self.shard_of(&group)).or_default().push(group);
         }
         let asked: Vec<Asked> = by_partition
             .into_iter()

@@ -83,6 +83,7 @@ impl IsrChanger for ControllerIsrs {
                 .iter()
                 .map(|proposal| AlterPartition {
                     partition: proposal.partition.clone(),
+                    topic_id: None,
                     leader_epoch: proposal.leader_epoch(),
                     isr: proposal.isr().to_vec(),
                     recovering: false,

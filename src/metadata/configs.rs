@@ -2,18 +2,19 @@
 //!
 //! Who changes configs writes them and a notification; every broker watches the notifications and reads again what
 //! they name (Kafka: `ZkConfigManager`, `ZkNodeChangeNotificationListener`). A bad value in the store is logged and
-//! left out: it never keeps a broker from starting.
+//! left out: it never keeps a broker from starting. With the configs of `__consumer_offsets` comes the number of its
+//! partitions.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Cluster, ClusterImage};
+use super::{CONSUMER_OFFSETS, Cluster, ClusterImage};
 use crate::base::clock;
 use crate::base::ids::{BrokerId, TopicId, TopicName};
 use crate::base::shutdown::Shutdown;
 use crate::config::BrokerConfig;
-use crate::store::znodes::{ConfigChange, EntityConfig, paths};
+use crate::store::znodes::{ConfigChange, EntityConfig, Topic, paths};
 use crate::store::{Node, Session, Store, StoreError, WatchEvent};
 
 /// How long a notification lies in the store, in milliseconds.
@@ -39,7 +40,8 @@ struct Inner {
     listeners: Vec<Arc<dyn ConfigListener>>,
     /// The number of the last notification that was taken in.
     last: AtomicI64,
-    /// The topics whose configs were read, those with none among them; their ids, zero as long as nobody has told them.
+    /// The topics that were told of, with the ids under which their configs were read since: what was read before may be
+    /// that of a former topic of the name.
     known: Mutex<BTreeMap<TopicName, TopicId>>,
     /// Held from a read until the image has it, or an older one might come later.
     reading: tokio::sync::Mutex<()>,
@@ -113,10 +115,6 @@ impl StoredConfigs {
                 listener.topic_configs_changed(&changed);
             }
         }
-        let mut known = self.known();
-        for topic in topics {
-            known.entry(Arc::clone(topic)).or_default();
-        }
         Ok(())
     }
 
@@ -126,29 +124,43 @@ impl StoredConfigs {
 
     /// Reads the configs of those of these topics that are new here: nobody is notified of what a topic was created with.
     pub async fn load_new_topics(&self, topics: &[(TopicName, TopicId)]) -> Result<(), StoreError> {
-        let new: Vec<TopicName> = {
-            let mut known = self.known();
-            let is_new = |(topic, id): &&(TopicName, TopicId)| match known.get_mut(topic) {
-                Some(seen) if seen.is_zero() => {
-                    *seen = *id;
-                    false
-                }
-                Some(seen) => seen != id && !id.is_zero(),
-                None => true,
-            };
-            topics
-                .iter()
-                .filter(is_new)
-                .map(|(topic, _)| Arc::clone(topic))
-                .collect()
+        let is_new = |(topic, id): &&(TopicName, TopicId)| match self.known().get(topic) {
+            Some(seen) => seen != id && !id.is_zero(),
+            None => true,
         };
+        let new: Vec<&(TopicName, TopicId)> = topics.iter().filter(is_new).collect();
         if new.is_empty() {
             return Ok(());
         }
-        self.load_topics(&new).await?;
+        let names: Vec<TopicName> = new.iter().map(|(topic, _)| Arc::clone(topic)).collect();
+        self.load_topics(&names).await?;
+        if let Some((_, id)) = new.iter().find(|(topic, _)| **topic == *CONSUMER_OFFSETS) {
+            self.count_offsets_partitions(*id).await?;
+        }
         let mut known = self.known();
-        for (topic, id) in topics {
+        for (topic, id) in new {
             known.insert(Arc::clone(topic), *id);
+        }
+        Ok(())
+    }
+
+    /// Reads over how many partitions groups are spread (Kafka: `GroupMetadataManager.startup`,
+    /// `KafkaZkClient.getTopicPartitionCount`).
+    async fn count_offsets_partitions(&self, id: TopicId) -> Result<(), StoreError> {
+        let path = paths::topic(CONSUMER_OFFSETS);
+        let Some(node) = self.inner.store.get(&path).await? else {
+            // It is gone already.
+            return Ok(());
+        };
+        match Topic::decode(node.data.as_deref().unwrap_or_default()) {
+            Ok(topic) => {
+                let count = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
+                let counted = Some((id, count));
+                self.inner
+                    .cluster
+                    .change(|image| image.offsets_partitions = counted);
+            }
+            Err(error) => tracing::error!("{path} cannot be read, so no group has a coordinator: {error}"),
         }
         Ok(())
     }
@@ -266,3 +278,7 @@ impl StoredConfigs {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "configs_test.rs"]
+mod tests;

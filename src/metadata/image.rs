@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use imbl::OrdMap;
 
+use super::CONSUMER_OFFSETS;
 use super::control::{PartitionMetadata, UpdateMetadata};
 use crate::base::ids::{
     BrokerEpoch, BrokerId, ControllerEpoch, LeaderEpoch, TopicId, TopicName, TopicPartition,
@@ -27,6 +28,9 @@ pub struct ClusterImage {
     pub topics: OrdMap<TopicName, Arc<TopicImage>>,
     /// The names of the topics by id.
     pub topic_ids: OrdMap<TopicId, TopicName>,
+    /// How many partitions `__consumer_offsets` has by its node in the store, as it was when the topic with this id was
+    /// first told of. `None` until that was read, and where there is no such topic.
+    pub offsets_partitions: Option<(TopicId, i32)>,
     /// The configs that were set on topics; a topic without any is absent.
     pub topic_configs: OrdMap<TopicName, Arc<TopicConfigs>>,
     /// The dynamic configs of each broker, as they lie in the store.
@@ -37,6 +41,9 @@ pub struct ClusterImage {
     pub broker_config: BrokerConfig,
     /// The configs of a topic that overrides nothing.
     pub default_log_config: Arc<LogConfig>,
+    /// Whether a controller has told of the cluster since the broker started: without that, a topic that is not here may
+    /// well be there.
+    pub is_told: bool,
     /// Counts the images.
     pub generation: u64,
     /// This broker.
@@ -129,20 +136,16 @@ impl ClusterImage {
             brokers: OrdMap::new(),
             topics: OrdMap::new(),
             topic_ids: OrdMap::new(),
+            offsets_partitions: None,
             topic_configs: OrdMap::new(),
             broker_configs: OrdMap::new(),
             default_broker_configs: Configs::default(),
             default_log_config: Arc::new(config.log_defaults().clone()),
             broker_config: config,
+            is_told: false,
             generation: 0,
             this_broker,
         }
-    }
-
-    /// Whether a controller has told of the cluster since the broker started: without that, a topic that is not here may
-    /// well be there. Brokers that are alive, the receiver among them, come with whatever it tells.
-    pub fn is_told(&self) -> bool {
-        !self.brokers.is_empty()
     }
 
     /// The topic of this name.
@@ -242,6 +245,17 @@ impl ClusterImage {
         changed
     }
 
+    /// A topic is gone.
+    pub fn remove_topic(&mut self, name: &str) {
+        if let Some(topic) = self.topics.remove(name) {
+            self.topic_ids.remove(&topic.id);
+        }
+        self.topic_configs.remove(name);
+        if name == CONSUMER_OFFSETS {
+            self.offsets_partitions = None;
+        }
+    }
+
     pub(super) fn update(&mut self, update: &UpdateMetadata) -> Vec<TopicPartition> {
         self.controller = Some(update.controller).filter(|controller| controller.get() >= 0);
         self.brokers = update
@@ -249,6 +263,8 @@ impl ClusterImage {
             .iter()
             .map(|broker| (broker.id, Arc::clone(broker)))
             .collect();
+        // A controller of Kafka begins with the brokers alone; one in this process with everything that there is.
+        self.is_told |= !update.topics.is_empty() || update.controller == self.this_broker;
         let mut gone = Vec::new();
         for topic in &update.topics {
             let before = self.topics.get(&topic.name);
@@ -270,9 +286,7 @@ impl ClusterImage {
                 }
             }
             if partitions.is_empty() {
-                self.topics.remove(&topic.name);
-                self.topic_ids.remove(&topic.id);
-                self.topic_configs.remove(&topic.name);
+                self.remove_topic(&topic.name);
                 continue;
             }
             if !topic.id.is_zero() {

@@ -1,0 +1,59 @@
+//! The start of a broker, over a disk and a store in memory.
+
+use super::*;
+use crate::base::disk::memory::MemoryDisk;
+use crate::store::Store;
+use crate::store::distant::Link;
+use crate::store::memory::MemoryServer;
+
+/// Starts a broker of a cluster, and stops it again.
+async fn start(disk: &MemoryDisk, server: &MemoryServer) -> Result<(), String> {
+    let config = BrokerConfig::from_pairs(&[
+        ("broker.id", "1"),
+        ("listeners", "PLAINTEXT://127.0.0.1:0"),
+        ("log.dirs", "/data"),
+        ("zookeeper.connect", "store:2181"),
+    ]);
+    let surroundings = Surroundings {
+        disk: Disk::memory(disk.clone()),
+        random: Random::from_seed(1),
+        levels: LogLevels::default(),
+        open_files: 1_000,
+        store: Some(Link::new(server, Duration::from_secs(10))),
+    };
+    let started = Broker::start(config.unwrap(), surroundings).await;
+    let broker = started.map_err(|error| error.to_string())?;
+    broker.stop().await;
+    Ok(())
+}
+
+fn cluster_id(server: &MemoryServer) -> Option<bytes::Bytes> {
+    server.peek(znodes::paths::CLUSTER_ID)?.data
+}
+
+#[tokio::test]
+async fn a_store_of_another_cluster_or_of_none_stops_the_start_and_nothing_is_written() {
+    let (disk, ours) = (MemoryDisk::new(), MemoryServer::new());
+    assert_eq!(start(&disk, &ours).await, Ok(()));
+    let id = cluster_id(&ours).unwrap();
+
+    let empty = MemoryServer::new();
+    empty.keep_journal();
+    let refused = start(&disk, &empty).await.unwrap_err();
+    assert!(refused.contains("the store has no /cluster/id"), "{refused}");
+    assert_eq!(empty.journal(), []);
+
+    let other = MemoryServer::new();
+    assert_eq!(start(&MemoryDisk::new(), &other).await, Ok(()));
+    let node = znodes::ClusterId::new("another").encode();
+    let session = other.connect();
+    let path = znodes::paths::CLUSTER_ID;
+    Store::set(&session, path, Some(node), None).await.unwrap();
+    other.keep_journal();
+    let refused = start(&disk, &other).await.unwrap_err();
+    assert!(refused.contains("the store to another"), "{refused}");
+    assert_eq!(other.journal(), []);
+
+    assert_eq!(start(&disk, &ours).await, Ok(()));
+    assert_eq!(cluster_id(&ours), Some(id));
+}

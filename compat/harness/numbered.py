@@ -1,6 +1,7 @@
 """Numbered lines that kcat writes while brokers fail, and what a topic must hold of them afterwards: each one, once."""
 
 import collections
+import contextlib
 import subprocess
 import tempfile
 import threading
@@ -29,12 +30,15 @@ class Lines:
         self.thread.start()
 
     def feed(self):
-        while not self.ended:
-            for _ in range(max(1, self.rate // 50)):
-                self.process.stdin.write((b"line %d" % self.count).ljust(self.width) + b"\n")
-                self.count += 1
-            self.process.stdin.flush()
-            time.sleep(0.02)
+        try:
+            while not self.ended:
+                for _ in range(max(1, self.rate // 50)):
+                    self.process.stdin.write((b"line %d" % self.count).ljust(self.width) + b"\n")
+                    self.count += 1
+                self.process.stdin.flush()
+                time.sleep(0.02)
+        except OSError:
+            pass  # it has ended: `finish` says how
 
     def settle(self):
         """Waits until every line written so far is acknowledged: kcat is connected to all leaders then. It ends when it has
@@ -50,7 +54,8 @@ class Lines:
         """The number of lines; all are acknowledged."""
         self.ended = True
         self.thread.join()
-        self.process.stdin.close()
+        with contextlib.suppress(OSError):
+            self.process.stdin.close()
         code = self.process.wait(120)
         self.errors.seek(0)
         said = self.errors.read().decode(errors="replace")

@@ -139,6 +139,8 @@ class Broker:
             time.sleep(0.01)
 
     def tail(self, lines=15):
+        if not os.path.exists(self.log):
+            return "it was not started\n"
         with open(self.log, errors="replace") as log:
             return "".join(log.readlines()[-lines:])
 

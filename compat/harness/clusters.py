@@ -3,7 +3,7 @@
 import os
 import time
 
-from . import brokers, places, wire
+from . import brokers, links, places, wire
 
 # Short, so that tests of failures need not wait; ZooKeeper's tick is half a second.
 SETTINGS = {
@@ -40,6 +40,17 @@ class Cluster:
             properties = {**SETTINGS, **settings, "broker.id": number, "zookeeper.connect": self.zookeeper_connect}
             properties.update((own or {}).get(number, {}))
             self.brokers[number] = brokers.KINDS[kind](self.folder, properties)
+
+    def behind_links(self):
+        """A link that can be cut before each broker, by its number, and before `zookeeper`. They are not started yet."""
+        targets = {number: broker.port for number, broker in self.brokers.items()}
+        targets["zookeeper"] = brokers.ZooKeeper.shared.port
+        homes = {number: broker.folder for number, broker in self.brokers.items()}
+        held = links.Links(targets, homes, os.path.join(self.folder, "links.log"))
+        for number, broker in self.brokers.items():
+            broker.properties["advertised.listeners"] = f"PLAINTEXT://127.0.0.1:{held.ports[number]}"
+            broker.properties["zookeeper.connect"] = f"127.0.0.1:{held.ports['zookeeper']}{self.root}"
+        return held
 
     def start(self):
         for broker in self.brokers.values():

@@ -78,6 +78,19 @@ def inode(port, to):
     return struct.unpack_from("=I", answer, 84)[0]
 
 
+def opened(process):
+    """What a process has open. A file that it closes meanwhile must not hide the rest."""
+    try:
+        numbers = os.listdir(f"/proc/{process}/fd")
+    except OSError:
+        return
+    for number in numbers:
+        try:
+            yield os.readlink(f"/proc/{process}/fd/{number}")
+        except OSError:
+            continue
+
+
 class Connection:
     def __init__(self, source, target, writers):
         self.pairs = {(source, target), (target, source)}
@@ -104,13 +117,7 @@ class Holder:
     def owner(self, port, to):
         """The name of the process which the connection from this port to that one belongs to."""
         link = f"socket:[{inode(port, to)}]"
-        for process, name in self.processes():
-            try:
-                if any(os.readlink(f"/proc/{process}/fd/{number}") == link for number in os.listdir(f"/proc/{process}/fd")):
-                    return name
-            except OSError:
-                continue
-        return CLIENTS
+        return next((name for process, name in self.processes() if link in opened(process)), CLIENTS)
 
     def processes(self):
         """(process, name) of the brokers that run: looked for again when one of those that are known has ended."""

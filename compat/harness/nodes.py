@@ -1,5 +1,6 @@
 """ZooKeeper's nodes, read and written as any old tool may: a session for each call, on the standard library."""
 
+import collections
 import socket
 import struct
 
@@ -10,6 +11,11 @@ NO_NODE = -101
 # world:anyone may do everything
 OPEN = struct.pack(">ii", 1, 31) + struct.pack(">i", 5) + b"world" + struct.pack(">i", 6) + b"anyone"
 PERSISTENT, SEQUENTIAL = 0, 2
+
+
+# When a node was created and last changed, and when its list of children was (czxid, mzxid, pzxid): ZooKeeper counts all
+# changes of all nodes as one row.
+Stat = collections.namedtuple("Stat", "created modified children_modified version")
 
 
 class NodeError(Exception):
@@ -34,6 +40,15 @@ class Nodes:
             return None
         data = reader.bytes()
         return "" if data is None else data.decode()
+
+    def stat(self, path):
+        reader = self._call(GET, self._path(path) + b"\0")
+        if reader is None:
+            return None
+        reader.bytes()
+        created, modified, _, _, version = reader.i64(), reader.i64(), reader.i64(), reader.i64(), reader.i32()
+        reader.i32(), reader.i32(), reader.i64(), reader.i32(), reader.i32()
+        return Stat(created, modified, reader.i64(), version)
 
     def children(self, path):
         """The names of its children, in order; None when there is no such node."""

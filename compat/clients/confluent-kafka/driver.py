@@ -54,6 +54,15 @@ class Reader:
         # With these the client waits for a poll before it gives partitions up or takes them.
         self.consumer.subscribe(topics, on_assign=counted, on_revoke=counted, on_lost=counted)
 
+    def close(self):
+        # A call about partitions that waits for its turn may wait for ever when the consumer is closed, and every other
+        # consumer of the process with it, since it has Python's lock (librdkafka's issue 4884, as of 2.16.0): a session timed
+        # out in a commit, say, and no poll came since.
+        deadline = time.monotonic() + 1
+        while self.consumer.poll(0) is not None and time.monotonic() < deadline:
+            pass
+        self.consumer.close()
+
     def next(self, seconds):
         message = self.kept.pop(0) if self.kept else self.consumer.poll(seconds)
         # Errors in place of a message are told for information: the consumer goes on.
@@ -87,7 +96,7 @@ class Driver:
     def close(self, handle):
         closed = self.handles.pop(handle)
         if isinstance(closed, Reader):
-            closed.consumer.close()
+            closed.close()
 
     def produce(self, handle, topic, records):
         producer, answers = self.handles[handle], [None] * len(records)

@@ -22,6 +22,7 @@ use crate::replica::replicas::Replicas;
 use crate::wire::messages::fetch::{FetchPartition, FetchRequest, FetchTopic, ForgottenTopic, ReplicaState};
 use crate::wire::text::Text;
 
+use super::lanes::FetcherId;
 use super::leader::{LeaderConnection, Leaders, NoAnswer};
 use super::session::Session;
 use super::{Assignment, Settings};
@@ -45,6 +46,8 @@ struct Orders {
     /// The partitions that come, and with `None` those that go.
     partitions: BTreeMap<TopicPartition, Option<Assignment>>,
     touched: BTreeSet<TopicPartition>,
+    /// Partitions that the other lane would give away.
+    offered: BTreeSet<TopicPartition>,
     address: Address,
 }
 
@@ -54,6 +57,7 @@ impl Mailbox {
             orders: Mutex::new(Orders {
                 partitions: BTreeMap::new(),
                 touched: BTreeSet::new(),
+                offered: BTreeSet::new(),
                 address,
             }),
             changed: Notify::new(),
@@ -79,6 +83,12 @@ impl Mailbox {
     /// Heard of with the next request: it does not hurry.
     pub(super) fn touch(&self, partition: &TopicPartition) {
         self.orders().touched.insert(partition.clone());
+    }
+
+    /// The partition is taken over with the next request: until then the other lane fetches it, so it does not hurry.
+    pub(super) fn offer(&self, partition: &TopicPartition) {
+        self.orders().offered.insert(partition.clone());
+        self.changed.notify_one();
     }
 
     pub(super) fn is_at(&self, address: Address) {
@@ -133,6 +143,10 @@ pub(super) struct Followed {
     pub(super) lag: Option<i64>,
     /// How often in a row its leader answered as one that has not been told yet.
     pub(super) early: u32,
+    /// Answers in a row that were full and left it behind.
+    pub(super) full: u32,
+    /// The other lane may take it.
+    pub(super) offered: bool,
     pub(super) phase: Phase,
 }
 
@@ -144,6 +158,7 @@ pub(super) struct Task {
     pub(super) settings: Settings,
     pub(super) me: BrokerId,
     own_epoch: Arc<AtomicI64>,
+    pub(super) id: FetcherId,
     client_id: String,
     address: Address,
     pub(super) connection: Option<Box<dyn LeaderConnection>>,
@@ -177,7 +192,7 @@ impl Task {
         leaders: Arc<dyn Leaders>,
         settings: Settings,
         (me, own_epoch): (BrokerId, Arc<AtomicI64>),
-        client_id: String,
+        id: FetcherId,
     ) -> Self {
         let address = mailbox.orders().address.clone();
         Self {
@@ -187,7 +202,8 @@ impl Task {
             settings,
             me,
             own_epoch,
-            client_id,
+            client_id: id.client_id(me),
+            id,
             address,
             connection: None,
             session: Session::default(),
@@ -307,12 +323,13 @@ impl Task {
     }
 
     fn take_orders(&mut self) {
-        let (partitions, touched, address) = {
+        let (partitions, offered, touched, address) = {
             let mut orders = self.mailbox.orders();
             let partitions = std::mem::take(&mut orders.partitions);
+            let offered = std::mem::take(&mut orders.offered);
             let touched = std::mem::take(&mut orders.touched);
             let moved = (orders.address != self.address).then(|| orders.address.clone());
-            (partitions, touched, moved)
+            (partitions, offered, touched, moved)
         };
         if let Some(address) = address {
             tracing::info!(from = %self.address, to = %address, "the leader is reached elsewhere");
@@ -324,6 +341,12 @@ impl Task {
         for (name, assignment) in partitions {
             self.remove(&name);
             if let Some(assignment) = assignment {
+                self.add(&name, assignment);
+            }
+        }
+        for name in offered {
+            if let Some(assignment) = self.replicas.fetchers.take_over(&name, self.id) {
+                self.remove(&name);
                 self.add(&name, assignment);
             }
         }
@@ -342,6 +365,8 @@ impl Task {
             log_start: Offset::ZERO,
             lag: None,
             early: 0,
+            full: 0,
+            offered: false,
             phase: Phase::Delayed(Instant::now()),
         };
         if followed.topic_id.is_zero() {

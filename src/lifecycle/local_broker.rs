@@ -100,10 +100,8 @@ impl BrokerLink for Local {
             self.configs.forget_topics(topics.iter().map(String::as_str));
             if !topics.is_empty() {
                 // The controller does not wait for it.
-                let groups = self.groups.clone();
-                drop(task::spawn(async move {
-                    groups.topics_deleted(topics.into_iter().collect()).await;
-                }));
+                let removal = self.groups.topics_deleted(topics.into_iter().collect());
+                drop(task::spawn(removal));
             }
             ErrorCode::None
         })

@@ -37,6 +37,7 @@ use crate::net::listeners::{self, Bound, Listeners};
 use crate::net::workers::Workers;
 use crate::replica::directories::HostDirectory;
 use crate::replica::fetch_session::FetchSessions;
+use crate::replica::fetchers::FetcherThreads;
 use crate::replica::replicas::Replicas;
 use crate::storage::descriptors::Descriptors;
 use crate::storage::directory::LogDirectory;
@@ -47,7 +48,7 @@ use crate::store::{BoxFuture, znodes};
 const POOL_THREADS: usize = 4;
 /// Threads that serve the controller's listener, where there is one of its own (Kafka: the same).
 const CONTROL_THREADS: usize = 1;
-/// Threads that follow other brokers.
+/// Threads that follow other brokers, and as many for partitions that are far behind.
 const FETCHER_THREADS: usize = 2;
 /// Files of segments that are kept open, where the system allows as many.
 const OPEN_SEGMENT_FILES: usize = 50_000;
@@ -300,10 +301,15 @@ impl Broker {
             fetch_sessions: FetchSessions::new(slots, random),
             levels,
         });
-        let fetchers = (0..FETCHER_THREADS)
-            .map(|number| Worker::start(&format!("replica-{number}")))
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(because)?;
+        let threads = |name| {
+            let numbers = 0..FETCHER_THREADS;
+            let started = numbers.map(|number| Worker::start(&format!("{name}-{number}")));
+            started.collect::<Result<Vec<_>, _>>().map_err(because)
+        };
+        let fetchers = FetcherThreads {
+            steady: threads("replica")?,
+            catching_up: threads("catch-up")?,
+        };
         replicas.start_replication(
             &shutdown,
             fetchers,

@@ -35,7 +35,7 @@ impl Store for Contended {
         self.own.children_and_watch(path)
     }
 
-    fn multi(&self, operations: Vec<Operation>) -> BoxFuture<'_, Result<Vec<Outcome>, MultiError>> {
+    fn multi(&self, operations: Vec<Operation>) -> BoxFuture<'static, Result<Vec<Outcome>, MultiError>> {
         let is_config = |operation: &&Operation| matches!(operation, Operation::Set { path, .. } if path.starts_with(paths::TOPIC_CONFIGS));
         if let Some(Operation::Set { path, .. }) = operations.iter().find(is_config) {
             let less = |times: usize| times.checked_sub(1);

@@ -74,7 +74,7 @@ impl<S: Shard> Slot<S> {
         may_wait: bool,
         now_ms: i64,
     ) -> Option<(AppendAnswer, Wakes)> {
-        let (partition, epoch, acks) = (&self.partition, self.epoch, settings.required_acks);
+        let (partition, epoch, acks) = (&self.partition, self.epoch(), settings.required_acks);
         if may_wait {
             Some(partition.append_in_epoch_on_pool(epoch, batch, acks, now_ms))
         } else {
@@ -84,9 +84,12 @@ impl<S: Shard> Slot<S> {
 
     /// Makes a write that could not be made at once, on the directory's pool.
     pub fn write_on_pool(&self, settings: &CoordinatorSettings, write: Write<S>, now_ms: i64) -> After<S> {
-        let appended =
-            self.partition
-                .append_in_epoch_on_pool(self.epoch, &write.batch, settings.required_acks, now_ms);
+        let appended = self.partition.append_in_epoch_on_pool(
+            self.epoch(),
+            &write.batch,
+            settings.required_acks,
+            now_ms,
+        );
         let (answer, wakes) = appended;
         let mut state = self.lock_on_pool();
         if state.standing == Standing::Writing {
@@ -173,7 +176,7 @@ impl<S: Shard> Slot<S> {
         }
         let (answer, wakes) =
             self.partition
-                .append_in_epoch_on_pool(self.epoch, &batch, settings.required_acks, now_ms);
+                .append_in_epoch_on_pool(self.epoch(), &batch, settings.required_acks, now_ms);
         if answer.base_offset >= 0
             && let Some(shard) = &mut state.shard
         {

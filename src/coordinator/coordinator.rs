@@ -146,6 +146,12 @@ impl<S: Shard> Coordinator<S> {
         self.0.all().iter().map(|slot| slot.number).collect()
     }
 
+    /// The partitions whose shards are here, each with the end of its log; `None` while its directory does not answer.
+    pub fn log_ends(&self) -> Vec<(i32, Option<Offset>)> {
+        let end = |slot: &Arc<Slot<S>>| slot.partition.progress().ok().map(|progress| progress.log_end);
+        self.0.all().iter().map(|slot| (slot.number, end(slot))).collect()
+    }
+
     /// Waits while the shard of `partition` is loaded, or is in a write that does not return: until it takes commands, or
     /// never will.
     pub async fn settled(&self, partition: i32) {
@@ -166,7 +172,7 @@ impl<S: Shard> Coordinator<S> {
             let (loaded_to, log_end) = slot.progress.get();
             ShardStatus {
                 partition: slot.number,
-                epoch: slot.epoch,
+                epoch: slot.epoch(),
                 standing: slot.lock().map(|state| state.standing),
                 loaded_to,
                 log_end,
@@ -189,7 +195,7 @@ impl<S: Shard> Coordinator<S> {
 }
 
 impl<S: Shard> Inner<S> {
-    fn shard(&self, partition: i32) -> Option<Arc<Slot<S>>> {
+    pub(super) fn shard(&self, partition: i32) -> Option<Arc<Slot<S>>> {
         let shards = self.shards.read().unwrap_or_else(PoisonError::into_inner);
         shards.get(&partition).map(Arc::clone)
     }

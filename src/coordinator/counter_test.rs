@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::slot::Slot;
 use super::{
     Asked, Coordinator, CoordinatorSettings, Effects, NewRecord, Producer, ReplayError, Replayed, Shard,
     Standing, Step, TimerChange, Token,
@@ -276,6 +277,17 @@ impl Floor {
         self.settled(Standing::Active).await;
     }
 
+    /// Another broker leads in epoch 1, and this one again in epoch 2.
+    async fn reload(&self) {
+        self.resign().await;
+        self.lead(2).await;
+    }
+
+    async fn resign(&self) {
+        let followed = (2, &[1, 2][..], &[1, 2][..]);
+        self.broker.decide(TOPIC, 1, 2, 1, followed).await;
+    }
+
     async fn settled(&self, standing: Standing) {
         loop {
             let status = self.coordinator.status();
@@ -360,12 +372,12 @@ async fn a_command_is_answered_once_its_record_is_in_the_log() {
 }
 
 #[tokio::test]
-async fn a_new_epoch_loads_what_the_log_has_and_lets_the_old_clients_go() {
+async fn a_new_leadership_loads_what_the_log_has_and_lets_the_old_clients_go() {
     let floor = Floor::new(|_| {});
     floor.lead(0).await;
     assert_eq!(soon(floor.ask(Command::Add("a", 5))).await, Answer::Count(5));
     let parked = floor.ask(Command::WaitFor("a", 100));
-    floor.lead(1).await;
+    floor.reload().await;
     assert_eq!(soon(parked).await, Answer::Error(ErrorCode::NotCoordinator));
     assert_eq!(floor.unloaded.load(Ordering::SeqCst), 2);
     assert_eq!(floor.count("a").await, 5);
@@ -374,11 +386,45 @@ async fn a_new_epoch_loads_what_the_log_has_and_lets_the_old_clients_go() {
             .coordinator
             .status()
             .iter()
-            .all(|one| one.epoch == LeaderEpoch(1))
+            .all(|one| one.epoch == LeaderEpoch(2))
     );
     // A decision that comes again changes nothing.
-    floor.lead(1).await;
+    floor.lead(2).await;
     assert_eq!(floor.unloaded.load(Ordering::SeqCst), 2);
+}
+
+/// As for a broker that goes on leading when a follower stops: clients that wait are not sent away, nothing is loaded.
+#[tokio::test]
+async fn who_leads_on_in_a_later_epoch_keeps_its_shard() {
+    let floor = Floor::new(|_| {});
+    floor.lead(0).await;
+    assert_eq!(soon(floor.ask(Command::Add("a", 5))).await, Answer::Count(5));
+    let parked = floor.ask(Command::WaitFor("a", 6));
+    floor.lead(1).await;
+    assert_eq!(floor.unloaded.load(Ordering::SeqCst), 0);
+    let status = floor.coordinator.status();
+    assert!(status.iter().all(|one| one.epoch == LeaderEpoch(1)), "{status:?}");
+    assert_eq!(soon(floor.ask(Command::Add("a", 1))).await, Answer::Count(6));
+    assert_eq!(soon(parked).await, Answer::Count(6));
+    floor.broker.decide(TOPIC, 1, 2, 2, (2, &[1, 2], &[1, 2])).await;
+    assert_eq!(
+        soon(floor.ask(Command::Get("a"))).await,
+        Answer::Error(ErrorCode::NotCoordinator)
+    );
+}
+
+#[tokio::test]
+async fn a_load_that_fails_by_an_epoch_that_is_over_goes_on() {
+    let broker = TestBroker::new(1);
+    broker.lead(TOPIC, 1, 2, 0, &[1]).await;
+    let partition = broker.replicas.partition(TOPIC, 0).unwrap();
+    let slot = Slot::<Counters>::new(0, LeaderEpoch(0), partition);
+    assert!(slot.lead_on(LeaderEpoch(1)));
+    assert!(!slot.fail(LeaderEpoch(0)));
+    assert_eq!(slot.lock_on_pool().standing, Standing::Loading);
+    assert!(slot.fail(LeaderEpoch(1)));
+    assert_eq!(slot.lock_on_pool().standing, Standing::Failed);
+    assert!(!slot.lead_on(LeaderEpoch(2)), "it is loaded anew");
 }
 
 #[tokio::test]
@@ -390,7 +436,7 @@ async fn a_log_is_loaded_in_pieces_of_the_buffer() {
     }
     // One batch that is larger than the buffer, and a compressed one.
     soon(floor.ask(Command::AddMany("large", 50))).await;
-    floor.lead(1).await;
+    floor.reload().await;
     assert_eq!((floor.count("small").await, floor.count("large").await), (20, 50));
     let status = floor.coordinator.status()[0];
     assert_eq!(status.loaded_to, status.log_end);
@@ -403,7 +449,7 @@ async fn compressed_batches_are_written_and_loaded() {
     soon(floor.ask(Command::AddMany("a", 50))).await;
     let log = floor.log();
     assert!(Batches::new(&log).any(|batch| batch.unwrap().codec() == Some(Codec::Zstd)));
-    floor.lead(1).await;
+    floor.reload().await;
     assert_eq!(floor.count("a").await, 50);
 }
 
@@ -525,7 +571,7 @@ async fn transactional_records_count_once_their_marker_is_there() {
     assert_eq!(floor.count("a").await, 10);
     soon(floor.ask(Command::AddInTransaction("a", 10, 9))).await;
     // Loading sees the same, and the open transaction can still be ended.
-    floor.lead(1).await;
+    floor.reload().await;
     assert_eq!(floor.count("a").await, 10);
     let ended = floor.coordinator.end_transaction(0, producer(9), marker(true));
     assert_eq!(ended.await, Ok(()));
@@ -549,7 +595,7 @@ async fn a_record_that_cannot_be_read_is_left_out() {
         .await;
     assert_eq!(appended.error, ErrorCode::None);
     soon(floor.ask(Command::Add("a", 5))).await;
-    floor.lead(1).await;
+    floor.reload().await;
     assert_eq!(floor.count("a").await, 10);
 }
 
@@ -563,7 +609,8 @@ async fn a_corrupt_log_is_not_served() {
     let slice = read.records.unwrap();
     let end = slice.position + slice.length as u64;
     slice.file.write_all_at(b"!", end - 1).unwrap();
-    floor.broker.lead(TOPIC, 1, 2, 1, &[1]).await;
+    floor.resign().await;
+    floor.broker.lead(TOPIC, 1, 2, 2, &[1]).await;
     let once_loaded = async |partition| loop {
         match soon(floor.coordinator.ask(partition, Command::Get("a"))).await {
             Answer::Error(ErrorCode::CoordinatorLoadInProgress) => {
@@ -596,7 +643,7 @@ async fn a_log_from_which_everything_was_deleted_is_loaded() {
     let start = partition.start_in_epoch(LeaderEpoch(0)).unwrap();
     let end = partition.progress().unwrap().log_end;
     assert_eq!(start, end);
-    floor.lead(1).await;
+    floor.reload().await;
     assert_eq!(floor.count("a").await, 0);
 }
 
@@ -709,6 +756,6 @@ async fn many_clients_at_once_lose_nothing() {
         client.await.unwrap();
     }
     assert_eq!(floor.count("a").await, CLIENTS as i64 * EACH);
-    floor.lead(1).await;
+    floor.reload().await;
     assert_eq!(floor.count("a").await, CLIENTS as i64 * EACH);
 }

@@ -41,9 +41,20 @@ impl<S: Shard> LeadershipListener for Elections<S> {
 }
 
 impl<S: Shard> Inner<S> {
-    /// Puts a new shard in the place of an older one, and has it loaded.
+    /// Puts a new shard in the place of an older one, and has it loaded. Who led before leads on with what it has: nobody
+    /// else has written meanwhile, or this would have been told.
     fn begin(self: &Arc<Self>, partition: &Arc<Partition>, epoch: LeaderEpoch) {
         let number = partition.name().partition;
+        let known = self
+            .shard(number)
+            .filter(|known| Arc::ptr_eq(&known.partition, partition));
+        if let Some(known) = known
+            && known.epoch() < epoch
+            && known.lead_on(epoch)
+        {
+            tracing::debug!(partition = %partition.name(), %epoch, "leads on");
+            return;
+        }
         let slot = Slot::new(number, epoch, Arc::clone(partition));
         let mut shards = self.shards.write().unwrap_or_else(PoisonError::into_inner);
         if self.closed.load(Ordering::Acquire) {
@@ -52,7 +63,7 @@ impl<S: Shard> Inner<S> {
         let same_replica = |known: &Slot<S>| Arc::ptr_eq(&known.partition, partition);
         if shards
             .get(&number)
-            .is_some_and(|known| same_replica(known) && known.epoch >= epoch)
+            .is_some_and(|known| same_replica(known) && known.epoch() >= epoch)
         {
             return;
         }
@@ -66,14 +77,14 @@ impl<S: Shard> Inner<S> {
 
     fn end(self: &Arc<Self>, partition: i32, epoch: Option<LeaderEpoch>) {
         let mut shards = self.shards.write().unwrap_or_else(PoisonError::into_inner);
-        let is_older = |slot: &Arc<Slot<S>>| epoch.is_none_or(|epoch| slot.epoch < epoch);
+        let is_older = |slot: &Arc<Slot<S>>| epoch.is_none_or(|epoch| slot.epoch() < epoch);
         if !shards.get(&partition).is_some_and(is_older) {
             return;
         }
         let gone = shards.remove(&partition);
         drop(shards);
         if let Some(gone) = gone {
-            tracing::debug!(partition = %gone.partition.name(), epoch = %gone.epoch, "unloaded");
+            tracing::debug!(partition = %gone.partition.name(), epoch = %gone.epoch(), "unloaded");
             self.close_on_pool(gone);
         }
     }
@@ -139,7 +150,8 @@ async fn load<S: Shard>(inner: &Arc<Inner<S>>, slot: &Arc<Slot<S>>) {
     let pool = slot.partition.pool().clone();
     let shard = (inner.make)(slot.number);
     let mut loading = Loading::new(shard, Arc::clone(slot), inner.settings.load_buffer_bytes);
-    let reason = loop {
+    let (reason, epoch) = loop {
+        let epoch = slot.epoch();
         let read = pool.run(move || {
             let piece = loading.read_piece();
             (loading, piece)
@@ -152,22 +164,24 @@ async fn load<S: Shard>(inner: &Arc<Inner<S>>, slot: &Arc<Slot<S>>) {
                 let _ = pool.run(move || inner.loaded(&slot, read)).await;
                 return;
             }
-            Ok((_, Piece::Abandoned)) => {
+            Ok((read, Piece::Abandoned)) => {
                 // Should it still be in its place, its clients are not to wait for a load that nobody goes on with.
                 let slot = Arc::clone(slot);
-                pool.start_work(move || slot.fail());
-                return;
+                if pool.run(move || slot.fail(epoch)).await.unwrap_or(true) {
+                    return;
+                }
+                loading = read;
             }
-            Ok((_, Piece::Failed(reason))) => break reason,
-            Err(_) => break "the work ended before its time".to_owned(),
+            Ok((_, Piece::Failed(reason))) => break (reason, epoch),
+            Err(_) => break ("the work ended before its time".to_owned(), epoch),
         }
     };
     tracing::error!(
         partition = %slot.partition.name(),
-        epoch = %slot.epoch,
+        %epoch,
         reason,
         "cannot be loaded: what it coordinates is not available"
     );
     let slot = Arc::clone(slot);
-    pool.start_work(move || slot.fail());
+    pool.start_work(move || slot.give_up());
 }

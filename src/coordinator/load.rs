@@ -86,7 +86,7 @@ impl<S: Shard> Loading<S> {
     }
 
     fn try_piece(&mut self) -> Result<Piece, Unread> {
-        let (partition, epoch) = (Arc::clone(&self.slot.partition), self.slot.epoch);
+        let (partition, epoch) = (Arc::clone(&self.slot.partition), self.slot.epoch());
         let from = match self.next {
             Some(next) => next,
             None => partition.start_in_epoch(epoch)?,
@@ -209,11 +209,11 @@ impl<S: Shard> Loading<S> {
             tracing::error!(%partition, records = self.unreadable, "records were left out");
         }
         if self.records == 0 {
-            tracing::debug!(%partition, epoch = %self.slot.epoch, "loaded, empty");
+            tracing::debug!(%partition, epoch = %self.slot.epoch(), "loaded, empty");
         } else {
             tracing::info!(
                 %partition,
-                epoch = %self.slot.epoch,
+                epoch = %self.slot.epoch(),
                 records = self.records,
                 bytes = self.bytes,
                 memory_bytes,

@@ -5,7 +5,7 @@
 //! `coordinator` does it. What the shard does and writes is in `act`.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, oneshot};
@@ -52,8 +52,8 @@ impl Standing {
 pub struct Slot<S: Shard> {
     /// The partition's number.
     pub number: i32,
-    /// The epoch of the leadership that the shard belongs to.
-    pub epoch: LeaderEpoch,
+    /// The epoch of the leadership that the shard belongs to; it rises with each that this broker is elected for anew.
+    epoch: AtomicI32,
     /// Where its records are.
     pub partition: Arc<Partition>,
     /// Answers that wait for the high watermark.
@@ -176,7 +176,7 @@ impl<S: Shard> Slot<S> {
     pub fn new(number: i32, epoch: LeaderEpoch, partition: Arc<Partition>) -> Arc<Self> {
         Arc::new(Self {
             number,
-            epoch,
+            epoch: AtomicI32::new(epoch.get()),
             partition,
             unreplicated: Arc::default(),
             progress: LoadProgress::default(),
@@ -189,6 +189,24 @@ impl<S: Shard> Slot<S> {
                 timers: Timers::default(),
             }),
         })
+    }
+
+    /// The epoch of the leadership that the shard belongs to.
+    pub fn epoch(&self) -> LeaderEpoch {
+        LeaderEpoch(self.epoch.load(Ordering::Acquire))
+    }
+
+    /// This broker goes on leading, in a later epoch: what the shard knows still is what its log has. False when the shard
+    /// is over, or its directory does not answer just now.
+    pub fn lead_on(&self, epoch: LeaderEpoch) -> bool {
+        let Some(state) = self.lock() else {
+            return false;
+        };
+        let lives = !matches!(state.standing, Standing::Failed | Standing::Closed);
+        if lives {
+            self.epoch.fetch_max(epoch.get(), Ordering::AcqRel);
+        }
+        lives
     }
 
     /// The lock, on a thread that serves connections: `None` while the log directory does not answer, or is offline.
@@ -211,14 +229,23 @@ impl<S: Shard> Slot<S> {
         true
     }
 
-    /// The log is not read to its end.
-    pub fn fail(&self) {
+    /// The log is not read to its end, in `epoch`. False when a later one has begun meanwhile: then it may be.
+    pub fn fail(&self, epoch: LeaderEpoch) -> bool {
         let mut state = self.lock_on_pool();
+        if state.standing == Standing::Loading && self.epoch() > epoch {
+            return false;
+        }
         if state.standing == Standing::Loading {
             state.standing = Standing::Failed;
         }
         drop(state);
         self.turned.notify_waiters();
+        true
+    }
+
+    /// The log cannot be read, in whatever epoch.
+    pub fn give_up(&self) {
+        self.fail(LeaderEpoch(i32::MAX));
     }
 
     /// Ends the shard: it takes nothing more, and its clients are told. Waits for a write that is under way under the

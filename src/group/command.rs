@@ -7,6 +7,7 @@
 use bytes::Bytes;
 
 use crate::base::error_code::ErrorCode;
+use crate::base::ids::Offset;
 use crate::wire::text::Text;
 
 /// What a shard of groups is asked.
@@ -33,7 +34,7 @@ pub enum Command {
     /// OffsetDelete.
     DeleteOffsets(DeleteOffsets),
     /// Topics are gone, and with them every offset of theirs.
-    TopicsDeleted(Vec<String>),
+    TopicsDeleted(TopicsDeleted),
     /// Housekeeping, every `offsets.retention.check.interval.ms`: removes what has expired.
     Expire,
 }
@@ -61,8 +62,19 @@ pub enum Answer {
     Delete(Vec<(Text, ErrorCode)>),
     /// To [`Command::DeleteOffsets`].
     DeleteOffsets(DeleteOffsetsAnswer),
+    /// To [`Command::TopicsDeleted`]: why the offsets are still in the log.
+    TopicsDeleted(ErrorCode),
     /// To what asks for nothing.
     Done,
+}
+
+/// Topics that are gone.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TopicsDeleted {
+    /// Their names.
+    pub names: Vec<String>,
+    /// What was committed from this offset of the shard's log on belongs to topics that were made anew.
+    pub below: Offset,
 }
 
 /// Who sends a JoinGroup.

@@ -9,11 +9,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::command::{Answer, Command, Listed};
+use super::command::{Answer, Command, Listed, TopicsDeleted};
 use super::settings::GroupSettings;
 use super::shard::GroupShard;
 use crate::base::clock;
 use crate::base::error_code::ErrorCode;
+use crate::base::ids::Offset;
 use crate::base::random::Random;
 use crate::base::shutdown::Shutdown;
 use crate::base::task;
@@ -22,6 +23,9 @@ use crate::coordinator::{self, Coordinator, CoordinatorSettings, ShardStatus};
 use crate::metadata::{CONSUMER_OFFSETS, Cluster};
 use crate::replica::replicas::Replicas;
 use crate::wire::text::Text;
+
+/// How long it takes until a removal that was refused is tried again: at first, and at most.
+const REMOVAL_PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
 /// An answer of a group's shard that is there or will come; it may be dropped.
 pub type Asked = coordinator::Asked<Answer>;
@@ -134,9 +138,24 @@ impl Groups {
         deleted
     }
 
-    /// Topics are gone, and what groups have committed for them goes too (`GroupCoordinator.handleDeletedPartitions`).
-    pub async fn topics_deleted(&self, topics: Vec<String>) {
-        self.tell_all(|| Command::TopicsDeleted(topics.clone())).await;
+    /// Topics are gone, and what groups have committed for them until this is called goes too
+    /// (`GroupCoordinator.handleDeletedPartitions`); the future is done when it has.
+    pub fn topics_deleted(&self, topics: Vec<String>) -> impl Future<Output = ()> + Send + use<> {
+        let removals = self.coordinator.log_ends().into_iter().map(|(partition, end)| {
+            let removal = TopicsDeleted {
+                names: topics.clone(),
+                // All that it has by then, where its directory does not answer.
+                below: end.unwrap_or(Offset(i64::MAX)),
+            };
+            remove_offsets(self.coordinator.clone(), partition, removal)
+        });
+        let running: Vec<_> = removals.map(task::spawn).collect();
+        async move {
+            for removal in running {
+                // A panic there has been told of.
+                let _ = removal.await;
+            }
+        }
     }
 
     async fn tell_all(&self, command: impl Fn() -> Command) {
@@ -155,6 +174,26 @@ impl Groups {
     /// Ends all shards: clients that wait are told. To be called before the logs are closed.
     pub async fn close(&self) {
         self.coordinator.close().await;
+    }
+}
+
+/// Has a shard remove the offsets of topics, again and again until they are gone or the shard is: a new topic of one of
+/// these names would be read from there.
+async fn remove_offsets(coordinator: Coordinator<GroupShard>, partition: i32, topics: TopicsDeleted) {
+    let mut pause = REMOVAL_PAUSES.0;
+    loop {
+        // What a shard is told while it is loaded would be lost.
+        coordinator.settled(partition).await;
+        let command = Command::TopicsDeleted(topics.clone());
+        match coordinator.ask_on_pool(partition, command).await.await {
+            Answer::TopicsDeleted(ErrorCode::None | ErrorCode::NotCoordinator) => return,
+            Answer::TopicsDeleted(error) => {
+                tracing::info!(partition, topics = ?topics.names, "offsets of deleted topics are not removed yet: {error}");
+            }
+            _ => {}
+        }
+        clock::sleep(pause).await;
+        pause = pause.saturating_mul(2).min(REMOVAL_PAUSES.1);
     }
 }
 

@@ -68,6 +68,11 @@ impl Harness {
         }
     }
 
+    /// Where the next record will be.
+    pub fn log_end(&self) -> Offset {
+        Offset(i64::try_from(self.log.len()).unwrap())
+    }
+
     /// The broker of this shard fails, and another one reads the log. Clients get no answers.
     pub fn fail_over(&mut self) {
         self.shard = GroupShard::new(self.settings.clone(), self.random.clone());

@@ -123,10 +123,8 @@ impl Local {
     fn topics_are_gone(&self, topics: BTreeSet<String>) {
         self.configs.forget_topics(topics.iter().map(String::as_str));
         if !topics.is_empty() {
-            let groups = self.groups.clone();
-            drop(task::spawn(async move {
-                groups.topics_deleted(topics.into_iter().collect()).await;
-            }));
+            let removal = self.groups.topics_deleted(topics.into_iter().collect());
+            drop(task::spawn(removal));
         }
     }
 }

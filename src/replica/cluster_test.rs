@@ -723,3 +723,66 @@ async fn a_leader_that_comes_back_is_followed_without_a_decision() {
     cluster.join(1, 2);
     cluster.converged(&[1, 2], T).await;
 }
+
+/// Kafka has one fetcher for all, and whoever produces with acks=all to a partition that is in sync waits for what is fetched of
+/// those that are not.
+#[tokio::test]
+async fn a_partition_that_is_far_behind_is_fetched_beside_the_others_until_it_has_caught_up() {
+    let cluster = TestCluster::start(&[1, 2], &[("replica.fetch.max.bytes", "1024")]).await;
+    cluster.create_with_id("other", 1, &[1, 2]).await;
+    cluster.create_with_id(T, 2, &[1, 2]).await;
+    for topic in ["other", T] {
+        assert_eq!(cluster.produce(1, topic, &batch(1, 10)).await, ErrorCode::None);
+    }
+    assert_eq!(cluster.clients(), ["broker-2-fetcher-0"]);
+    cluster.cut(1, 2);
+    for _ in 0..300 {
+        append_alone(&cluster, 1, &[20]).await;
+    }
+    cluster.join(1, 2);
+    let (name, follower) = (TopicPartition::new(T, 0), cluster.node(2));
+    let catches_up = || follower.replicas.fetchers.is_catching_up(&name);
+    let beside = "broker-2-fetcher-0-catching-up";
+    eventually(
+        || cluster.clients().iter().any(|one| one == beside),
+        || "it stays among the others".to_owned(),
+    )
+    .await;
+    assert_eq!(cluster.produce(1, "other", &batch(1, 10)).await, ErrorCode::None);
+    cluster.converged(&[1, 2], T).await;
+    eventually(
+        || !catches_up(),
+        || "the partition is beside the others".to_owned(),
+    )
+    .await;
+    assert_eq!(
+        cluster.clients(),
+        ["broker-2-fetcher-0", "broker-2-fetcher-0-catching-up"]
+    );
+    for topic in [T, "other"] {
+        assert_eq!(cluster.produce(1, topic, &batch(1, 10)).await, ErrorCode::None);
+        cluster.converged(&[1, 2], topic).await;
+    }
+}
+
+/// While a partition goes from one fetcher to the other both may have asked for it.
+#[tokio::test]
+async fn records_that_do_not_begin_at_the_end_of_the_log_are_dropped() {
+    let cluster = TestCluster::start(&[1, 2], &[]).await;
+    cluster.create(T, &[1, 2]).await;
+    assert_eq!(cluster.produce(1, T, &batch(1, 10)).await, ErrorCode::None);
+    cluster.converged(&[1, 2], T).await;
+    let partition = cluster.node(2).replicas.partition(T, 0).unwrap();
+    for offset in [0, 2, 11] {
+        let fetched = Fetched {
+            epoch: LeaderEpoch(0),
+            offset: Offset(offset),
+            records: Some(batch(1, 10)),
+            high_watermark: Offset(20),
+            log_start: Offset(0),
+        };
+        let taken = partition.take_fetched(&fetched);
+        assert!(matches!(taken, Err(TakeError::Follow(FollowError::MovedOn))));
+    }
+    assert_eq!(cluster.log_end(2, T), 1);
+}

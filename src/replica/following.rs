@@ -52,6 +52,8 @@ impl Position {
 pub(super) enum FollowError {
     /// It does not follow in this epoch any more.
     Outdated,
+    /// The log does not end any more where it did when the leader was asked.
+    MovedOn,
     /// Its directory does not answer just now.
     Stalled,
     /// Its directory is offline.
@@ -127,8 +129,9 @@ impl Partition {
         match self.lock() {
             Ok(locked) if locked.state.leadership.follows_in(epoch) => Ok(locked),
             Ok(_) => Err(FollowError::Outdated),
-            Err(ErrorCode::KafkaStorageError) if self.is_stalled() => Err(FollowError::Stalled),
-            Err(ErrorCode::KafkaStorageError) => Err(FollowError::Storage),
+            Err(ErrorCode::KafkaStorageError) if self.directory().is_offline() => Err(FollowError::Storage),
+            // Asked whether it is stalled it might say no by now.
+            Err(ErrorCode::KafkaStorageError) => Err(FollowError::Stalled),
             Err(_) => Err(FollowError::Outdated),
         }
     }
@@ -143,9 +146,9 @@ impl Partition {
         let mut locked = self.lock_following(fetched.epoch)?;
         let state = &mut *locked.state;
         let log_end = state.log.log_end_offset();
+        // Another fetcher took it over meanwhile, and was sooner.
         if fetched.offset != log_end {
-            let text = format!("asked from offset {}, the log ends at {log_end}", fetched.offset);
-            return Err(FollowError::Refused(text).into());
+            return Err(FollowError::MovedOn.into());
         }
         let mut flush = None;
         let mut flush_first = false;
@@ -288,7 +291,8 @@ impl Replicas {
     /// recovery points are written once for all that need it.
     pub(super) async fn cut_logs(self: &Arc<Self>, to_cut: Vec<ToCut>) -> Vec<Result<Position, FollowError>> {
         let mut results: Vec<Result<Position, FollowError>> = Vec::new();
-        results.resize(to_cut.len(), Err(FollowError::Outdated));
+        // What stays so was moved to another directory meanwhile, or its work panicked: it is looked at anew.
+        results.resize(to_cut.len(), Err(FollowError::Stalled));
         let mut left: Vec<(usize, ToCut)> = to_cut.into_iter().enumerate().collect();
         for directory in self.directories() {
             let is_here = |one: &mut (usize, ToCut)| Arc::ptr_eq(one.1.partition.directory(), directory);

@@ -274,11 +274,11 @@ impl Partition {
         now: Instant,
     ) -> (Answered, Wakes) {
         let Ok(mut locked) = self.lock() else {
-            // Its directory does not answer just now, or never will: then nobody leads it.
-            let answered = if self.is_stalled() {
-                Answered::Again
-            } else {
+            // Its directory never will answer: then nobody leads it. Else it does not just now, or does again by now.
+            let answered = if self.directory().is_offline() {
                 Answered::Outdated
+            } else {
+                Answered::Again
             };
             return (answered, Wakes::default());
         };

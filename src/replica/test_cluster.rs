@@ -14,7 +14,7 @@ use super::answers::{AppendAnswer, FetchParameters};
 use super::directories::HostDirectory;
 use super::fetch::Fetch;
 use super::fetch_session::{AnswerSummary, FetchPartition, FetchSessions, SessionRequest, SessionTopic};
-use super::fetchers::{Answering, LeaderConnection, Leaders, NoAnswer};
+use super::fetchers::{Answering, FetcherThreads, LeaderConnection, Leaders, NoAnswer};
 use super::isr::{IsrAnswers, IsrChanger, IsrProposal};
 use super::leadership::IsrState;
 use super::offsets::OffsetQuery;
@@ -109,6 +109,8 @@ struct World {
     fates: Vec<Fate>,
     /// AlterPartition requests, the ISRs that they asked for.
     asked: Vec<Vec<i32>>,
+    /// What fetchers' connections were called.
+    clients: BTreeSet<String>,
     /// How many partitions Fetch requests named, one entry a request.
     named: Vec<usize>,
     next_epoch: i64,
@@ -186,7 +188,12 @@ impl TestCluster {
             cluster: self.clone(),
             from: id,
         };
-        replicas.start_replication(&shutdown, Vec::new(), Arc::new(wires.clone()), Arc::new(wires));
+        replicas.start_replication(
+            &shutdown,
+            FetcherThreads::default(),
+            Arc::new(wires.clone()),
+            Arc::new(wires),
+        );
         let node = Node {
             id: BrokerId(id),
             epoch,
@@ -233,6 +240,10 @@ impl TestCluster {
 
     pub fn asked(&self) -> Vec<Vec<i32>> {
         self.world().asked.clone()
+    }
+
+    pub fn clients(&self) -> Vec<String> {
+        self.world().clients.iter().cloned().collect()
     }
 
     pub fn take_named(&self) -> Vec<usize> {
@@ -478,7 +489,7 @@ struct Wires {
 impl Leaders for Wires {
     fn connect(&self, to: &Address, client_id: &str) -> Box<dyn LeaderConnection> {
         assert_eq!(to.port, to.broker.get());
-        assert_eq!(client_id, format!("broker-{}-fetcher-0", self.from));
+        self.cluster.world().clients.insert(client_id.to_owned());
         Box::new(Wire {
             wires: self.clone(),
             to: to.port,

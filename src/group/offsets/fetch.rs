@@ -16,19 +16,20 @@ fn fetched(partition: i32, committed: Option<&Committed>) -> FetchedOffset {
 }
 
 impl OffsetTable {
-    /// The offsets that are asked for, whatever state the group is in, and whether or not it exists.
-    pub fn fetch(&self, fetch: &FetchOffsets) -> FetchAnswer {
+    /// The offsets that are asked for, whatever state the group is in, and whether or not it exists. Those that are `gone`
+    /// are none.
+    pub fn fetch(&self, fetch: &FetchOffsets, gone: impl Fn(&str, &Committed) -> bool) -> FetchAnswer {
         let topics = match &fetch.topics {
             Some(topics) => topics
                 .iter()
                 .map(|(topic, partitions)| {
                     let each = partitions
                         .iter()
-                        .map(|partition| self.fetch_one(fetch, topic, *partition));
+                        .map(|partition| self.fetch_one(fetch, topic, *partition, &gone));
                     (topic.clone(), each.collect())
                 })
                 .collect(),
-            None => self.fetch_all(fetch),
+            None => self.fetch_all(fetch, &gone),
         };
         FetchAnswer {
             error: ErrorCode::None,
@@ -37,10 +38,17 @@ impl OffsetTable {
     }
 
     /// All that the group has. A first commit of an open transaction is not looked at, as in Kafka.
-    fn fetch_all(&self, fetch: &FetchOffsets) -> Vec<(Text, Vec<FetchedOffset>)> {
+    fn fetch_all(
+        &self,
+        fetch: &FetchOffsets,
+        gone: &impl Fn(&str, &Committed) -> bool,
+    ) -> Vec<(Text, Vec<FetchedOffset>)> {
         let mut topics: Vec<(Text, Vec<FetchedOffset>)> = Vec::new();
-        for (topic, partition, _) in self.iter(&fetch.group_id) {
-            let one = self.fetch_one(fetch, topic, partition);
+        let left = self
+            .iter(&fetch.group_id)
+            .filter(|(topic, _, committed)| !gone(topic, committed));
+        for (topic, partition, _) in left {
+            let one = self.fetch_one(fetch, topic, partition, gone);
             match topics.last_mut() {
                 Some((last, partitions)) if *last == *topic => partitions.push(one),
                 _ => topics.push((Text::copy(topic), vec![one])),
@@ -49,13 +57,20 @@ impl OffsetTable {
         topics
     }
 
-    fn fetch_one(&self, fetch: &FetchOffsets, topic: &str, partition: i32) -> FetchedOffset {
+    fn fetch_one(
+        &self,
+        fetch: &FetchOffsets,
+        topic: &str,
+        partition: i32,
+        gone: impl Fn(&str, &Committed) -> bool,
+    ) -> FetchedOffset {
         if fetch.require_stable && self.is_pending(&fetch.group_id, topic, partition) {
             return FetchedOffset {
                 error: ErrorCode::UnstableOffsetCommit,
                 ..fetched(partition, None)
             };
         }
-        fetched(partition, self.get(&fetch.group_id, topic, partition))
+        let committed = self.get(&fetch.group_id, topic, partition);
+        fetched(partition, committed.filter(|committed| !gone(topic, committed)))
     }
 }

@@ -28,7 +28,7 @@ mod static_test;
 
 use std::collections::BTreeMap;
 
-use self::removal::{Removal, Removals};
+use self::removal::{Gone, Removal, Removals};
 use super::classic::{ClassicGroup, Intent};
 use super::command::{
     Answer, Command, CommitAnswer, DeleteOffsetsAnswer, Described, FetchAnswer, JoinAnswer, LeaveAnswer,
@@ -54,6 +54,7 @@ pub struct GroupShard {
     group_bytes: usize,
     offsets: OffsetTable,
     removals: Removals,
+    gone: Gone,
 }
 
 /// What goes with records on their way into the log.
@@ -82,6 +83,7 @@ impl GroupShard {
             group_bytes: 0,
             offsets: OffsetTable::default(),
             removals: Removals::default(),
+            gone: Gone::default(),
         }
     }
 
@@ -123,12 +125,12 @@ impl Shard for GroupShard {
             Command::Heartbeat(heartbeat) => self.heartbeat(&heartbeat, token, now_ms),
             Command::Leave(leave) => self.leave(leave, token, now_ms),
             Command::Commit(commit) => self.commit(&commit, token, now_ms),
-            Command::Fetch(fetch) => done(token, Answer::Fetch(self.offsets.fetch(&fetch))),
+            Command::Fetch(fetch) => done(token, Answer::Fetch(self.fetch(&fetch))),
             Command::Describe(group_id) => done(token, Answer::Describe(self.describe(group_id))),
             Command::List => done(token, Answer::List(self.list())),
             Command::Delete(groups) => self.remove(Removal::groups(token, groups), now_ms),
             Command::DeleteOffsets(delete) => self.delete_offsets(delete, token, now_ms),
-            Command::TopicsDeleted(names) => self.remove(Removal::topics(token, names), now_ms),
+            Command::TopicsDeleted(topics) => self.delete_topics(topics, token, now_ms),
             Command::Expire => self.expire(token, now_ms),
         }
     }
@@ -252,7 +254,8 @@ impl Shard for GroupShard {
                 error,
                 topics: Vec::new(),
             }),
-            Command::TopicsDeleted(_) | Command::Expire => Answer::Done,
+            Command::TopicsDeleted(_) => Answer::TopicsDeleted(error),
+            Command::Expire => Answer::Done,
         }
     }
 

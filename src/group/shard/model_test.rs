@@ -77,6 +77,8 @@ struct World {
     clients: Vec<Known>,
     /// Each client that a token is of.
     tokens: BTreeMap<Token, usize>,
+    /// The removal of a topic's offsets that was refused last.
+    refused: Option<Command>,
 }
 
 impl World {
@@ -90,6 +92,7 @@ impl World {
             h,
             clients: vec![Known::default(); CLIENTS],
             tokens: BTreeMap::new(),
+            refused: None,
         }
     }
 
@@ -169,7 +172,14 @@ impl World {
                 let topics = topics.collect();
                 self.ask(0, Command::DeleteOffsets(DeleteOffsets { group_id, topics }));
             }
-            Action::TopicsDeleted => self.ask(0, Command::TopicsDeleted(vec![TOPICS[0].to_owned()])),
+            Action::TopicsDeleted => {
+                let (names, below) = (vec![TOPICS[0].to_owned()], self.h.log_end());
+                let deleted = Command::TopicsDeleted(TopicsDeleted { names, below });
+                if self.h.fails.is_some() {
+                    self.refused = Some(deleted.clone());
+                }
+                self.ask(0, deleted);
+            }
             Action::Expire => self.ask(0, Command::Expire),
             Action::Refuse(refuse) => self.h.fails = refuse.then_some(ErrorCode::NotEnoughReplicas),
             Action::Advance(ms) => self.h.advance(ms),
@@ -263,6 +273,11 @@ impl World {
 
     /// What the log says is what there is.
     fn check_log(&mut self) {
+        if let Some(deleted) = self.refused.take() {
+            // As the broker does, until it succeeds: before that the offsets are in the log, and nobody is told of them.
+            let done = Answer::TopicsDeleted(ErrorCode::None);
+            assert_eq!(self.h.ask(deleted), done);
+        }
         let before = (self.h.describe(), self.h.fetch_topics(None, true));
         self.h.fail_over();
         let after = (self.h.describe(), self.h.fetch_topics(None, true));

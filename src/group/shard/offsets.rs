@@ -3,11 +3,16 @@
 use super::{Decision, GroupShard, What, done};
 use crate::base::error_code::ErrorCode;
 use crate::coordinator::{Effects, Step, Token};
-use crate::group::command::{Answer, Commit, CommitAnswer};
-use crate::group::offsets::commit;
+use crate::group::command::{Answer, Commit, CommitAnswer, FetchAnswer, FetchOffsets};
+use crate::group::offsets::{Committed, commit};
 use crate::group::turn::Turn;
 
 impl GroupShard {
+    pub(super) fn fetch(&self, fetch: &FetchOffsets) -> FetchAnswer {
+        let gone = |topic: &str, committed: &Committed| self.gone.has(topic, committed);
+        self.offsets.fetch(fetch, gone)
+    }
+
     pub(super) fn commit(&mut self, commit: &Commit, token: Token, now_ms: i64) -> Step<Self> {
         let effects = match self.check_commit(commit, now_ms) {
             Ok(effects) => effects,

@@ -4,14 +4,16 @@
 //! and the line has a bound. Follows `GroupMetadataManager.cleanupGroupMetadata`; other than there, a client is told when
 //! its tombstones cannot be written.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::tombstones::Tombstones;
 use super::{Decision, GroupShard, What, done};
 use crate::base::error_code::ErrorCode;
+use crate::base::ids::Offset;
 use crate::coordinator::{Effects, Step, TimerChange, Token};
-use crate::group::command::{Answer, DeleteOffsets, DeleteOffsetsAnswer};
+use crate::group::command::{Answer, DeleteOffsets, DeleteOffsetsAnswer, TopicsDeleted};
 use crate::group::error::of_group_append;
+use crate::group::offsets::Committed;
 use crate::group::timer::GroupTimer;
 use crate::wire::text::Text;
 
@@ -28,9 +30,10 @@ pub(super) struct Removal {
 pub(super) enum Doomed {
     /// Offsets that have expired, of all groups after this one.
     Expired { after: Option<Text> },
-    /// All offsets of these topics, of all groups after this one.
+    /// All offsets of these topics that were committed below an offset of the log, of all groups after this one.
     Topics {
         names: BTreeSet<String>,
+        below: Offset,
         after: Option<Text>,
     },
     /// Groups with all they have. Those before `at` have their errors.
@@ -55,10 +58,11 @@ impl Removal {
         }
     }
 
-    pub fn topics(token: Token, names: Vec<String>) -> Self {
+    fn topics(token: Token, topics: TopicsDeleted) -> Self {
         Self {
             what: Doomed::Topics {
-                names: names.into_iter().collect(),
+                names: topics.names.into_iter().collect(),
+                below: topics.below,
                 after: None,
             },
             token,
@@ -68,7 +72,8 @@ impl Removal {
     /// The answer of one that is done.
     fn answer(self) -> Answer {
         match self.what {
-            Doomed::Expired { .. } | Doomed::Topics { .. } => Answer::Done,
+            Doomed::Expired { .. } => Answer::Done,
+            Doomed::Topics { .. } => Answer::TopicsDeleted(ErrorCode::None),
             Doomed::Groups { groups, .. } => Answer::Delete(groups),
             Doomed::Offsets { answer, .. } => Answer::DeleteOffsets(answer),
         }
@@ -77,7 +82,8 @@ impl Removal {
     /// The answer of one that will not be done.
     fn failed(self, error: ErrorCode) -> Answer {
         match self.what {
-            Doomed::Expired { .. } | Doomed::Topics { .. } => Answer::Done,
+            Doomed::Expired { .. } => Answer::Done,
+            Doomed::Topics { .. } => Answer::TopicsDeleted(error),
             Doomed::Groups { mut groups, .. } => {
                 for (_, own) in &mut groups {
                     if own.is_none() {
@@ -107,7 +113,40 @@ impl Removals {
     }
 }
 
+/// Topics whose offsets are to be removed and are in the log still: what was committed for them below an offset of the log.
+#[derive(Default)]
+pub(super) struct Gone(BTreeMap<String, Offset>);
+
+impl Gone {
+    /// True for an offset of a topic that is gone. It is nobody's any more, whether or not it could be removed.
+    pub fn has(&self, topic: &str, committed: &Committed) -> bool {
+        !self.0.is_empty()
+            && self
+                .0
+                .get(topic)
+                .is_some_and(|below| committed.log_offset < *below)
+    }
+
+    fn add(&mut self, topics: &TopicsDeleted) {
+        for name in &topics.names {
+            let below = self.0.entry(name.clone()).or_insert(topics.below);
+            *below = topics.below.max(*below);
+        }
+    }
+
+    fn removed(&mut self, names: &BTreeSet<String>, removed_below: Offset) {
+        self.0
+            .retain(|name, below| *below > removed_below || !names.contains(name));
+    }
+}
+
 impl GroupShard {
+    /// From now on nobody is told of the offsets of these topics; then they go.
+    pub(super) fn delete_topics(&mut self, topics: TopicsDeleted, token: Token, now_ms: i64) -> Step<Self> {
+        self.gone.add(&topics);
+        self.remove(Removal::topics(token, topics), now_ms)
+    }
+
     pub(super) fn expire(&mut self, token: Token, now_ms: i64) -> Step<Self> {
         let is_expiry = |removal: &Removal| matches!(removal.what, Doomed::Expired { .. });
         if self.removals.0.iter().any(is_expiry) {
@@ -200,6 +239,9 @@ impl GroupShard {
 
     pub(super) fn removal_written(&mut self, finished: bool, effects: &mut Effects<Self>, now_ms: i64) {
         if finished && let Some(removal) = self.removals.0.pop_front() {
+            if let Doomed::Topics { names, below, .. } = &removal.what {
+                self.gone.removed(names, *below);
+            }
             effects.answers.push((removal.token, removal.answer()));
         }
         self.go_on_removing(effects, now_ms);

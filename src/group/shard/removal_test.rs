@@ -1,6 +1,7 @@
 //! DeleteGroups, OffsetDelete, deleted topics and expiry.
 
 use crate::base::error_code::ErrorCode;
+use crate::base::ids::Offset;
 use crate::coordinator::Producer;
 use crate::group::command::*;
 use crate::group::record::RecordKey;
@@ -27,6 +28,11 @@ fn delete_offsets(h: &mut Harness, topics: &[&'static str]) -> DeleteOffsetsAnsw
         Answer::DeleteOffsets(answer) => answer,
         other => panic!("{other:?}"),
     }
+}
+
+fn deleted(topics: &[&str], below: Offset) -> Command {
+    let names = topics.iter().map(|&topic| topic.into()).collect();
+    Command::TopicsDeleted(TopicsDeleted { names, below })
 }
 
 fn expire(h: &mut Harness) {
@@ -118,10 +124,44 @@ fn a_removal_that_cannot_be_written_is_told_and_changes_nothing() {
         delete_offsets(&mut h, &["a"]).error,
         ErrorCode::CoordinatorNotAvailable
     );
-    assert_eq!(h.ask(Command::TopicsDeleted(vec!["a".into()])), Answer::Done);
     assert_eq!(h.fetch("a"), 1);
     h.fails = None;
     assert_eq!(delete(&mut h), ErrorCode::None);
+}
+
+/// Below `min.insync.replicas` tombstones are refused; the topic is gone all the same, and may be made anew before they are not.
+#[test]
+fn offsets_of_a_deleted_topic_are_none_though_their_tombstones_are_refused() {
+    let mut h = Harness::new();
+    h.commit(commit("a", 1));
+    h.commit(commit("b", 1));
+    let deleted = deleted(&["a"], h.log_end());
+    h.fails = Some(ErrorCode::NotEnoughReplicas);
+    let refused = Answer::TopicsDeleted(ErrorCode::CoordinatorNotAvailable);
+    assert_eq!(h.ask(deleted.clone()), refused);
+    assert_eq!((h.fetch("a"), h.fetch("b")), (-1, 1));
+    h.fails = None;
+    assert_eq!(h.ask(deleted), Answer::TopicsDeleted(ErrorCode::None));
+    assert_eq!(tombstones(&h), [offset_key("a")]);
+    assert_eq!((h.fetch("a"), h.fetch("b")), (-1, 1));
+}
+
+/// A removal may wait for a load, or for followers; the topic is made anew and committed to meanwhile.
+#[test]
+fn what_was_committed_for_a_topic_that_was_made_anew_stays() {
+    let mut h = Harness::new();
+    h.commit(commit("a", 1));
+    h.commit(Commit {
+        group_id: "other".into(),
+        ..commit("a", 1)
+    });
+    let deleted = deleted(&["a"], h.log_end());
+    h.commit(commit("a", 42));
+    assert_eq!(h.ask(deleted), Answer::TopicsDeleted(ErrorCode::None));
+    assert_eq!(tombstones(&h).len(), 1, "of the other group");
+    assert_eq!(h.fetch("a"), 42);
+    h.fail_over();
+    assert_eq!(h.fetch("a"), 42);
 }
 
 #[test]
@@ -247,7 +287,7 @@ fn a_group_that_loses_its_last_offset_and_has_nobody_is_removed() {
     let ids = h.stable(1);
     h.commit(commit_of(&ids[0], 1, "topic", 1));
     h.leave(&ids[0]);
-    h.ask(Command::TopicsDeleted(vec!["topic".into()]));
+    h.ask(deleted(&["topic"], h.log_end()));
     assert_eq!(tombstones(&h), [offset_key("topic"), group_key()]);
     assert_eq!(h.listed(), []);
 }
@@ -263,11 +303,7 @@ fn a_topic_that_is_gone_takes_its_offsets_along() {
             ..commit(topic, 1)
         });
     }
-    h.ask(Command::TopicsDeleted(vec![
-        "topic".into(),
-        "b".into(),
-        "unknown".into(),
-    ]));
+    h.ask(deleted(&["topic", "b", "unknown"], h.log_end()));
     assert_eq!(tombstones(&h).len(), 4);
     assert_eq!((h.fetch("topic"), h.fetch("a"), h.fetch("b")), (-1, 1, -1));
     assert_eq!(h.state(), "Stable");

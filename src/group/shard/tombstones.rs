@@ -10,6 +10,7 @@ use bytes::Bytes;
 use super::GroupShard;
 use super::removal::Doomed;
 use crate::base::error_code::ErrorCode;
+use crate::base::ids::Offset;
 use crate::coordinator::{Effects, NewRecord};
 use crate::group::next_key;
 use crate::group::offsets::Expiry;
@@ -73,8 +74,8 @@ impl GroupShard {
             Doomed::Expired { after } => self.plan_all(after, tombstones, |shard, group_id| {
                 shard.expired(group_id, now_ms)
             }),
-            Doomed::Topics { names, after } => self.plan_all(after, tombstones, |shard, group_id| {
-                shard.of_topics(group_id, names)
+            Doomed::Topics { names, below, after } => self.plan_all(after, tombstones, |shard, group_id| {
+                shard.of_topics(group_id, names, *below)
             }),
             Doomed::Groups { groups, at } => {
                 while let Some((group_id, error)) = groups.get_mut(*at) {
@@ -206,10 +207,10 @@ impl GroupShard {
         self.offsets.expired(group_id, &expiry, now_ms, retention_ms)
     }
 
-    fn of_topics(&self, group_id: &str, names: &BTreeSet<String>) -> Vec<(Text, i32)> {
+    fn of_topics(&self, group_id: &str, names: &BTreeSet<String>, below: Offset) -> Vec<(Text, i32)> {
         self.offsets
             .iter(group_id)
-            .filter(|(topic, _, _)| names.contains(*topic))
+            .filter(|(topic, _, committed)| names.contains(*topic) && committed.log_offset < below)
             .map(|(topic, partition, _)| (Text::copy(topic), partition))
             .collect()
     }

@@ -39,6 +39,10 @@ pub(super) struct Followed {
     pub(super) lag: Option<i64>,
     /// How often in a row its leader answered as one that has not been told yet.
     pub(super) early: u32,
+    /// Answers in a row that were full and left it behind.
+    pub(super) full: u32,
+    /// The other lane may take it.
+    pub(super) offered: bool,
     pub(super) phase: Phase,
 }
 
@@ -53,6 +57,8 @@ impl Task {
             log_start: Offset::ZERO,
             lag: None,
             early: 0,
+            full: 0,
+            offered: false,
             phase: Phase::Delayed(Instant::now()),
         };
         if followed.topic_id.is_zero() {

@@ -24,6 +24,8 @@ struct Orders {
     /// The partitions that come, and with `None` those that go.
     partitions: BTreeMap<TopicPartition, Option<Assignment>>,
     touched: BTreeSet<TopicPartition>,
+    /// Partitions that the other lane would give away.
+    offered: BTreeSet<TopicPartition>,
     address: Address,
 }
 
@@ -31,6 +33,8 @@ struct Orders {
 pub(super) struct News {
     /// The partitions that come, and with `None` those that go.
     pub partitions: BTreeMap<TopicPartition, Option<Assignment>>,
+    /// Those that the other lane would give away.
+    pub offered: BTreeSet<TopicPartition>,
     /// Those that may have changed, and are to be looked at.
     pub touched: BTreeSet<TopicPartition>,
     /// Where the leader is now, if that is elsewhere.
@@ -44,6 +48,7 @@ impl Mailbox {
             orders: Mutex::new(Orders {
                 partitions: BTreeMap::new(),
                 touched: BTreeSet::new(),
+                offered: BTreeSet::new(),
                 address,
             }),
             changed: Notify::new(),
@@ -65,6 +70,7 @@ impl Mailbox {
         let mut orders = self.orders();
         News {
             partitions: std::mem::take(&mut orders.partitions),
+            offered: std::mem::take(&mut orders.offered),
             touched: std::mem::take(&mut orders.touched),
             moved_to: (orders.address != *known).then(|| orders.address.clone()),
         }
@@ -89,6 +95,12 @@ impl Mailbox {
     /// Heard of with the next request: it does not hurry.
     pub(super) fn touch(&self, partition: &TopicPartition) {
         self.orders().touched.insert(partition.clone());
+    }
+
+    /// The partition is taken over with the next request: until then the other lane fetches it, so it does not hurry.
+    pub(super) fn offer(&self, partition: &TopicPartition) {
+        self.orders().offered.insert(partition.clone());
+        self.changed.notify_one();
     }
 
     pub(super) fn is_at(&self, address: Address) {

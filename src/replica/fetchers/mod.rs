@@ -2,12 +2,14 @@
 //! `ReplicaFetcherManager`).
 //!
 //! A fetcher is a task with one connection to one leader; there are `num.replica.fetchers` of them a leader at most, and a
-//! partition is always with the one of its number. Invariant: a partition that this broker follows is with one fetcher at
-//! most, that of the newest decision; when its leader is not known to be alive it waits for an image that knows it. An
-//! idle partition costs its fetcher nothing but memory.
+//! partition is always with the one of its number. Each has a second one beside it for partitions that are far behind
+//! (`lanes`). Invariant: a partition that this broker follows is with one fetcher at most, that of the newest decision;
+//! when its leader is not known to be alive it waits for an image that knows it. An idle partition costs its fetcher
+//! nothing but memory.
 
 mod early;
 mod followed;
+mod lanes;
 mod leader;
 mod mailbox;
 mod request;
@@ -25,7 +27,7 @@ use tokio::sync::Notify;
 
 use crate::base::ids::{BrokerEpoch, BrokerId, LeaderEpoch, TopicId, TopicPartition};
 use crate::base::shutdown::Shutdown;
-use crate::base::task::{self as tasks, Worker};
+use crate::base::task as tasks;
 use crate::config::BrokerConfig;
 use crate::metadata::{Cluster, ClusterImage};
 use crate::peer::Address;
@@ -34,8 +36,10 @@ use super::isr::IsrChanger;
 use super::partition::Partition;
 use super::replicas::Replicas;
 
+pub use lanes::FetcherThreads;
 pub use leader::{Answering, LeaderConnection, Leaders, NoAnswer};
 
+use lanes::FetcherId;
 use mailbox::Mailbox;
 use task::Task;
 
@@ -78,12 +82,9 @@ impl Settings {
 struct Started {
     replicas: Arc<Replicas>,
     leaders: Arc<dyn Leaders>,
-    workers: Vec<Worker>,
+    threads: FetcherThreads,
     shutdown: Shutdown,
 }
-
-/// A fetcher: the leader and its number.
-type FetcherId = (BrokerId, i32);
 
 #[derive(Default)]
 struct Inner {
@@ -92,6 +93,8 @@ struct Inner {
     followed: BTreeMap<TopicPartition, Assignment>,
     /// With which fetcher each one is.
     places: BTreeMap<TopicPartition, FetcherId>,
+    /// Those that are far behind.
+    catching_up: BTreeSet<TopicPartition>,
     /// Those whose leader is not known to be alive.
     waiting: BTreeSet<TopicPartition>,
     fetchers: BTreeMap<FetcherId, Arc<Mailbox>>,
@@ -112,12 +115,12 @@ pub struct Fetchers {
 
 impl Replicas {
     /// Starts replication: fetchers for what this broker follows, and for what it leads the changes of the ISR. To be called
-    /// once; decisions of the controller may come before and after. Tasks that touch logs run on `workers` (on the current
+    /// once; decisions of the controller may come before and after. Tasks that touch logs run on `threads` (on the current
     /// runtime if there are none), those that do not on the current runtime; all end with `shutdown`.
     pub fn start_replication(
         self: &Arc<Self>,
         shutdown: &Shutdown,
-        workers: Vec<Worker>,
+        threads: FetcherThreads,
         leaders: Arc<dyn Leaders>,
         changer: Arc<dyn IsrChanger>,
     ) {
@@ -125,7 +128,7 @@ impl Replicas {
         self.fetchers.start(Started {
             replicas: Arc::clone(self),
             leaders,
-            workers,
+            threads,
             shutdown: shutdown.clone(),
         });
         let (replicas, shutdown) = (Arc::clone(self), shutdown.clone());
@@ -192,6 +195,7 @@ impl Fetchers {
     pub(super) fn leave(&self, partition: &TopicPartition) {
         let mut inner = self.inner();
         inner.followed.remove(partition);
+        inner.catching_up.remove(partition);
         inner.displace(partition, None);
     }
 
@@ -238,15 +242,24 @@ impl Fetchers {
             inner.waiting.insert(partition.clone());
             return;
         };
-        let id = (assignment.leader, fetcher_number(partition, inner.per_leader));
+        let id = FetcherId {
+            leader: assignment.leader,
+            number: fetcher_number(partition, inner.per_leader),
+            lane: inner.lane_of(partition),
+        };
         inner.displace(partition, Some(id));
         inner.places.insert(partition.clone(), id);
+        if let Some(fetcher) = self.fetcher(inner, id, address) {
+            fetcher.follow(partition, assignment);
+        }
+    }
+
+    /// The fetcher, which is made if there is none.
+    fn fetcher(&self, inner: &mut Inner, id: FetcherId, address: Address) -> Option<Arc<Mailbox>> {
         if !inner.fetchers.contains_key(&id) {
             self.make(inner, id, address);
         }
-        if let Some(fetcher) = inner.fetchers.get(&id) {
-            fetcher.follow(partition, assignment);
-        }
+        inner.fetchers.get(&id).cloned()
     }
 
     /// Makes a fetcher. Who asks for it may be on a thread without a runtime: others start it.
@@ -261,7 +274,7 @@ impl Fetchers {
             Arc::clone(&started.leaders),
             Settings::of(&self.cluster.get().broker_config),
             (self.me, Arc::clone(&self.own_epoch)),
-            format!("broker-{}-fetcher-{}", self.me, id.1),
+            id,
         );
         inner.made.push((id, task));
         inner.fetchers.insert(id, mailbox);
@@ -275,11 +288,10 @@ impl Fetchers {
         let Some(started) = &inner.started else {
             return;
         };
-        for ((leader, number), task) in made {
+        for (id, task) in made {
             let shutdown = started.shutdown.clone();
             let run = async move { task.run(&shutdown).await };
-            let turn = usize::try_from(leader.get().wrapping_add(number)).unwrap_or(0);
-            match started.workers.get(turn % started.workers.len().max(1)) {
+            match started.threads.of(id) {
                 Some(worker) => drop(worker.spawn(run)),
                 None => drop(tasks::spawn(run)),
             }
@@ -312,8 +324,8 @@ impl Fetchers {
             let image = Arc::clone(&images.borrow_and_update());
             let mut inner = self.inner();
             self.place_waiting(&mut inner);
-            for ((leader, _), fetcher) in &inner.fetchers {
-                if let Some(address) = address_of(&image, *leader) {
+            for (id, fetcher) in &inner.fetchers {
+                if let Some(address) = address_of(&image, id.leader) {
                     fetcher.is_at(address);
                 }
             }

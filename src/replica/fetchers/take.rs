@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use crate::base::clock;
 use crate::base::error_code::ErrorCode;
 use crate::base::ids::{LeaderEpoch, Offset, TopicName, TopicPartition};
@@ -178,6 +180,7 @@ impl Task {
             }
         }
         self.fetch_from(name, &taken.position);
+        self.choose_lane(name, fetched.records.as_ref().map_or(0, Bytes::len));
     }
 
     pub(super) fn gave_up(&mut self, name: &TopicPartition, error: &FollowError) {
@@ -187,6 +190,7 @@ impl Task {
                 tracing::error!(partition = %name, "not followed any more: its log directory is offline");
                 self.remove(name);
             }
+            FollowError::MovedOn => self.look_again(name),
             FollowError::Stalled => self.delay(name),
             FollowError::Refused(text) => {
                 tracing::error!(partition = %name, "records of the leader are refused: {text}");

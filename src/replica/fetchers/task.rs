@@ -19,6 +19,7 @@ use crate::wire::messages::fetch::FetchRequest;
 
 use super::Settings;
 use super::followed::Followed;
+use super::lanes::FetcherId;
 use super::leader::{LeaderConnection, Leaders, NoAnswer};
 use super::mailbox::{Mailbox, News};
 use super::session::Session;
@@ -39,6 +40,7 @@ pub(super) struct Task {
     leaders: Arc<dyn Leaders>,
     pub(super) settings: Settings,
     pub(super) me: BrokerId,
+    pub(super) id: FetcherId,
     pub(super) own_epoch: Arc<AtomicI64>,
     client_id: String,
     pub(super) address: Address,
@@ -73,7 +75,7 @@ impl Task {
         leaders: Arc<dyn Leaders>,
         settings: Settings,
         (me, own_epoch): (BrokerId, Arc<AtomicI64>),
-        client_id: String,
+        id: FetcherId,
     ) -> Self {
         let address = mailbox.address();
         Self {
@@ -83,7 +85,8 @@ impl Task {
             settings,
             me,
             own_epoch,
-            client_id,
+            client_id: id.client_id(me),
+            id,
             address,
             connection: None,
             session: Session::default(),
@@ -205,6 +208,7 @@ impl Task {
     fn take_orders(&mut self) {
         let News {
             partitions,
+            offered,
             touched,
             moved_to,
         } = self.mailbox.take(&self.address);
@@ -218,6 +222,12 @@ impl Task {
         for (name, assignment) in partitions {
             self.remove(&name);
             if let Some(assignment) = assignment {
+                self.add(&name, assignment);
+            }
+        }
+        for name in offered {
+            if let Some(assignment) = self.replicas.fetchers.take_over(&name, self.id) {
+                self.remove(&name);
                 self.add(&name, assignment);
             }
         }

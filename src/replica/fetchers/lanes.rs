@@ -1,0 +1,171 @@
+//! Partitions that are far behind are fetched beside the others.
+//!
+//! A response has up to a megabyte of each partition that is behind (`replica.fetch.max.bytes`), and its records are written
+//! before the next request is sent. With one fetcher for all, as in Kafka, each record of a partition that is in sync waits
+//! for some of those, and whoever produces with acks=all waits for it. So a leader has two lanes here, each with a connection,
+//! a fetch session and threads of its own.
+//!
+//! Invariant: a partition is in one lane, but while it goes back to the steady one: that takes it with its next request, and
+//! until then the other goes on fetching it. So for the time of one answer two may fetch it; whose records do not begin at the
+//! end of the log then drops them.
+
+use crate::base::ids::{BrokerId, TopicPartition};
+use crate::base::task::Worker;
+use crate::replica::partition::Partition;
+
+use super::task::Task;
+use super::{Assignment, Fetchers, Inner, address_of};
+
+/// So many full answers in a row that leave a partition behind, and it is far behind: one alone is what a busy partition has
+/// after a pause.
+const FULL_ANSWERS: u32 = 2;
+
+/// For which partitions a fetcher is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) enum Lane {
+    /// Those that have what the leader has, or nearly so.
+    Steady,
+    /// Those that are far behind.
+    CatchingUp,
+}
+
+/// A fetcher.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) struct FetcherId {
+    pub(super) leader: BrokerId,
+    /// Which of the leader's, below `num.replica.fetchers`.
+    pub(super) number: i32,
+    pub(super) lane: Lane,
+}
+
+impl FetcherId {
+    /// What its connection is called in quotas, metrics and logs of the leader.
+    pub(super) fn client_id(self, me: BrokerId) -> String {
+        let lane = match self.lane {
+            Lane::Steady => "",
+            Lane::CatchingUp => "-catching-up",
+        };
+        format!("broker-{me}-fetcher-{}{lane}", self.number)
+    }
+}
+
+/// The threads that fetchers run on; where there are none, they run on the current runtime.
+#[derive(Default)]
+pub struct FetcherThreads {
+    /// Of partitions that are in sync, or nearly so.
+    pub steady: Vec<Worker>,
+    /// Of those that are far behind.
+    pub catching_up: Vec<Worker>,
+}
+
+impl FetcherThreads {
+    pub(super) fn of(&self, id: FetcherId) -> Option<&Worker> {
+        let threads = match id.lane {
+            Lane::Steady => &self.steady,
+            Lane::CatchingUp => &self.catching_up,
+        };
+        let turn = usize::try_from(id.leader.get().wrapping_add(id.number)).unwrap_or(0);
+        threads.get(turn % threads.len().max(1))
+    }
+}
+
+impl Inner {
+    pub(super) fn lane_of(&self, partition: &TopicPartition) -> Lane {
+        if self.catching_up.contains(partition) {
+            Lane::CatchingUp
+        } else {
+            Lane::Steady
+        }
+    }
+}
+
+impl Fetchers {
+    /// The partition is far behind. True when it is with another fetcher from now on.
+    fn fell_behind(&self, name: &TopicPartition, partition: &Partition) -> bool {
+        let mut inner = self.inner();
+        let is_same = |known: &Assignment| std::ptr::eq(&raw const *known.partition, partition);
+        if !inner.followed.get(name).is_some_and(is_same) || !inner.catching_up.insert(name.clone()) {
+            return false;
+        }
+        self.place(&mut inner, name, &self.cluster.get());
+        true
+    }
+
+    /// The partition has caught up: the fetcher of the steady lane may take it over.
+    fn caught_up(&self, name: &TopicPartition) {
+        let mut inner = self.inner();
+        let Some(id) = inner.places.get(name).copied() else {
+            return;
+        };
+        let steady = FetcherId {
+            lane: Lane::Steady,
+            ..id
+        };
+        let address = address_of(&self.cluster.get(), id.leader).filter(|_| inner.started.is_some());
+        if let Some(address) = address
+            && id.lane == Lane::CatchingUp
+            && let Some(fetcher) = self.fetcher(&mut inner, steady, address)
+        {
+            fetcher.offer(name);
+        }
+    }
+
+    /// Gives a partition that was offered to the steady fetcher `to`; `None` when it is elsewhere by now.
+    pub(super) fn take_over(&self, name: &TopicPartition, to: FetcherId) -> Option<Assignment> {
+        let mut inner = self.inner();
+        let from = FetcherId {
+            lane: Lane::CatchingUp,
+            ..to
+        };
+        if inner.places.get(name) != Some(&from) {
+            return None;
+        }
+        inner.catching_up.remove(name);
+        inner.displace(name, Some(to));
+        inner.places.insert(name.clone(), to);
+        inner.followed.get(name).cloned()
+    }
+}
+
+#[cfg(test)]
+impl Fetchers {
+    /// Whether a partition is fetched beside the others.
+    pub(in crate::replica) fn is_catching_up(&self, partition: &TopicPartition) -> bool {
+        let place = self.inner().places.get(partition).copied();
+        place.is_some_and(|place| place.lane == Lane::CatchingUp)
+    }
+}
+
+impl Task {
+    /// After an answer with so many bytes of the partition: it may belong into the other lane.
+    pub(super) fn choose_lane(&mut self, name: &TopicPartition, bytes: usize) {
+        let full = usize::try_from(self.settings.partition_max_bytes).unwrap_or(usize::MAX);
+        let Some(followed) = self.partitions.get_mut(name) else {
+            return;
+        };
+        let is_behind = followed.lag.is_some_and(|lag| lag > 0);
+        match self.id.lane {
+            Lane::Steady if bytes > 0 => {
+                // The last batch may be cut off, and a segment may end.
+                let is_full = is_behind && bytes > full / 2;
+                followed.full = if is_full {
+                    followed.full.saturating_add(1)
+                } else {
+                    0
+                };
+                if followed.full >= FULL_ANSWERS
+                    && self.replicas.fetchers.fell_behind(name, &followed.partition)
+                {
+                    tracing::debug!(partition = %name, lag = ?followed.lag, "far behind: fetched beside the others");
+                    self.remove(name);
+                }
+            }
+            Lane::CatchingUp if !is_behind && !followed.offered => {
+                followed.offered = true;
+                tracing::debug!(partition = %name, "caught up");
+                self.replicas.fetchers.caught_up(name);
+            }
+            _ => {}
+        }
+    }
+}

@@ -49,6 +49,8 @@ mod election_test;
 #[cfg(test)]
 mod eligible_test;
 #[cfg(test)]
+mod fence_test;
+#[cfg(test)]
 mod leadership_test;
 #[cfg(test)]
 mod reassignment_test;

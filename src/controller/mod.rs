@@ -54,6 +54,10 @@ mod fence_test;
 mod leadership_test;
 #[cfg(test)]
 mod reassignment_test;
+#[cfg(test)]
+mod takeover_test;
+#[cfg(test)]
+mod told_test;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

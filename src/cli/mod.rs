@@ -9,6 +9,9 @@ mod open_files;
 pub mod options;
 mod serve;
 
+#[cfg(test)]
+mod broker_test;
+
 use std::process::ExitCode;
 
 use clap::Parser;

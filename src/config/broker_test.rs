@@ -181,6 +181,7 @@ fn unsafe_keys_are_refused_unless_they_say_what_holds_anyway() {
         ("ssl.keystore.location", "/k"),
         ("ssl.client.auth", "required"),
         ("sasl.enabled.mechanisms", "PLAIN"),
+        ("delegation.token.secret.key", "swordfish"),
         ("remote.log.storage.system.enable", "true"),
         ("inter.broker.protocol.version", "2.8"),
         ("create.topic.policy.class.name", "a.B"),

@@ -262,6 +262,15 @@ mod tests {
         assert_eq!(code(1, -2), ErrorCode::InvalidReplicationFactor);
     }
 
+    /// As Kafka's controllers do: nobody can say what was meant.
+    #[test]
+    fn racks_of_some_brokers_only_are_refused() {
+        let brokers = [(BrokerId(1), Some("r1")), (BrokerId(2), None)];
+        let refused = spread(&brokers, 1, 1, START).unwrap_err();
+        assert_eq!(refused.code, ErrorCode::UnknownServerError);
+        assert!(refused.message.unwrap().contains("rack"));
+    }
+
     #[test]
     fn what_is_impossible_is_said_as_kafka_says_it() {
         let said = |brokers: &[Candidate<'_>], count, factor| {

@@ -61,9 +61,14 @@ impl Cluster3 {
 
     /// A broker registers.
     pub(super) async fn arrive(&mut self, id: BrokerId) -> BrokerEpoch {
+        self.arrive_as(id, &node(id)).await
+    }
+
+    /// The same, with this registration.
+    pub(super) async fn arrive_as(&mut self, id: BrokerId, node: &Broker) -> BrokerEpoch {
         let session = self.server.connect();
         let store: Arc<dyn Store> = Arc::new(session.clone());
-        let epoch = registration::register(&store, id, &node(id), &OurBroker::this(true))
+        let epoch = registration::register(&store, id, node, &OurBroker::this(true))
             .await
             .unwrap();
         self.sessions.insert(id, session);
@@ -172,7 +177,7 @@ impl Cluster3 {
             .unwrap_or_default()
     }
 
-    fn metadata(&self, broker: BrokerId) -> Vec<UpdateMetadata> {
+    pub(super) fn metadata(&self, broker: BrokerId) -> Vec<UpdateMetadata> {
         let others = self.others.0.lock().unwrap();
         others
             .get(&broker)
@@ -180,7 +185,7 @@ impl Cluster3 {
             .unwrap_or_default()
     }
 
-    fn epoch(&self, broker: BrokerId) -> BrokerEpoch {
+    pub(super) fn epoch(&self, broker: BrokerId) -> BrokerEpoch {
         self.one.cluster.get().brokers[&broker].epoch
     }
 

@@ -21,9 +21,19 @@ use crate::store::{BoxFuture, CreateKind, Operation, StoreError};
 
 pub(super) const ME: BrokerId = BrokerId(1);
 
+/// What a broker was told, or asked.
+#[derive(Clone)]
+pub(super) enum Asked {
+    Lead(LeaderAndIsr),
+    Stop(StopReplica),
+    Know(UpdateMetadata),
+}
+
 /// A broker that does what it is told, and remembers it.
 #[derive(Default)]
 pub(super) struct Told {
+    /// Everything, oldest first.
+    pub(super) requests: Vec<Asked>,
     pub(super) leaders: Vec<LeaderAndIsr>,
     pub(super) stopped: Vec<StopReplica>,
     pub(super) metadata: Vec<UpdateMetadata>,
@@ -36,6 +46,8 @@ pub(super) struct Told {
     pub(super) is_mute: bool,
     /// Each answer to what it is to stop takes one of these, where there are any to be given.
     pub(super) stop_answers: Option<Arc<tokio::sync::Semaphore>>,
+    /// It answers that it knows each decision already.
+    pub(super) knows_all: bool,
     config_changes: Vec<String>,
 }
 
@@ -62,6 +74,10 @@ impl BrokerLink for FakeBroker {
                     partitions.push((name, ErrorCode::KafkaStorageError));
                     continue;
                 }
+                if told.knows_all {
+                    partitions.push((name, ErrorCode::StaleControllerEpoch));
+                    continue;
+                }
                 // Another broker of a cluster makes what it lacks.
                 assert!(
                     partition.is_new || told.folders.contains(&name) || self.cluster.is_none(),
@@ -71,6 +87,7 @@ impl BrokerLink for FakeBroker {
                 partitions.push((name, ErrorCode::None));
             }
         }
+        told.requests.push(Asked::Lead(request.clone()));
         told.leaders.push(request);
         Box::pin(std::future::ready(ControlAnswer {
             error: ErrorCode::None,
@@ -80,6 +97,7 @@ impl BrokerLink for FakeBroker {
 
     fn stop_replica(&self, request: StopReplica) -> BoxFuture<'_, ControlAnswer> {
         let mut told = self.told();
+        told.requests.push(Asked::Stop(request.clone()));
         if told.is_mute {
             told.stopped.push(request);
             return Box::pin(std::future::pending());
@@ -126,7 +144,10 @@ impl BrokerLink for FakeBroker {
         if let Some(cluster) = &self.cluster {
             cluster.update(&request);
         }
-        self.told().metadata.push(request);
+        let mut told = self.told();
+        told.requests.push(Asked::Know(request.clone()));
+        told.metadata.push(request);
+        drop(told);
         Box::pin(std::future::ready(ErrorCode::None))
     }
 }
@@ -168,6 +189,18 @@ pub(super) async fn start_with(
     config: &[(&str, &str)],
     links: Arc<dyn Links>,
 ) -> Started {
+    start_and(store, broker, id, config, links, || {}).await
+}
+
+/// The same; `before` is called before the broker registers.
+pub(super) async fn start_and(
+    store: Arc<dyn Store>,
+    broker: FakeBroker,
+    id: BrokerId,
+    config: &[(&str, &str)],
+    links: Arc<dyn Links>,
+    before: impl FnOnce(),
+) -> Started {
     let random = Random::from_seed(3);
     let cluster_id = registration::prepare(&store, None, &random).await.unwrap();
     let listener = [(
@@ -179,10 +212,6 @@ pub(super) async fn start_with(
     let node = Broker::new(&listener, None, 0);
     let config = BrokerConfig::from_pairs(config).unwrap();
     let ours = OurBroker::this(config.controller_candidate);
-    let registration = Registration::begin(&store, id, (node, ours), Duration::ZERO)
-        .await
-        .unwrap();
-    let epoch = registration.epoch().unwrap();
     let cluster = Cluster::new(cluster_id, id, config);
     let broker = FakeBroker {
         cluster: Some(cluster.clone()),
@@ -190,6 +219,11 @@ pub(super) async fn start_with(
     };
     let configs = StoredConfigs::new(store.clone(), cluster.clone(), vec![Arc::new(broker.clone())]);
     configs.load_all().await.unwrap();
+    before();
+    let registration = Registration::begin(&store, id, (node, ours), Duration::ZERO)
+        .await
+        .unwrap();
+    let epoch = registration.epoch().unwrap();
     let shutdown = Shutdown::new();
     crate::base::task::spawn(configs.clone().follow(shutdown.clone()));
     let parts = Parts {

@@ -57,11 +57,17 @@ mod election_test;
 #[cfg(test)]
 mod eligible_test;
 #[cfg(test)]
+mod fence_test;
+#[cfg(test)]
 mod leadership_test;
 #[cfg(test)]
 mod reading_back_test;
 #[cfg(test)]
 mod reassignment_test;
+#[cfg(test)]
+mod takeover_test;
+#[cfg(test)]
+mod told_test;
 #[cfg(test)]
 mod unclean_shutdowns_test;
 

@@ -5,8 +5,8 @@ use super::reign::Lost;
 use super::request::AdminError;
 use crate::base::error_code::ErrorCode;
 use crate::base::ids::{BrokerEpoch, BrokerId};
-use crate::store::StoreError;
 use crate::store::znodes::{ProducerIdBlock, paths};
+use crate::store::{MultiError, Operation, StoreError};
 
 impl Active {
     /// The next block, for `broker`, which must be registered with `epoch`.
@@ -49,18 +49,25 @@ impl Active {
                     "All producer ids are used up.",
                 )));
             };
-            // Kafka fences this by the version alone, since every broker of old wrote it; so do we.
-            let version = Some(node.stat.version);
-            match self
-                .reign
-                .store
-                .set(paths::PRODUCER_ID_BLOCK, Some(block.encode()), version)
-                .await
-            {
+            // Kafka fences this by the version alone, since every broker of old wrote it; here nothing that a controller
+            // writes is without its epoch.
+            let data = Some(block.encode());
+            let operations = vec![
+                self.reign.check(),
+                Operation::set(paths::PRODUCER_ID_BLOCK, data, Some(node.stat.version)),
+            ];
+            match self.reign.store.multi(operations).await {
                 Ok(_) => return Ok(Ok(block)),
+                Err(MultiError {
+                    index: Some(0),
+                    error: StoreError::BadVersion | StoreError::NoNode,
+                }) => return Err(Lost::Moved),
                 // Read again; a block that nobody knows to have been taken is left out.
-                Err(StoreError::BadVersion | StoreError::ConnectionLoss) => {}
-                Err(error) => return Err(error.into()),
+                Err(MultiError {
+                    error: StoreError::BadVersion | StoreError::ConnectionLoss,
+                    ..
+                }) => {}
+                Err(failed) => return Err(failed.error.into()),
             }
         }
     }

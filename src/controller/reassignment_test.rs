@@ -5,6 +5,7 @@ use super::cluster_test::{Cluster3, ONE, THREE, TWO};
 use super::controller_test::start_with;
 use super::request::ElectionType;
 use super::*;
+use crate::store::memory::MemoryStore;
 use crate::store::znodes::{PartitionState, Topic, paths};
 
 const FOUR: BrokerId = BrokerId(4);
@@ -33,7 +34,7 @@ impl Cluster3 {
     }
 
     /// Moves it; `None` takes its move back.
-    async fn reassign(&self, replicas: Option<&[BrokerId]>) -> Result<(), AdminError> {
+    pub(super) async fn reassign(&self, replicas: Option<&[BrokerId]>) -> Result<(), AdminError> {
         let wish = Reassignment {
             partition: name(),
             replicas: replicas.map(<[BrokerId]>::to_vec),
@@ -68,7 +69,12 @@ impl Cluster3 {
     }
 
     /// The controller ends, and the next one begins.
-    async fn rule_anew(self) -> Self {
+    pub(super) async fn rule_anew(self) -> Self {
+        self.rule_anew_after(async |_| {}).await
+    }
+
+    /// The same; somebody else does something in between.
+    pub(super) async fn rule_anew_after(self, between: impl AsyncFnOnce(&MemoryStore)) -> Self {
         let Self {
             server,
             others,
@@ -77,6 +83,7 @@ impl Cluster3 {
         } = self;
         let broker = one.stop().await;
         sessions.remove(&ONE).unwrap().expire();
+        between(&server.connect()).await;
         let first = server.connect();
         let links = Arc::new(others.clone());
         let one = start_with(Arc::new(first.clone()), broker, ONE, &[], links).await;

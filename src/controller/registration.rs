@@ -11,7 +11,9 @@ use crate::base::ids::{BrokerEpoch, BrokerId};
 use crate::base::random::Random;
 use crate::base::shutdown::Shutdown;
 use crate::store::znodes::{BadNode, Broker, ClusterId, OurBroker, UncleanShutdown, decode_epoch, paths};
-use crate::store::{BoxFuture, CreateKind, MultiError, Operation, Outcome, Session, Store, StoreError};
+use crate::store::{
+    BoxFuture, CreateKind, MultiError, Operation, Outcome, Session, SessionId, Store, StoreError,
+};
 
 /// How long to wait before another try to register, after one has failed.
 const RETRY: Duration = Duration::from_millis(500);
@@ -49,8 +51,9 @@ impl Registration {
     ) -> Result<Arc<Self>, RegisterError> {
         let begun = Instant::now();
         let mut told = false;
+        let mut former = None;
         let epoch = loop {
-            match register(store, id, &node, &ours).await {
+            match register_after(former, store, id, &node, &ours).await {
                 Err(RegisterError::Taken(_)) if Instant::now().since(begun) < patience => {
                     if !told {
                         told = true;
@@ -67,6 +70,9 @@ impl Registration {
                 )) if Instant::now().since(begun) < patience.max(LOST_SESSION_PATIENCE) => {
                     tracing::warn!("{error}, before this broker was registered; trying again");
                     clock::sleep(RETRY).await;
+                    if let Session::Expired(session) = *store.session().borrow() {
+                        former = Some(session);
+                    }
                     if let Err(error) = store.renew().await {
                         tracing::warn!("there is no session with the store yet: {error}");
                     }
@@ -139,10 +145,11 @@ impl Registration {
             tracing::warn!("the session with the store has expired: this broker registers anew");
             self.epoch.send_replace(None);
             let before = over();
+            let former = session.borrow().id();
             let epoch = tokio::select! {
                 biased;
                 () = shutdown.wait() => return,
-                epoch = self.register_again() => epoch,
+                epoch = self.register_again(former) => epoch,
             };
             again(epoch, before).await;
             self.epoch.send_replace(Some(epoch));
@@ -150,13 +157,13 @@ impl Registration {
         }
     }
 
-    async fn register_again(&self) -> BrokerEpoch {
+    async fn register_again(&self, former: SessionId) -> BrokerEpoch {
         loop {
             let registered = async {
                 self.store.renew().await?;
                 let mut node = self.node.lock().unwrap_or_else(PoisonError::into_inner).clone();
                 node.timestamp = clock::now_ms().to_string();
-                register(&self.store, self.id, &node, &self.ours).await
+                register_after(Some(former), &self.store, self.id, &node, &self.ours).await
             };
             match registered.await {
                 Ok(epoch) => return epoch,
@@ -340,12 +347,27 @@ pub async fn register(
     broker: &Broker,
     ours: &OurBroker,
 ) -> Result<BrokerEpoch, RegisterError> {
+    register_after(None, store, id, broker, ours).await
+}
+
+/// The same for a process that was registered in the session `former`, which is over: what ZooKeeper has left of that one
+/// goes in the same change (ZOOKEEPER-2985, KAFKA-7165).
+async fn register_after(
+    former: Option<SessionId>,
+    store: &Arc<dyn Store>,
+    id: BrokerId,
+    broker: &Broker,
+    ours: &OurBroker,
+) -> Result<BrokerEpoch, RegisterError> {
     check_addresses(store, id, broker).await?;
-    let path = paths::broker(id);
+    let (path, twin) = (paths::broker(id), paths::our_broker(id));
+    let mut left = Vec::new();
     loop {
-        let mut operations = date_unclean_shutdown(store, id).await?;
+        let mut operations = std::mem::take(&mut left);
+        let replaces = !operations.is_empty();
+        operations.extend(date_unclean_shutdown(store, id).await?);
         operations.extend([
-            Operation::create(paths::our_broker(id), Some(ours.encode()), CreateKind::Ephemeral),
+            Operation::create(&twin, Some(ours.encode()), CreateKind::Ephemeral),
             Operation::create(&path, None, CreateKind::Ephemeral),
             Operation::set(&path, Some(broker.encode()), Some(0)),
         ]);
@@ -356,19 +378,26 @@ pub async fn register(
                     _ => Err(StoreError::Failed.into()),
                 };
             }
-            Err(MultiError {
-                error: StoreError::NodeExists | StoreError::ConnectionLoss,
-                ..
-            }) => {
+            Err(MultiError { error, .. }) if may_be_there(error, replaces) => {
                 // An earlier try may have gone through though its answer was lost.
                 let session = store.session().borrow().id();
                 match store.get(&path).await? {
                     Some(node) if node.stat.owner == Some(session) => {
                         return Ok(BrokerEpoch(node.stat.czxid));
                     }
+                    Some(node) if former.is_some() && node.stat.owner == former => {
+                        tracing::warn!(
+                            "{path} was left by the former session of this broker: it is replaced"
+                        );
+                        left.push(Operation::delete(&path, Some(node.stat.version)));
+                    }
                     Some(_) => return Err(RegisterError::Taken(id)),
                     // It did not go through, or somebody else's has gone since.
                     None => {}
+                }
+                // What lies beside belongs to who is registered.
+                if let Some(node) = store.get(&twin).await? {
+                    left.push(Operation::delete(&twin, Some(node.stat.version)));
                 }
             }
             // A controller was elected meanwhile, or has taken the mark away that an earlier registration left.
@@ -378,6 +407,16 @@ pub async fn register(
             }) => {}
             Err(failed) => return Err(failed.error.into()),
         }
+    }
+}
+
+/// True for an error after which it must be read who is registered; `replaces`: something that was left was to go, which may
+/// have gone since.
+fn may_be_there(error: StoreError, replaces: bool) -> bool {
+    match error {
+        StoreError::NodeExists | StoreError::ConnectionLoss => true,
+        StoreError::NoNode | StoreError::BadVersion => replaces,
+        _ => false,
     }
 }
 

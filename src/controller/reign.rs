@@ -142,7 +142,8 @@ impl Reign {
         }
     }
 
-    fn check(&self) -> Operation {
+    /// The fence: what every change of a controller begins with.
+    pub(super) fn check(&self) -> Operation {
         Operation::check(paths::CONTROLLER_EPOCH, Some(self.fence))
     }
 

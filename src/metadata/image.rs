@@ -383,6 +383,35 @@ mod tests {
     }
 
     #[test]
+    fn who_lives_and_who_rules_is_told_anew_each_time_and_an_id_may_be_taken_back() {
+        let cluster = cluster();
+        cluster.update(&update(vec![("a", 1, vec![(0, state(1))])]));
+        let mut other = update(vec![("a", 0, vec![(0, state(2))])]);
+        let two = BrokerImage {
+            id: BrokerId(2),
+            ..BrokerImage::clone(&other.live_brokers[0])
+        };
+        (other.controller, other.live_brokers) = (BrokerId(2), vec![Arc::new(two)]);
+        cluster.update(&other);
+        let image = cluster.get();
+        assert_eq!(image.controller, Some(BrokerId(2)));
+        assert_eq!(image.brokers.keys().copied().collect::<Vec<_>>(), [BrokerId(2)]);
+        assert!(image.topic_by_id(Uuid([1; 16])).is_none());
+        assert!(image.topic("a").unwrap().id.is_zero() && image.topic_by_id(Uuid::ZERO).is_none());
+        // The last one counts, whatever its epochs: there is no other order than that in which they come.
+        let epoch = |image: &ClusterImage| image.partition("a", 0).unwrap().leader;
+        assert_eq!(epoch(&image), Some(BrokerId(2)));
+        cluster.update(&update(vec![("a", 1, vec![(0, state(1))])]));
+        assert_eq!(epoch(&cluster.get()), Some(ME));
+        let nobody = UpdateMetadata {
+            controller: BrokerId(-1),
+            ..update(Vec::new())
+        };
+        cluster.update(&nobody);
+        assert_eq!(cluster.get().controller, None);
+    }
+
+    #[test]
     fn what_did_not_change_is_shared_with_the_image_before() {
         let cluster = cluster();
         cluster.update(&update(vec![

@@ -103,6 +103,9 @@ impl Replicas {
                 let name = TopicPartition::new(TopicName::clone(&topic.name), partition.partition);
                 match self.partition(&topic.name, partition.partition) {
                     Some(found) => answers.push((name, self.decide_or_put_off(&found, topic.id, partition))),
+                    None if !partition.replicas.contains(&self.me()) => {
+                        answers.push((name, ErrorCode::UnknownTopicOrPartition));
+                    }
                     None => missing.push((TopicName::clone(&topic.name), topic.id, partition)),
                 }
             }

@@ -42,6 +42,10 @@ mod cleaner_test;
 #[cfg(test)]
 mod cluster_test;
 #[cfg(test)]
+mod control_test;
+#[cfg(test)]
+mod failover_test;
+#[cfg(test)]
 mod moving_test;
 #[cfg(test)]
 mod nearest_test;

@@ -300,7 +300,7 @@ impl Partition {
     ///
     /// # Errors
     /// KAFKA_STORAGE_ERROR; INCONSISTENT_TOPIC_ID; STALE_CONTROLLER_EPOCH for a decision that is no newer than what is
-    /// known; UNKNOWN_TOPIC_OR_PARTITION for one by which this broker has no replica.
+    /// known, unless the topic's id is learned by it; UNKNOWN_TOPIC_OR_PARTITION for one by which this broker has no replica.
     pub(super) fn apply(
         &self,
         topic_id: TopicId,
@@ -309,7 +309,9 @@ impl Partition {
     ) -> Result<(Wakes, Option<Role>), ErrorCode> {
         let mut locked = if on_pool { self.lock_on_pool() } else { self.lock() }?;
         let state = &mut *locked.state;
-        take_topic_id(&mut state.log, topic_id)?;
+        let known = state.leadership.leader_epoch();
+        let is_learned = take_topic_id(&mut state.log, topic_id, decision.leader_epoch < known)?;
+        let is_known = decision.leader_epoch == known;
         let log_end = state.log.log_end_offset();
         let was_leader = state.leadership.is_leader();
         let decision = LeaderAndIsr {
@@ -321,6 +323,7 @@ impl Partition {
             replicas: decision.replicas.clone(),
         };
         match state.leadership.apply(decision, log_end, Instant::now()) {
+            Applied::Stale if is_learned && is_known => Ok((Wakes::default(), None)),
             Applied::Stale => Err(ErrorCode::StaleControllerEpoch),
             Applied::NotHere => Err(ErrorCode::UnknownTopicOrPartition),
             Applied::Ignored => Ok((Wakes::default(), None)),
@@ -376,15 +379,17 @@ impl Partition {
     }
 }
 
-/// Compares the topic's id with the log's, and gives it to a log that has none.
-fn take_topic_id(log: &mut Log, id: TopicId) -> Result<(), ErrorCode> {
+/// Compares the topic's id with the log's, and gives it to a log that has none, unless it comes with an older decision.
+/// Yields whether the log has learned it.
+fn take_topic_id(log: &mut Log, id: TopicId, is_older: bool) -> Result<bool, ErrorCode> {
     match log.topic_id() {
-        _ if id.is_zero() => Ok(()),
+        _ if id.is_zero() => Ok(false),
         Some(known) if known != id => Err(ErrorCode::InconsistentTopicId),
-        Some(_) => Ok(()),
+        Some(_) => Ok(false),
+        None if is_older => Ok(false),
         None => {
             log.set_topic_id(id);
-            Ok(())
+            Ok(true)
         }
     }
 }

@@ -76,6 +76,13 @@ pub struct Node {
     shutdown: Shutdown,
 }
 
+impl Node {
+    /// What it writes on.
+    pub fn disk(&self) -> MemoryDisk {
+        self.disk.clone()
+    }
+}
+
 /// What the controller says of a partition.
 #[derive(Clone, Debug)]
 pub struct State {
@@ -113,6 +120,8 @@ struct World {
     clients: BTreeSet<String>,
     /// How many partitions Fetch requests named, one entry a request.
     named: Vec<usize>,
+    /// The Fetch requests that named some, with their versions.
+    requests: Vec<(i16, FetchRequest)>,
     next_epoch: i64,
 }
 
@@ -214,6 +223,14 @@ impl TestCluster {
         world.disks.insert(id, node.disk.after_kill());
     }
 
+    /// The power of a broker fails: what it had not synced is gone.
+    pub fn power_cut(&self, id: i32) {
+        self.kill(id);
+        if let Some(disk) = self.world().disks.get(&id) {
+            disk.power_cut(|| false);
+        }
+    }
+
     /// Takes a dead broker's disk away.
     pub fn wipe(&self, id: i32) {
         self.world().disks.remove(&id);
@@ -248,6 +265,19 @@ impl TestCluster {
 
     pub fn take_named(&self) -> Vec<usize> {
         std::mem::take(&mut self.world().named)
+    }
+
+    fn fetched(&self, version: i16, request: &FetchRequest, count: usize) {
+        let mut world = self.world();
+        world.named.push(count);
+        if count > 0 {
+            world.requests.push((version, request.clone()));
+        }
+    }
+
+    /// The Fetch requests that named partitions, with their versions.
+    pub fn requests(&self) -> Vec<(i16, FetchRequest)> {
+        self.world().requests.clone()
     }
 
     pub fn state(&self, topic: &str) -> State {
@@ -525,7 +555,7 @@ impl LeaderConnection for Wire {
             let request = over_the_wire(request, version);
             let node = self.reach()?;
             let count = request.topics.iter().map(|topic| topic.partitions.len()).sum();
-            self.wires.cluster.world().named.push(count);
+            self.wires.cluster.fetched(version, &request, count);
             let response = answer_fetch(&node, version, request).await;
             // Cut or killed meanwhile: nobody answers.
             let now = self.reach()?;

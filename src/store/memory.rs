@@ -31,6 +31,10 @@ struct Inner {
     sessions: i64,
     /// What becomes of a change of these sessions, behind so many others.
     lose: BTreeMap<SessionId, (usize, Lost)>,
+    /// After how many more calls a session ends.
+    expiring: BTreeMap<SessionId, u64>,
+    /// The same of the session that begins next.
+    expiring_next: Option<u64>,
     changes: u64,
     /// Data that was written, where somebody wants to know all of it.
     journal: Option<Vec<(String, Option<Bytes>)>>,
@@ -92,6 +96,35 @@ impl MemoryServer {
     /// True while something that is to be lost was not asked for yet.
     pub fn is_to_lose(&self, session: SessionId) -> bool {
         self.lock().lose.contains_key(&session)
+    }
+
+    /// Ends a session that is near after so many more of its calls, instead of the next one.
+    pub fn expire_after(&self, session: SessionId, calls: u64) {
+        self.lock().expiring.insert(session, calls);
+    }
+
+    /// The same of the session that begins next.
+    pub fn expire_next_after(&self, calls: u64) {
+        self.lock().expiring_next = Some(calls);
+    }
+
+    /// True while a session is still to end like that.
+    pub fn is_expiring(&self, session: SessionId) -> bool {
+        self.lock().expiring.contains_key(&session)
+    }
+
+    /// Counts a call of a session; true when it ends now.
+    fn is_due(&self, session: SessionId) -> bool {
+        let mut inner = self.lock();
+        let Some(left) = inner.expiring.get_mut(&session) else {
+            return false;
+        };
+        if *left > 0 {
+            *left -= 1;
+            return false;
+        }
+        inner.expiring.remove(&session);
+        true
     }
 
     /// How many changes were made.
@@ -207,6 +240,9 @@ impl Inner {
         self.sessions += 1;
         let id = SessionId(self.sessions);
         self.watches.insert(id, Watches::default());
+        if let Some(calls) = self.expiring_next.take() {
+            self.expiring.insert(id, calls);
+        }
         id
     }
 
@@ -284,13 +320,25 @@ impl MemoryStore {
         self.session.send_replace(Session::Expired(id));
     }
 
+    /// Ends the session, and leaves its ephemeral nodes, as some versions of ZooKeeper did (ZOOKEEPER-2985).
+    pub fn expire_and_leave(&self) {
+        let id = self.session.borrow().id();
+        self.server.lock().watches.remove(&id);
+        self.session.send_replace(Session::Expired(id));
+    }
+
     /// The session's number.
     pub fn id(&self) -> SessionId {
         self.session.borrow().id()
     }
 
     fn alive(&self) -> Result<SessionId, StoreError> {
-        match *self.session.borrow() {
+        let session = *self.session.borrow();
+        match session {
+            Session::Connected(id) if self.server.is_due(id) => {
+                self.expire();
+                Err(StoreError::SessionExpired)
+            }
             Session::Connected(id) => Ok(id),
             Session::Disconnected(_) => Err(StoreError::ConnectionLoss),
             Session::Expired(_) => Err(StoreError::SessionExpired),

@@ -171,6 +171,21 @@ mod tests {
         assert_eq!(again.listeners().unwrap(), listeners);
     }
 
+    /// What a broker of 3.9 writes (`BrokerIdZNode.encode`), member by member: one that lacks something stops Kafka's.
+    #[test]
+    fn what_is_registered_is_what_a_broker_of_kafka_registers() {
+        let plain = [("PLAINTEXT".into(), "PLAINTEXT".into(), "h1".into(), 9092)];
+        assert_eq!(
+            Broker::new(&plain, Some("r1"), 1_700_000_000_000).encode(),
+            r#"{"features":{},"listener_security_protocol_map":{"PLAINTEXT":"PLAINTEXT"},"endpoints":["PLAINTEXT://h1:9092"],"rack":"r1","jmx_port":-1,"port":9092,"host":"h1","version":5,"timestamp":"1700000000000"}"#
+        );
+        let safe = [("SAFE".into(), "SASL_SSL".into(), "h1".into(), 9093)];
+        assert_eq!(
+            Broker::new(&safe, None, 5).encode(),
+            r#"{"features":{},"listener_security_protocol_map":{"SAFE":"SASL_SSL"},"endpoints":["SAFE://h1:9093"],"jmx_port":-1,"port":-1,"host":null,"version":5,"timestamp":"5"}"#
+        );
+    }
+
     #[test]
     fn older_and_odd_registrations_are_read_and_broken_ones_refused() {
         let one = br#"{"version":1,"host":"h","port":9092,"jmx_port":-1}"#;

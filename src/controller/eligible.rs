@@ -274,8 +274,12 @@ impl Active {
             let Some(node) = self.reign.store.get(&paths::unclean_shutdown(id)).await? else {
                 continue;
             };
-            let mut count = 0;
             let came = self.context.broker_epoch(id).get();
+            if node.stat.mzxid > came {
+                // The registration is that of the life which lost it, not yet expired: the next one has the mark taken.
+                continue;
+            }
+            let mut count = 0;
             let has_led_since = |partition: &Partition| {
                 let written = partition.state.as_ref();
                 may_be_old

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use crate::base::clock::{self, Instant};
 use crate::base::ids::{BrokerEpoch, BrokerId};
+use crate::base::planted::planted;
 use crate::base::random::Random;
 use crate::base::shutdown::Shutdown;
 use crate::store::znodes::{BadNode, Broker, ClusterId, OurBroker, paths};
@@ -137,6 +138,10 @@ impl Registration {
             }
             tracing::warn!("the session with the store has expired: this broker registers anew");
             self.epoch.send_replace(None);
+            planted!("cluster-not-again", {
+                let _ = self.store.renew().await;
+                return;
+            });
             let epoch = tokio::select! {
                 biased;
                 () = shutdown.wait() => return,

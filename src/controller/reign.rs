@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::base::clock;
 use crate::base::ids::{BrokerId, ControllerEpoch};
+use crate::base::planted::planted;
 use crate::store::znodes::{Controller as ControllerNode, decode_epoch, encode_epoch, paths};
 use crate::store::{CreateKind, MultiError, Operation, Outcome, Store, StoreError, Watcher, Zxid};
 
@@ -142,7 +143,8 @@ impl Reign {
     }
 
     fn check(&self) -> Operation {
-        Operation::check(paths::CONTROLLER_EPOCH, Some(self.fence))
+        let fence = planted!("cluster-zombie-writes", None, Some(self.fence));
+        Operation::check(paths::CONTROLLER_EPOCH, fence)
     }
 
     /// Writes these operations, without waiting for the answer.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use crate::base::clock;
 use crate::base::error_code::ErrorCode;
 use crate::base::ids::{BrokerEpoch, BrokerId, ControllerEpoch, TopicId, TopicName, TopicPartition};
+use crate::base::planted::planted;
 use crate::base::task;
 use crate::metadata::control::{
     ControlAnswer, LeaderAndIsr, LeaderAndIsrPartition, Sender, StopReplica, TOPIC_IS_DELETED, UpdateMetadata,
@@ -40,7 +41,11 @@ impl Seen {
         {
             return Err(ErrorCode::StaleBrokerEpoch);
         }
-        if sender.controller_epoch < self.controller_epoch {
+        if planted!(
+            "cluster-resigned-heard",
+            false,
+            sender.controller_epoch < self.controller_epoch
+        ) {
             return Err(ErrorCode::StaleControllerEpoch);
         }
         self.controller_epoch = sender.controller_epoch;
@@ -237,7 +242,11 @@ impl Replicas {
             };
             let is_stale = stop.leader_epoch != TOPIC_IS_DELETED
                 && stop.leader_epoch.get() >= 0
-                && stop.leader_epoch < partition.newest_epoch();
+                && planted!(
+                    "cluster-stop-of-before",
+                    false,
+                    stop.leader_epoch < partition.newest_epoch()
+                );
             if is_stale {
                 answers.push((name, ErrorCode::FencedLeaderEpoch));
                 continue;

@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 
 use crate::base::clock::{self, Instant};
 use crate::base::ids::{BrokerId, LeaderEpoch, Offset, TopicId, TopicName, TopicPartition};
+use crate::base::planted::planted;
 use crate::base::shutdown::Shutdown;
 use crate::peer::Address;
 use crate::replica::following::Position;
@@ -322,6 +323,14 @@ impl Task {
             self.paused_until = None;
         }
         for (name, assignment) in partitions {
+            planted!("cluster-same-leader", {
+                if let (Some(followed), Some(assignment)) = (self.partitions.get_mut(&name), &assignment) {
+                    followed.epoch = assignment.epoch;
+                    self.look_again(&name);
+                    self.changed.insert(name.clone());
+                    continue;
+                }
+            });
             self.remove(&name);
             if let Some(assignment) = assignment {
                 self.add(&name, assignment);
@@ -440,7 +449,10 @@ impl Task {
         };
         match followed.partition.position(followed.epoch) {
             // What is not known to be replicated may not be the leader's, and no epoch tells.
-            Ok(position) if position.last_epoch.is_none() && position.high_watermark < position.log_end => {
+            Ok(position)
+                if planted!("cluster-cut-to-watermark", true, position.last_epoch.is_none())
+                    && position.high_watermark < position.log_end =>
+            {
                 self.set_phase(name, Phase::Unknown);
             }
             Ok(position) => self.fetch_from(name, &position),
@@ -523,7 +535,15 @@ impl Task {
                 partition: name.partition,
                 current_leader_epoch: followed.epoch.get(),
                 fetch_offset: followed.offset.get(),
-                last_fetched_epoch: followed.last_epoch.map_or(-1, LeaderEpoch::get),
+                last_fetched_epoch: planted!(
+                    "cluster-same-leader",
+                    if followed.lag.is_some() {
+                        -1
+                    } else {
+                        followed.last_epoch.map_or(-1, LeaderEpoch::get)
+                    },
+                    followed.last_epoch.map_or(-1, LeaderEpoch::get)
+                ),
                 log_start_offset: followed.log_start.get(),
                 partition_max_bytes: self.settings.partition_max_bytes,
                 ..FetchPartition::default()

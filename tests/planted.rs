@@ -1,4 +1,4 @@
-//! The faults that the fuzzer plants in decoders (`src/base/planted.rs`) are in no binary but its own.
+//! The faults that the fuzzer and the simulation plant (`src/base/planted.rs`) are in no binary but theirs.
 #![cfg(not(feature = "planted"))]
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 

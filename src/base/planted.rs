@@ -1,8 +1,10 @@
-//! Faults that are planted in decoders, so that the fuzzer can show that it would find them.
+//! Faults that are planted in decoders and in what brokers do, so that the fuzzer and the simulation can show that they
+//! would find them.
 //!
-//! Invariant: without the feature `planted`, which only the fuzzer's build has, nothing of a planted fault is compiled,
-//! not even its name; with it, none is in effect on a thread that has not chosen it. Called by decoders of bytes from
-//! outside, through [`planted!`], and by `tests/fuzz`.
+//! Invariant: without the feature `planted`, which only the builds of those two have, nothing of a planted fault is compiled,
+//! not even its name; with it, none is in effect on a thread that has not chosen it. Names that begin with `cluster-` are
+//! looked for by `tests/simulation`, whose brokers run on one thread, the others by `tests/fuzz`, through decoders of bytes
+//! from outside. Called through [`planted!`].
 
 /// `planted!("name", wrong, right)`: `right`, but `wrong` where the fault of that name was chosen; without `right`: nothing.
 #[cfg(not(feature = "planted"))]

@@ -14,6 +14,7 @@ use super::reign::{Group, Lost};
 use super::request::{AlterPartition, AlteredPartition};
 use crate::base::error_code::ErrorCode;
 use crate::base::ids::{BrokerEpoch, BrokerId, ControllerEpoch, TopicId, TopicName, TopicPartition};
+use crate::base::planted::planted;
 use crate::store::znodes::{PartitionState, paths};
 use crate::store::{Operation, StoreError};
 
@@ -66,7 +67,11 @@ fn judge(
     }
     let seen = context.seen(name);
     let may_join = |(id, epoch): &(BrokerId, BrokerEpoch)| {
-        let is_known = epoch.get() < 0 || *epoch == context.broker_epoch(*id);
+        let is_known = planted!(
+            "cluster-former-life",
+            true,
+            epoch.get() < 0 || *epoch == context.broker_epoch(*id)
+        );
         let stays = state.isr.contains(id);
         partition.replicas.contains(id)
             && (*id == sender || (seen.online(*id) && is_known && (stays || !seen.leaving(*id))))

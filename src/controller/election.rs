@@ -1,6 +1,7 @@
 //! Who leads a partition: decisions, without store or brokers (Kafka: `Election`, `PartitionLeaderElectionAlgorithms`).
 
 use crate::base::ids::{BrokerId, ControllerEpoch, LeaderEpoch};
+use crate::base::planted::planted;
 use crate::metadata::control::LogEnd;
 use crate::store::Zxid;
 use crate::store::znodes::PartitionState;
@@ -65,7 +66,13 @@ fn survivor(replicas: &[BrokerId], state: &PartitionState, brokers: &impl Replic
     // Of equal ones the first.
     let ends = replicas.iter().rev().map(|id| Some((brokers.log_end(*id)?, *id)));
     let ends: Option<Vec<(LogEnd, BrokerId)>> = ends.collect();
-    ends?.into_iter().max_by_key(|(end, _)| *end).map(|(_, id)| id)
+    let ends = ends?.into_iter();
+    let longest = planted!(
+        "cluster-longest-loses",
+        ends.min_by_key(|(end, _)| *end),
+        ends.max_by_key(|(end, _)| *end)
+    );
+    longest.map(|(_, id)| id)
 }
 
 /// False where a replica that is here does not say what it lacks, so that what the others say decides nothing.
@@ -162,7 +169,8 @@ pub fn again(
             && brokers.registered(*id).is_some_and(|czxid| czxid <= mzxid)
     };
     let electable = |id: &BrokerId| brokers.online(*id) && !brokers.leaving(*id);
-    let whole = |id: &BrokerId| electable(id) && !brokers.suspect(*id);
+    let whole =
+        |id: &BrokerId| electable(id) && planted!("cluster-last-replica", true, !brokers.suspect(*id));
     let in_sync: Vec<BrokerId> = state.isr.iter().copied().filter(stayed).collect();
     if let Some(leader) = state.leader
         && in_sync.contains(&leader)
@@ -213,7 +221,7 @@ pub fn moved(
         .isr
         .iter()
         .copied()
-        .filter(|id| target.contains(id))
+        .filter(|id| planted!("cluster-isr-of-others", true, target.contains(id)))
         .collect();
     let can_lead = |id: &BrokerId| isr.contains(id) && brokers.online(*id) && !brokers.suspect(*id);
     let leader = state.leader.filter(can_lead).or_else(|| {

@@ -171,32 +171,10 @@ async fn the_next_controller_knows_who_is_eligible_and_who_suspect() {
     cluster.leave(TWO).await;
     cluster.arrive_after_a_power_cut(TWO).await;
     assert_eq!(cluster.kept("t").await, Some((vec![3], vec![2])));
-    let Cluster3 {
-        server,
-        others,
-        mut sessions,
-        one,
-    } = cluster;
-    drop(one.stop().await);
-    sessions.remove(&ONE).unwrap().expire();
-    // A mark whose broker registered while nobody reigned.
-    let store: Arc<dyn Store> = Arc::new(server.connect());
-    registration::note_unclean_shutdown(&store, THREE).await.unwrap();
-    let one = start_with(
-        Arc::new(server.connect()),
-        fresh_broker(),
-        ONE,
-        &[],
-        Arc::new(others.clone()),
-    )
-    .await;
-    let mut cluster = Cluster3 {
-        server,
-        others,
-        sessions,
-        one,
-    };
-    cluster.settle().await;
+    registration::note_unclean_shutdown(&cluster.one.store, THREE)
+        .await
+        .unwrap();
+    let mut cluster = cluster.rule_anew().await;
     assert_eq!(cluster.state("t").await, (-1, 2, vec![2]));
     assert_eq!(cluster.marks().await, ["3"], "its broker is not there yet");
     cluster.end(TWO, "t", 0, 11);
@@ -206,6 +184,27 @@ async fn the_next_controller_knows_who_is_eligible_and_who_suspect() {
         .until(|| cluster.led(TWO, "t").last() == Some(&(2, 3, vec![2], false)))
         .await;
     assert_eq!(cluster.state("t").await, (2, 3, vec![2]));
+    assert!(cluster.marks().await.is_empty());
+}
+
+/// The power of the last one in sync fails, and it is back before its old session is over: it has said what it lost when
+/// another controller begins, and has not registered yet.
+#[tokio::test]
+async fn a_mark_is_left_to_the_registration_that_it_is_for() {
+    let mut cluster = Cluster3::of(&[TWO, THREE]).await;
+    cluster.create_with("t", &[TWO, THREE], two_in_sync()).await;
+    cluster.leave(THREE).await;
+    assert_eq!(cluster.state("t").await, (2, 1, vec![2]));
+    registration::note_unclean_shutdown(&cluster.one.store, TWO)
+        .await
+        .unwrap();
+    let mut cluster = cluster.rule_anew().await;
+    assert_eq!(cluster.marks().await, ["2"]);
+    cluster.leave(TWO).await;
+    cluster.arrive(TWO).await;
+    cluster.settle().await;
+    assert_eq!(cluster.state("t").await, (-1, 2, vec![2]), "3 may have more");
+    assert_eq!(cluster.kept("t").await, Some((vec![3], vec![2])));
     assert!(cluster.marks().await.is_empty());
 }
 

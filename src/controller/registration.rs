@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use crate::base::clock::{self, Instant};
 use crate::base::ids::{BrokerEpoch, BrokerId};
+use crate::base::planted::planted;
 use crate::base::random::Random;
 use crate::base::shutdown::Shutdown;
 use crate::store::znodes::{BadNode, Broker, ClusterId, OurBroker, UncleanShutdown, decode_epoch, paths};
@@ -146,6 +147,10 @@ impl Registration {
             self.epoch.send_replace(None);
             let before = over();
             let former = session.borrow().id();
+            planted!("cluster-not-again", {
+                let _ = self.store.renew().await;
+                return;
+            });
             let epoch = tokio::select! {
                 biased;
                 () = shutdown.wait() => return,

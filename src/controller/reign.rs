@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::events::RETRY;
 use crate::base::clock;
 use crate::base::ids::{BrokerId, ControllerEpoch};
+use crate::base::planted::planted;
 use crate::store::znodes::{Controller as ControllerNode, decode_epoch, encode_epoch, paths};
 use crate::store::{BoxFuture, CreateKind, MultiError, Operation, Outcome, Store, StoreError, Watcher, Zxid};
 
@@ -144,7 +145,8 @@ impl Reign {
 
     /// The fence: what every change of a controller begins with.
     pub(super) fn check(&self) -> Operation {
-        Operation::check(paths::CONTROLLER_EPOCH, Some(self.fence))
+        let fence = planted!("cluster-zombie-writes", None, Some(self.fence));
+        Operation::check(paths::CONTROLLER_EPOCH, fence)
     }
 
     /// Sends a group, of whose answer nobody may hear.

@@ -53,6 +53,10 @@ impl Active {
             let Some(node) = self.reign.store.get(&paths::unclean_shutdown(id)).await? else {
                 continue;
             };
+            if node.stat.mzxid > self.context.broker_epoch(id).get() {
+                // The registration is that of the life which lost it, not yet expired: the next one has the mark taken.
+                continue;
+            }
             let mut count = 0;
             let mark = decode(id, &node);
             self.context.is_suspicious = true;

@@ -10,6 +10,7 @@ use super::control::{PartitionMetadata, UpdateMetadata};
 use crate::base::ids::{
     BrokerEpoch, BrokerId, ControllerEpoch, LeaderEpoch, TopicId, TopicName, TopicPartition,
 };
+use crate::base::planted::planted;
 use crate::config::{BrokerConfig, LogConfig};
 
 /// Configs that were set: key and value.
@@ -235,7 +236,9 @@ impl ClusterImage {
             self.topic_configs = topics
                 .iter()
                 .map(|(topic, configs)| {
-                    let configs = self.topic_configs_of(topic, configs.overrides.clone());
+                    let overrides =
+                        planted!("cluster-defaults-win", BTreeMap::new(), configs.overrides.clone());
+                    let configs = self.topic_configs_of(topic, overrides);
                     (Arc::clone(topic), Arc::new(configs))
                 })
                 .collect();
@@ -277,6 +280,15 @@ impl ClusterImage {
             for (partition, state) in &topic.partitions {
                 match state {
                     PartitionMetadata::State(state) => {
+                        planted!(
+                            "cluster-stale-metadata",
+                            if partitions
+                                .get(partition)
+                                .is_some_and(|one: &Arc<PartitionImage>| one.leader == state.leader)
+                            {
+                                continue;
+                            }
+                        );
                         partitions.insert(*partition, Arc::clone(state));
                     }
                     PartitionMetadata::Deleted => {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use crate::base::clock;
 use crate::base::error_code::ErrorCode;
 use crate::base::ids::{BrokerEpoch, BrokerId, ControllerEpoch, TopicId, TopicName, TopicPartition};
+use crate::base::planted::planted;
 use crate::base::task;
 use crate::metadata::control::{ControlAnswer, LeaderAndIsr, LeaderAndIsrPartition, Sender, UpdateMetadata};
 use crate::storage::log::Log;
@@ -38,7 +39,11 @@ impl Seen {
         {
             return Err(ErrorCode::StaleBrokerEpoch);
         }
-        if sender.controller_epoch < self.controller_epoch {
+        if planted!(
+            "cluster-resigned-heard",
+            false,
+            sender.controller_epoch < self.controller_epoch
+        ) {
             return Err(ErrorCode::StaleControllerEpoch);
         }
         self.controller_epoch = sender.controller_epoch;

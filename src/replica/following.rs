@@ -12,6 +12,7 @@ use bytes::Bytes;
 use crate::base::clock;
 use crate::base::error_code::ErrorCode;
 use crate::base::ids::{LeaderEpoch, Offset};
+use crate::base::planted::planted;
 use crate::storage::leader_epochs::EpochEnd;
 use crate::storage::log::{AppendError, DeletedFiles, FlushWork, Log};
 
@@ -261,7 +262,10 @@ fn refusal(log: &Log, error: AppendError) -> TakeError {
             first,
             last,
             log_end_offset,
-        } if log.log_start_offset() == log_end_offset && first < log_end_offset && last >= log_end_offset => {
+        } if log.log_start_offset() == log_end_offset
+            && planted!("cluster-start-in-batch", false, first < log_end_offset)
+            && last >= log_end_offset =>
+        {
             TakeError::WithinBatch(first)
         }
         error => FollowError::Refused(error.to_string()).into(),

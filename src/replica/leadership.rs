@@ -13,6 +13,7 @@ use std::time::Duration;
 use crate::base::clock::Instant;
 use crate::base::error_code::ErrorCode;
 use crate::base::ids::{BrokerId, ControllerEpoch, LeaderEpoch, Offset};
+use crate::base::planted::planted;
 use crate::config::LogConfig;
 
 pub use self::isr_change::{Answered, IsrChange, IsrState};
@@ -200,7 +201,7 @@ impl Leadership {
     /// # Errors
     /// FENCED_LEADER_EPOCH, UNKNOWN_LEADER_EPOCH or NOT_LEADER_OR_FOLLOWER (`Partition.checkCurrentLeaderEpoch`).
     pub fn check(&self, client_epoch: i32, leader_only: bool) -> Result<(), ErrorCode> {
-        if client_epoch != -1 {
+        if planted!("cluster-epoch-unchecked", false, client_epoch != -1) {
             match client_epoch.cmp(&self.decided.leader_epoch.get()) {
                 std::cmp::Ordering::Less => return Err(ErrorCode::FencedLeaderEpoch),
                 std::cmp::Ordering::Greater => return Err(ErrorCode::UnknownLeaderEpoch),
@@ -247,7 +248,12 @@ impl Leadership {
         min_insync_replicas: i32,
         moment: &Moment<'_>,
     ) -> Option<Offset> {
-        if !self.is_leader() || self.decided.isr.len() < self.effective_min_isr(min_insync_replicas) {
+        let least = planted!(
+            "cluster-watermark-under-min",
+            1,
+            self.effective_min_isr(min_insync_replicas)
+        );
+        if !self.is_leader() || self.decided.isr.len() < least {
             return None;
         }
         let mut allowed = log_end;
@@ -265,10 +271,10 @@ impl Leadership {
 
     /// True for members of the ISR, and of the one that the controller may have confirmed already (`maximalIsr`).
     fn may_be_in_sync(&self, id: BrokerId) -> bool {
-        self.decided.isr.contains(&id)
-            || self
-                .in_flight
-                .is_some_and(|change| change.kind == Kind::Expands(id))
+        let may_have_joined = self
+            .in_flight
+            .is_some_and(|change| change.kind == Kind::Expands(id));
+        self.decided.isr.contains(&id) || planted!("cluster-maximal-isr", false, may_have_joined)
     }
 
     /// What a produce with acks=all is told once the high watermark has passed its records.

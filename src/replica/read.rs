@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::base::clock::Instant;
 use crate::base::error_code::ErrorCode;
 use crate::base::ids::{BrokerId, LeaderEpoch, Offset};
+use crate::base::planted::planted;
 use crate::storage::log::{self, ReadError};
 
 use super::answers::{AbortedTransaction, DivergingEpoch, FetchParameters, ReadAnswer, ReadRequest};
@@ -105,7 +106,11 @@ fn read(
     }
     let bound = match parameters.bound {
         Bound::LogEnd => log::Bound::LogEnd,
-        Bound::HighWatermark => log::Bound::HighWatermark,
+        Bound::HighWatermark => planted!(
+            "cluster-read-to-end",
+            log::Bound::LogEnd,
+            log::Bound::HighWatermark
+        ),
         Bound::LastStable => log::Bound::LastStableOffset,
     };
     let info = state
@@ -223,7 +228,12 @@ fn diverging_epoch(
     if offset < state.log.log_start_offset() {
         return Err(ErrorCode::OffsetOutOfRange);
     }
-    let diverges = end.epoch.get() < last_fetched_epoch || end.end_offset < offset;
+    let is_older = planted!(
+        "cluster-double-failover",
+        false,
+        end.epoch.get() < last_fetched_epoch
+    );
+    let diverges = is_older || end.end_offset < offset;
     Ok(diverges.then_some(DivergingEpoch {
         epoch: end.epoch.get(),
         end_offset: end.end_offset.get(),

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::base::clock;
 use crate::base::error_code::ErrorCode;
+use crate::base::planted::planted;
 use crate::base::task;
 use crate::metadata::control::{ControlAnswer, StopReplica, TOPIC_IS_DELETED};
 
@@ -51,7 +52,11 @@ impl Replicas {
             };
             let is_stale = stop.leader_epoch != TOPIC_IS_DELETED
                 && stop.leader_epoch.get() >= 0
-                && stop.leader_epoch < partition.newest_epoch();
+                && planted!(
+                    "cluster-stop-of-before",
+                    false,
+                    stop.leader_epoch < partition.newest_epoch()
+                );
             if is_stale {
                 answers.push((name, ErrorCode::FencedLeaderEpoch));
                 continue;

@@ -5,6 +5,7 @@
 //! never truncates to its own high watermark as long as it knows the epochs of its records (KIP-101).
 
 use crate::base::ids::Offset;
+use crate::base::planted::planted;
 use crate::storage::leader_epochs::{EpochEnd, LeaderEpochs};
 
 /// What a follower does with its log before it fetches on.
@@ -26,7 +27,7 @@ pub fn diverging(leader: EpochEnd, own: &LeaderEpochs, log_end: Offset) -> Offse
         // The follower has this epoch too: what is common ends where the shorter of the two does.
         Some(own) if own.epoch == leader.epoch => own.end_offset.min(leader.end_offset),
         // It does not: nothing behind its last epoch below can be common.
-        Some(own) => own.end_offset,
+        Some(own) => planted!("cluster-double-failover", leader.end_offset, own.end_offset),
         // It has no epoch above the leader's, or none at all.
         None => leader.end_offset,
     };
@@ -46,7 +47,7 @@ pub fn out_of_range(leader_start: Offset, leader_end: Offset, own_start: Offset,
             Cut::To(leader_end)
         }
     } else if leader_start > own_end {
-        Cut::Anew(leader_start)
+        Cut::Anew(planted!("cluster-anew-at-end", leader_end, leader_start))
     } else {
         Cut::Nothing
     }

@@ -14,6 +14,7 @@ mod cluster;
 mod connection;
 mod history;
 mod peer;
+mod traces;
 mod workload;
 
 use std::collections::BTreeSet;

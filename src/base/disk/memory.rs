@@ -129,6 +129,18 @@ impl MemoryDisk {
         self.state().faults.clear();
     }
 
+    /// What a file has now, past all faults and counts.
+    pub fn peek(&self, path: &Path) -> Option<Vec<u8>> {
+        let node = self.state().files.get(path).cloned()?;
+        let bytes = node.bytes().now.clone();
+        Some(bytes)
+    }
+
+    /// Bytes in all files.
+    pub fn used_bytes(&self) -> u64 {
+        used(&self.state())
+    }
+
     /// From now on the files may have this many bytes in all; more is `StorageFull`.
     pub fn set_capacity_bytes(&self, capacity: Option<u64>) {
         self.state().capacity_bytes = capacity;
@@ -427,13 +439,19 @@ impl MemoryDisk {
                 .then(|| entry.file_name().map(|name| name.to_string_lossy().into_owned()))
                 .flatten()
         };
-        let files = state.files.keys().filter_map(|p| name(p)).map(|name| Entry {
-            name,
-            is_directory: false,
-        });
-        let directories = state
-            .directories
-            .keys()
+        // What is in it follows it, in the order of paths.
+        let inside = |entry: &&PathBuf| entry.starts_with(path);
+        let files = state.files.range(path.to_owned()..).map(|(p, _)| p);
+        let files = files
+            .take_while(inside)
+            .filter_map(|p| name(p))
+            .map(|name| Entry {
+                name,
+                is_directory: false,
+            });
+        let directories = state.directories.range(path.to_owned()..).map(|(p, ())| p);
+        let directories = directories
+            .take_while(inside)
             .filter_map(|p| name(p))
             .map(|name| Entry {
                 name,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::base::clock::Instant;
 use crate::base::ids::{LeaderEpoch, Offset, TopicId, TopicPartition};
+use crate::base::planted::planted;
 use crate::replica::following::Position;
 use crate::replica::partition::Partition;
 
@@ -157,7 +158,10 @@ impl Task {
         };
         match followed.partition.position(followed.epoch) {
             // What is not known to be replicated may not be the leader's, and no epoch tells.
-            Ok(position) if position.last_epoch.is_none() && position.high_watermark < position.log_end => {
+            Ok(position)
+                if planted!("cluster-cut-to-watermark", true, position.last_epoch.is_none())
+                    && position.high_watermark < position.log_end =>
+            {
                 self.set_phase(name, Phase::Unknown);
             }
             Ok(position) => self.fetch_from(name, &position),

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
 use crate::base::ids::{LeaderEpoch, TopicId, TopicName, TopicPartition};
+use crate::base::planted::planted;
 use crate::wire::messages::fetch::{FetchPartition, FetchRequest, FetchTopic, ForgottenTopic, ReplicaState};
 use crate::wire::text::Text;
 
@@ -76,7 +77,15 @@ impl Task {
                 partition: name.partition,
                 current_leader_epoch: followed.epoch.get(),
                 fetch_offset: followed.offset.get(),
-                last_fetched_epoch: followed.last_epoch.map_or(-1, LeaderEpoch::get),
+                last_fetched_epoch: planted!(
+                    "cluster-same-leader",
+                    if followed.lag.is_some() {
+                        -1
+                    } else {
+                        followed.last_epoch.map_or(-1, LeaderEpoch::get)
+                    },
+                    followed.last_epoch.map_or(-1, LeaderEpoch::get)
+                ),
                 log_start_offset: followed.log_start.get(),
                 partition_max_bytes: self.settings.partition_max_bytes,
                 ..FetchPartition::default()

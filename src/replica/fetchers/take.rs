@@ -9,6 +9,7 @@ use bytes::Bytes;
 use crate::base::clock;
 use crate::base::error_code::ErrorCode;
 use crate::base::ids::{LeaderEpoch, Offset, TopicName, TopicPartition};
+use crate::base::planted::planted;
 use crate::replica::following::{Fetched, FollowError, Order, TakeError, Taken, ToCut};
 use crate::replica::offsets::{EARLIEST, LATEST};
 use crate::replica::partition::Partition;
@@ -85,7 +86,10 @@ impl Task {
         let error = ErrorCode::of_answer(data.error_code);
         match error {
             ErrorCode::None => {}
-            ErrorCode::OffsetOutOfRange => return self.set_phase(&name, Phase::OutOfRange),
+            ErrorCode::OffsetOutOfRange => {
+                planted!("cluster-fetcher-ends", return self.remove(&name));
+                return self.set_phase(&name, Phase::OutOfRange);
+            }
             // The leader is of a later epoch, which the controller will tell of.
             ErrorCode::FencedLeaderEpoch => {
                 tracing::info!(partition = %name, %epoch, "fenced by a later leader epoch; waiting for the controller");

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use crate::base::clock::{self, Instant};
 use crate::base::ids::{BrokerId, TopicId, TopicName, TopicPartition};
+use crate::base::planted::planted;
 use crate::base::shutdown::Shutdown;
 use crate::peer::Address;
 use crate::replica::replicas::Replicas;
@@ -220,6 +221,14 @@ impl Task {
             self.paused_until = None;
         }
         for (name, assignment) in partitions {
+            planted!("cluster-same-leader", {
+                if let (Some(followed), Some(assignment)) = (self.partitions.get_mut(&name), &assignment) {
+                    followed.epoch = assignment.epoch;
+                    self.look_again(&name);
+                    self.changed.insert(name.clone());
+                    continue;
+                }
+            });
             self.remove(&name);
             if let Some(assignment) = assignment {
                 self.add(&name, assignment);

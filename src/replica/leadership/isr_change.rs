@@ -7,6 +7,7 @@ use super::Leadership;
 use crate::base::clock::Instant;
 use crate::base::error_code::ErrorCode;
 use crate::base::ids::{BrokerEpoch, BrokerId, LeaderEpoch, Offset};
+use crate::base::planted::planted;
 use crate::replica::follower::Follower;
 
 /// How long no change is proposed after the controller refused one: a broker that stops, and goes on fetching, would else
@@ -93,8 +94,14 @@ impl Leadership {
         }
         let follower = self.followers.iter().find(|one| one.id() == id)?;
         let (told, registered) = (follower.broker_epoch(), registered?);
-        let same_life = told.get() < 0 || registered.get() < 0 || told == registered;
-        if !same_life || follower.log_end() < high_watermark.max(self.epoch_start?) {
+        let same_life = planted!(
+            "cluster-former-life",
+            true,
+            told.get() < 0 || registered.get() < 0 || told == registered
+        );
+        let epoch_start = planted!("cluster-joins-early", Offset::ZERO, self.epoch_start?);
+        let least = high_watermark.max(epoch_start);
+        if !same_life || follower.log_end() < planted!("cluster-joins-behind", Offset::ZERO, least) {
             return None;
         }
         let isr = self.decided.isr.iter().copied().chain([id]).collect();
@@ -120,7 +127,12 @@ impl Leadership {
         if out.is_empty() {
             return None;
         }
-        Some((self.propose(Kind::Shrinks, stay), out))
+        let change = self.propose(Kind::Shrinks, stay);
+        planted!(
+            "cluster-shrinks-at-once",
+            self.decided.isr.retain(|id| !out.contains(id))
+        );
+        Some((change, out))
     }
 
     fn may_propose(&self, now: Instant) -> bool {
@@ -185,6 +197,10 @@ impl Leadership {
                 | ErrorCode::InvalidRequest
                 | ErrorCode::NewLeaderElected,
             ) => Answered::Waits,
+            Err(_) if planted!("cluster-isr-reply-lost", true, false) => {
+                self.in_flight = None;
+                Answered::Refused
+            }
             // Among them UNKNOWN_TOPIC_ID: a controller that has just been elected may not have told itself of all topics yet.
             Err(_) => Answered::Again,
         }

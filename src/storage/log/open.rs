@@ -19,6 +19,7 @@ use super::roll::create_segment;
 use super::side_files::{read_epochs, read_topic_id, rebuild_epochs};
 use super::{Log, OpenError};
 use crate::base::ids::{Offset, TopicId, TopicPartition};
+use crate::base::planted::planted;
 use crate::config::LogConfig;
 use crate::storage::file_names::{FileKind, partition_folder};
 use crate::storage::folder::Folder;
@@ -148,7 +149,8 @@ impl Log {
         let Recovered { next_offset, gone } = recover(&mut recovery, &mut segments, &damaged)?;
         drop_suspect_snapshots(&mut recovery, &segments)?;
         let loaded = Loaded::new(&mut recovery, &mut segments, next_offset, options)?;
-        if epochs_damaged || recovery.epochs.entries().is_empty() {
+        let is_unknown = epochs_damaged || recovery.epochs.entries().is_empty();
+        if planted!("cluster-epochs-forgotten", false, is_unknown) {
             rebuild_epochs(&mut recovery, &segments)?;
         }
         let complete_below = recovery_floor(&segments, &damaged, options, loaded.log_end_offset);

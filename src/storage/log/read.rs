@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{Log, ReadError};
 use crate::base::disk::FileSlice;
 use crate::base::ids::Offset;
+use crate::base::planted::planted;
 use crate::storage::file_names::FileKind;
 use crate::storage::segment::{Place, Segment};
 use crate::storage::transaction_index::{AbortedTransaction, Search};
@@ -122,7 +123,12 @@ impl Log {
         request: &ReadRequest,
         info: &mut ReadInfo,
     ) -> Result<(), ReadError> {
-        let end = if bound >= self.end_of_segment(number) {
+        let is_below = bound >= self.end_of_segment(number);
+        let end = if planted!(
+            "cluster-rolled-is-replicated",
+            number < self.inactive.len(),
+            is_below
+        ) {
             segment.size()
         } else {
             segment.end_below(&self.folder, bound)?

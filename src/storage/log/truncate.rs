@@ -7,6 +7,7 @@
 use super::roll::create_segment;
 use super::{DeletedFiles, FlushWork, Log};
 use crate::base::ids::Offset;
+use crate::base::planted::planted;
 use crate::storage::segment::SegmentError;
 use crate::storage::volume::LogIoError;
 
@@ -49,7 +50,12 @@ impl Log {
         };
         if offset >= self.log_end_offset {
             // An epoch that started at the end, without a record, may be another one's on the leader.
-            if self.epochs.truncate_from_end(self.log_end_offset) {
+            let is_changed = planted!(
+                "cluster-empty-epochs",
+                false,
+                self.epochs.truncate_from_end(self.log_end_offset)
+            );
+            if is_changed {
                 self.unsynced.epochs_changed();
             }
             return Ok(truncated);

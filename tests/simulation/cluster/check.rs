@@ -2,35 +2,13 @@
 //! disks in the end.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 
-use barnabas::base::disk::Disk;
 use barnabas::records::batch::Batches;
 use bytes::Bytes;
 
-use super::observed::{Known, Place, may_be_lost};
-use super::{PARTITIONS, TOPIC};
-
-/// The bytes of a partition's log on a disk, and the offset behind its last whole batch.
-pub fn log(disk: &Disk, directory: &str, partition: i32) -> (Vec<u8>, i64) {
-    let folder = format!("{directory}/{TOPIC}-{partition}");
-    let folder = Path::new(&folder);
-    let mut bytes = Vec::new();
-    for entry in disk.list(folder).unwrap_or_default() {
-        if entry.name.ends_with(".log") {
-            bytes.extend(disk.read(&folder.join(entry.name), usize::MAX).unwrap());
-        }
-    }
-    let mut end = 0;
-    for batch in Batches::new(&bytes) {
-        let Ok(batch) = batch else { break };
-        if batch.check_crc().is_err() {
-            break;
-        }
-        end = batch.header().base_offset.get() + i64::from(batch.header().last_offset_delta) + 1;
-    }
-    (bytes, end)
-}
+use super::copies::{Copies, LogCopy};
+use super::observed::{Known, Place};
+use super::{NUMBERS, PARTITIONS};
 
 /// A record in a log, with the leader's epoch of its batch.
 struct Logged {
@@ -38,12 +16,29 @@ struct Logged {
     epoch: i32,
 }
 
-fn records(bytes: &[u8], partition: i32, into: &mut BTreeMap<Place, Logged>) -> Result<(), String> {
-    let mut next = 0;
-    for batch in Batches::new(bytes) {
-        let batch = batch.map_err(|error| format!("{partition}: {error:?} behind offset {next}"))?;
-        let epoch = batch.header().partition_leader_epoch.get();
-        let mut records = batch.records(None).unwrap();
+/// Who led in which epoch of which partition, as the store was told.
+pub type Leaders = BTreeMap<(i32, i32), i32>;
+
+/// The replicas of each partition.
+pub type Assignments = BTreeMap<i32, Vec<i32>>;
+
+/// Adds the records of a copy; those below `deleted` need not be there.
+fn records(
+    log: &LogCopy,
+    partition: i32,
+    deleted: i64,
+    into: &mut BTreeMap<Place, Logged>,
+) -> Result<(), String> {
+    let mut next = log.batches.first().map_or(0, |batch| batch.base);
+    if next > deleted {
+        return Err(format!(
+            "{partition} begins at {next}; records were deleted below {deleted}"
+        ));
+    }
+    for batch in &log.batches {
+        let mut batches = Batches::new(&batch.bytes);
+        let view = batches.next().unwrap().unwrap();
+        let mut records = view.records(None).unwrap();
         while let Some(record) = records.next().unwrap() {
             let offset = record.offset.get();
             if offset != next {
@@ -51,46 +46,70 @@ fn records(bytes: &[u8], partition: i32, into: &mut BTreeMap<Place, Logged>) -> 
             }
             next += 1;
             let value = Bytes::copy_from_slice(record.value.unwrap());
+            let epoch = batch.epoch;
             into.insert((partition, offset), Logged { value, epoch });
         }
     }
     Ok(())
 }
 
-/// Who led in which epoch of which partition, as the store was told.
-pub type Leaders = BTreeMap<(i32, i32), i32>;
+/// Two copies are the same where both have something.
+fn differ(one: &LogCopy, other: &LogCopy) -> Option<String> {
+    if one.end != other.end {
+        return Some(format!("one ends at {}, the other at {}", one.end, other.end));
+    }
+    let mut pairs = one.batches.iter().rev().zip(other.batches.iter().rev());
+    let (mine, theirs) = pairs.find(|(mine, theirs)| mine != theirs)?;
+    Some(format!(
+        "batch {} of epoch {} here, {} of {} there",
+        mine.base, mine.epoch, theirs.base, theirs.epoch
+    ))
+}
 
 /// All that is wrong.
-pub fn judge(known: &Known, disks: &[(Disk, String)], leaders: &Leaders) -> Vec<String> {
+pub fn judge(known: &Known, copies: &[Copies], leaders: &Leaders, assignments: &Assignments) -> Vec<String> {
     let mut wrong = known.violations.clone();
     let mut logged = BTreeMap::new();
-    for partition in 0..PARTITIONS {
-        let logs: Vec<_> = disks
-            .iter()
-            .map(|(disk, directory)| log(disk, directory, partition))
-            .collect();
-        for (number, (bytes, end)) in logs.iter().enumerate() {
-            if *bytes != logs[0].0 {
+    for partition in 0..NUMBERS {
+        for (copies, id) in copies.iter().zip(1..) {
+            let folders = copies.folders(partition).len();
+            // One that was away when it ceased to be a replica may have its copy still, as with Kafka.
+            if folders > 1 {
                 wrong.push(format!(
-                    "log matching: {partition} of broker {} ends at {end} and of broker 1 at {}, and they differ from byte {}",
-                    number + 1,
-                    logs[0].1,
-                    bytes.iter().zip(&logs[0].0).take_while(|(one, other)| one == other).count(),
+                    "two-folders: broker {id} has {partition} in {folders} directories"
+                ));
+            }
+        }
+        let replicas = assignments.get(&partition).into_iter().flatten();
+        let logs: Vec<(i32, LogCopy)> = replicas
+            .filter_map(|id| Some((*id, copies[*id as usize - 1].copy(partition)?)))
+            .collect();
+        for (id, log) in logs.iter().skip(1) {
+            if let Some(how) = differ(&logs[0].1, log) {
+                wrong.push(format!(
+                    "log-matching: {partition} of brokers {} and {id}: {how}",
+                    logs[0].0
                 ));
             }
         }
         // The longest, so that what one copy lacks is not told twice.
-        let (bytes, _) = logs.iter().max_by_key(|(_, end)| *end).unwrap();
-        wrong.extend(records(bytes, partition, &mut logged).err());
+        let longest = logs
+            .iter()
+            .map(|(_, log)| log)
+            .max_by_key(|log| (log.end, log.batches.len()));
+        if let Some(log) = longest {
+            let added = records(log, partition, known.deleted_below(partition), &mut logged);
+            wrong.extend(added.err().map(|what| format!("lost-write: {what}")));
+        }
     }
     for (what, committed) in [
         ("lost-write", &known.acknowledged),
-        ("read and then gone", &known.read),
+        ("read-then-gone", &known.read),
     ] {
         for (place, record) in committed {
             match logged.get(place) {
                 Some(there) if there.value == record.value => {}
-                _ if may_be_lost(&known.cuts, *place, record) => {}
+                _ if known.may_be_lost(*place, record) => {}
                 there => wrong.push(format!(
                     "{what}: {place:?} {:?} from broker {} at {} with ISR {:?}; now {:?}",
                     record.value,
@@ -102,14 +121,13 @@ pub fn judge(known: &Known, disks: &[(Disk, String)], leaders: &Leaders) -> Vec<
             }
         }
     }
-    for (place, record) in &known.acknowledged {
+    for (place, record) in known.acknowledged.iter().filter(|(_, record)| record.once) {
         if let Some(there) = logged.get(place).filter(|there| there.value == record.value)
             && let Some(leader) = leaders.get(&(place.0, there.epoch))
             && *leader != record.broker
-            && known.repeated == 0
         {
             wrong.push(format!(
-                "{place:?} of epoch {} acknowledged by {}, led by {leader}",
+                "foreign-epoch: {place:?} of epoch {} acknowledged by {}, led by {leader}",
                 there.epoch, record.broker
             ));
         }
@@ -122,9 +140,9 @@ pub fn judge(known: &Known, disks: &[(Disk, String)], leaders: &Leaders) -> Vec<
 fn unique_and_ordered(known: &Known, logged: &BTreeMap<Place, Logged>, wrong: &mut Vec<String>) {
     let mut places = BTreeMap::new();
     let mut last: BTreeMap<(i32, String), u64> = BTreeMap::new();
-    for (place, record) in logged {
+    for (place, record) in logged.iter().filter(|(place, _)| place.0 < PARTITIONS) {
         if !known.sent.contains(&record.value) {
-            wrong.push(format!("nobody sent {place:?} {:?}", record.value));
+            wrong.push(format!("unsent: nobody sent {place:?} {:?}", record.value));
             continue;
         }
         if let Some(other) = places.insert(&record.value, place) {
@@ -143,7 +161,7 @@ fn unique_and_ordered(known: &Known, logged: &BTreeMap<Place, Logged>, wrong: &m
             && before >= number
         {
             wrong.push(format!(
-                "nonmonotonic sends: {place:?} {text} behind number {before}"
+                "nonmonotonic-sends: {place:?} {text} behind number {before}"
             ));
         }
     }
@@ -153,9 +171,12 @@ fn epochs(logged: &BTreeMap<Place, Logged>, leaders: &Leaders, wrong: &mut Vec<S
     let mut last = BTreeMap::new();
     let mut unknown = BTreeSet::new();
     for (place, record) in logged {
-        if !leaders.contains_key(&(place.0, record.epoch)) && unknown.insert((place.0, record.epoch)) {
+        if place.0 < PARTITIONS
+            && !leaders.contains_key(&(place.0, record.epoch))
+            && unknown.insert((place.0, record.epoch))
+        {
             wrong.push(format!(
-                "{place:?} is of epoch {}, which nobody led",
+                "foreign-epoch: {place:?} is of epoch {}, which nobody led",
                 record.epoch
             ));
         }
@@ -163,7 +184,7 @@ fn epochs(logged: &BTreeMap<Place, Logged>, leaders: &Leaders, wrong: &mut Vec<S
             && before > record.epoch
         {
             wrong.push(format!(
-                "epochs go back: {place:?} has {} behind {before}",
+                "foreign-epoch: {place:?} has {} behind {before}",
                 record.epoch
             ));
         }

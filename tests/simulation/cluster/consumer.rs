@@ -1,34 +1,38 @@
 //! A consumer that reads what is committed, from the leaders.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
-
 use barnabas::base::clock;
 use barnabas::records::batch::Batches;
-use barnabas::wire::messages::fetch::{FetchPartition, FetchRequest, FetchResponse, FetchTopic};
+use barnabas::wire::messages::fetch::{
+    FetchPartition, FetchRequest, FetchResponse, FetchTopic, PartitionData,
+};
+use barnabas::wire::messages::list_offsets::{
+    ListOffsetsPartition, ListOffsetsRequest, ListOffsetsResponse, ListOffsetsTopic,
+};
 use barnabas::wire::text::Text;
 use bytes::Bytes;
 
 use super::client::ClusterClient;
-use super::observed::{Committed, Observed};
-use super::{BROKERS, PARTITIONS, TOPIC};
+use super::observed::Committed;
+use super::{PARTITIONS, TOPIC, UNCLEAN, name_of, number_of};
 
 const OFFSET_OUT_OF_RANGE: i16 = 1;
+/// The timestamp that stands for the first offset.
+const EARLIEST: i64 = -2;
 
 /// Reads until the producers are done and everything was read. With `again` it goes back to the beginning now and then.
-pub async fn consume(mut client: ClusterClient, observed: Observed, again: bool) {
+pub async fn consume(mut client: ClusterClient, again: bool) {
+    let observed = client.observed.clone();
     let mut next = [0_i64; PARTITIONS as usize];
+    let mut is_current = false;
     loop {
         let done = observed.lock().producers_running == 0;
         let (mut heard, mut more) = (0, false);
-        client.refresh().await;
-        for broker in 1..=BROKERS.len() as i32 {
-            let partitions: Vec<i32> = client
-                .leaders
-                .iter()
-                .filter(|(_, leader)| **leader == broker)
-                .map(|(partition, _)| *partition)
-                .collect();
+        if !is_current || client.random.below(4) == 0 {
+            client.refresh().await;
+        }
+        for broker in 1..=client.brokers {
+            let led = client.leaders.iter().filter(|(_, leader)| **leader == broker);
+            let partitions: Vec<i32> = led.map(|(partition, _)| *partition).collect();
             if partitions.is_empty() {
                 continue;
             }
@@ -36,97 +40,109 @@ pub async fn consume(mut client: ClusterClient, observed: Observed, again: bool)
                 more = true;
                 continue;
             };
-            for partition in answer.responses.into_iter().flat_map(|topic| topic.partitions) {
-                let index = partition.partition_index;
-                let position = &mut next[index as usize];
-                match partition.error_code {
-                    0 => {}
-                    OFFSET_OUT_OF_RANGE => {
-                        let mut observed = observed.lock();
-                        if observed.cuts.is_empty() {
-                            let problem = format!(
-                                "{}: offset {position} of {index} is out of range at {broker}",
-                                client.name
-                            );
-                            observed.violations.push(problem);
-                        }
-                        drop(observed);
-                        *position = 0;
-                        more = true;
+            for topic in answer.responses {
+                for data in topic.partitions {
+                    let Some(number) = number_of(Some(topic.topic.as_str()), data.partition_index) else {
                         continue;
-                    }
-                    _ => {
-                        more = true;
-                        continue;
-                    }
+                    };
+                    let position = next[number as usize];
+                    let after = match data.error_code {
+                        0 => {
+                            heard += 1;
+                            take(&client, broker, number, position, &data)
+                        }
+                        OFFSET_OUT_OF_RANGE => out_of_range(&mut client, broker, number, position).await,
+                        _ => -1,
+                    };
+                    more |= after != position;
+                    next[number as usize] = if after < 0 { position } else { after };
                 }
-                heard += 1;
-                let bytes = partition.records.unwrap_or_default();
-                let isr = client.isr(index);
-                for batch in Batches::new(&bytes) {
-                    let Ok(batch) = batch else { break };
-                    batch.check_crc().unwrap();
-                    let mut records = batch.records(None).unwrap();
-                    while let Some(record) = records.next().unwrap() {
-                        let offset = record.offset.get();
-                        if offset < *position {
-                            continue;
-                        }
-                        let mut observed = observed.lock();
-                        if offset != *position {
-                            let problem = format!(
-                                "nonmonotonic reads: {} got {index} {offset}, not {position}",
-                                client.name
-                            );
-                            observed.violations.push(problem);
-                        }
-                        if offset >= partition.high_watermark {
-                            let problem = format!(
-                                "{} read {index} {offset} above the high watermark {}",
-                                client.name, partition.high_watermark
-                            );
-                            observed.violations.push(problem);
-                        }
-                        let value = Bytes::copy_from_slice(record.value.unwrap());
-                        let (at_ms, isr) = (clock::now_ms(), isr.clone());
-                        observed.read(
-                            (index, offset),
-                            Committed {
-                                value,
-                                at_ms,
-                                isr,
-                                broker,
-                            },
-                        );
-                        *position = offset + 1;
-                        more = true;
-                    }
-                }
-                more |= *position < partition.high_watermark;
             }
         }
-        if done && !more && heard == PARTITIONS && reached(&observed, &next) {
-            client.note(&format!("is done at {next:?}"));
+        is_current = heard == PARTITIONS;
+        if done && !more && heard == PARTITIONS {
+            client.note(&format!("has read up to {next:?}"));
             return;
         }
-        if again && client.random.below(60) == 0 {
+        client.note(&format!("is at {next:?} {more} {heard}"));
+        if again && client.random.below(8) == 0 {
             next = [0; PARTITIONS as usize];
         }
-        clock::sleep(Duration::from_millis(client.random.below(50))).await;
+        client.sleep(10, 60).await;
     }
 }
 
-/// True where nothing acknowledged lies ahead.
-fn reached(observed: &Observed, next: &[i64]) -> bool {
-    let observed = observed.lock();
-    let mut last = BTreeMap::new();
-    for (partition, offset) in observed.acknowledged.keys() {
-        last.insert(*partition, *offset);
+/// Where a partition begins now, as its leader says; −1 where it does not.
+async fn out_of_range(client: &mut ClusterClient, broker: i32, partition: i32, position: i64) -> i64 {
+    {
+        let mut observed = client.observed.lock();
+        let may_be = !observed.cuts.is_empty()
+            || position < observed.deleted_below(partition)
+            || observed.unclean.contains_key(&partition);
+        if !may_be {
+            let problem = format!(
+                "{}: offset {position} of {partition} is out of range at {broker}",
+                client.name
+            );
+            observed.violation("out-of-range", problem);
+        }
     }
-    !observed.cuts.is_empty()
-        || last
-            .iter()
-            .all(|(partition, offset)| next[*partition as usize] > *offset)
+    let (topic, index) = name_of(partition);
+    let request = ListOffsetsRequest {
+        replica_id: -1,
+        topics: vec![ListOffsetsTopic {
+            name: Text::from(topic),
+            partitions: vec![ListOffsetsPartition {
+                partition_index: index,
+                current_leader_epoch: client.epochs[&partition],
+                timestamp: EARLIEST,
+                ..ListOffsetsPartition::default()
+            }],
+        }],
+        ..ListOffsetsRequest::default()
+    };
+    let answer = client.ask::<_, ListOffsetsResponse>(broker, &request, 5).await;
+    answer.map_or(-1, |answer| answer.topics[0].partitions[0].offset)
+}
+
+/// Takes what was read; yields where to read on.
+fn take(client: &ClusterClient, broker: i32, partition: i32, from: i64, data: &PartitionData) -> i64 {
+    let mut position = from;
+    let bytes = data.records.clone().unwrap_or_default();
+    let isr = client.isr(partition);
+    for batch in Batches::new(&bytes) {
+        let Ok(batch) = batch else { break };
+        batch.check_crc().unwrap();
+        let mut records = batch.records(None).unwrap();
+        while let Some(record) = records.next().unwrap() {
+            let offset = record.offset.get();
+            if offset < position {
+                continue;
+            }
+            let mut observed = client.observed.lock();
+            if offset != position {
+                let problem = format!("{} got {partition} {offset}, not {position}", client.name);
+                observed.violation("nonmonotonic-reads", problem);
+            }
+            if offset >= data.high_watermark {
+                let problem = format!(
+                    "{} read {partition} {offset} above {}",
+                    client.name, data.high_watermark
+                );
+                observed.violation("above-watermark", problem);
+            }
+            let record = Committed {
+                value: Bytes::copy_from_slice(record.value.unwrap()),
+                at_ms: clock::now_ms(),
+                isr: isr.clone(),
+                broker,
+                once: false,
+            };
+            observed.read((partition, offset), record);
+            position = offset + 1;
+        }
+    }
+    position
 }
 
 async fn fetch(
@@ -135,26 +151,32 @@ async fn fetch(
     partitions: &[i32],
     next: &[i64],
 ) -> Option<FetchResponse> {
+    let partition = |number: &i32| FetchPartition {
+        partition: name_of(*number).1,
+        current_leader_epoch: client.epochs[number],
+        fetch_offset: next[*number as usize],
+        partition_max_bytes: 6_000,
+        ..FetchPartition::default()
+    };
+    let topics = [TOPIC, UNCLEAN].map(|topic| FetchTopic {
+        topic: Text::from(topic),
+        partitions: partitions
+            .iter()
+            .filter(|number| name_of(**number).0 == topic)
+            .map(partition)
+            .collect(),
+        ..FetchTopic::default()
+    });
     let request = FetchRequest {
         max_wait_ms: 60,
         min_bytes: 1,
         max_bytes: 20_000,
         session_epoch: -1,
-        topics: vec![FetchTopic {
-            topic: Text::from(TOPIC),
-            partitions: partitions
-                .iter()
-                .map(|partition| FetchPartition {
-                    partition: *partition,
-                    current_leader_epoch: client.epochs[partition],
-                    fetch_offset: next[*partition as usize],
-                    partition_max_bytes: 6_000,
-                    ..FetchPartition::default()
-                })
-                .collect(),
-            ..FetchTopic::default()
-        }]
-        .into(),
+        topics: topics
+            .into_iter()
+            .filter(|topic| !topic.partitions.is_empty())
+            .collect::<Vec<_>>()
+            .into(),
         ..FetchRequest::default()
     };
     client.ask(broker, &request, 12).await

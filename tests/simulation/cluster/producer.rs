@@ -5,6 +5,7 @@ use std::time::Duration;
 use barnabas::base::clock;
 use barnabas::base::ids::{ProducerEpoch, ProducerId};
 use barnabas::records::build::{BatchBuilder, BatchOptions};
+use barnabas::store::znodes::paths;
 use barnabas::wire::messages::create_topics::{
     CreatableTopic, CreatableTopicConfig, CreateTopicsRequest, CreateTopicsResponse,
 };
@@ -16,41 +17,51 @@ use barnabas::wire::text::Text;
 use bytes::Bytes;
 
 use super::client::ClusterClient;
-use super::observed::{Committed, Observed};
-use super::{PARTITIONS, TOPIC};
+use super::observed::Committed;
+use super::{BRIEF, PARTITIONS, TOPIC, UNCLEAN, name_of};
 
 /// Errors after which the same batch is sent again (Kafka: `RetriableException`).
 const AGAIN: [i16; 11] = [3, 5, 6, 7, 9, 13, 19, 20, 56, 74, 75];
 /// The broker does not know what this producer wrote before: records are lost.
 const LOST: [i16; 2] = [45, 59];
 
-pub async fn create_topic(client: &mut ClusterClient) {
+/// Makes a topic; false when it is not known whether that is the one that is there.
+pub async fn create_topic(client: &mut ClusterClient, topic: &'static str) -> bool {
     let config = |name: &'static str, value: &'static str| CreatableTopicConfig {
         name: Text::from(name),
         value: Some(Text::from(value)),
     };
+    let (partitions, replicas, least, unclean) = match topic {
+        TOPIC => (4, 3, "2", "false"),
+        UNCLEAN => (1, 2, "1", "true"),
+        _ => (1, 3, "2", "false"),
+    };
     let request = CreateTopicsRequest {
         topics: vec![CreatableTopic {
-            name: Text::from(TOPIC),
-            num_partitions: PARTITIONS,
-            replication_factor: 3,
+            name: Text::from(topic),
+            num_partitions: partitions,
+            replication_factor: replicas,
             configs: vec![
-                config("segment.bytes", "20000"),
-                config("min.insync.replicas", "2"),
+                config("segment.bytes", if topic == BRIEF { "3000" } else { "20000" }),
+                config("min.insync.replicas", least),
+                config("unclean.leader.election.enable", unclean),
             ],
             ..CreatableTopic::default()
         }],
         timeout_ms: 1_000,
         ..CreateTopicsRequest::default()
     };
-    loop {
-        let broker = client.any();
-        if let Some(answer) = client.ask::<_, CreateTopicsResponse>(broker, &request, 5).await
-            && [0, 36].contains(&answer.topics[0].error_code)
-        {
-            return;
+    let broker = client.any();
+    let answer = client.ask::<_, CreateTopicsResponse>(broker, &request, 5).await;
+    answer.is_some_and(|answer| answer.topics[0].error_code == 0)
+}
+
+async fn create_topics(client: &mut ClusterClient) {
+    for topic in [TOPIC, UNCLEAN] {
+        while client.store.peek(&paths::topic(topic)).is_none() {
+            create_topic(client, topic).await;
+            client.sleep(50, 100).await;
         }
-        clock::sleep(Duration::from_millis(100)).await;
     }
 }
 
@@ -76,12 +87,13 @@ async fn producer_id(client: &mut ClusterClient) -> (ProducerId, ProducerEpoch) 
 }
 
 /// Produces until it is told to finish.
-pub async fn produce(mut client: ClusterClient, observed: Observed) {
-    create_topic(&mut client).await;
+pub async fn produce(mut client: ClusterClient) {
+    let observed = client.observed.clone();
+    create_topics(&mut client).await;
     let (mut id, mut epoch) = producer_id(&mut client).await;
     let mut sequences = [0; PARTITIONS as usize];
     let mut number = 0;
-    while !observed.lock().finish {
+    while !client.is_over() {
         let partition = client.random.below(PARTITIONS as u64) as i32;
         let mut builder = BatchBuilder::new(BatchOptions {
             producer_id: id,
@@ -103,15 +115,15 @@ pub async fn produce(mut client: ClusterClient, observed: Observed) {
             acks: -1,
             timeout_ms: 800,
             topic_data: vec![TopicProduceData {
-                name: Text::from(TOPIC),
+                name: Text::from(name_of(partition).0),
                 partition_data: vec![PartitionProduceData {
-                    index: partition,
+                    index: name_of(partition).1,
                     records: Some(builder.build().unwrap().1),
                 }],
                 ..TopicProduceData::default()
             }],
         };
-        let Some((base, broker)) = acknowledged(&mut client, &request, partition, &observed).await else {
+        let Some((base, broker, once)) = acknowledged(&mut client, &request, partition).await else {
             (id, epoch) = producer_id(&mut client).await;
             sequences = [0; PARTITIONS as usize];
             continue;
@@ -129,38 +141,46 @@ pub async fn produce(mut client: ClusterClient, observed: Observed) {
                 at_ms,
                 isr,
                 broker,
+                once,
             };
             observed.lock().acknowledge((partition, offset), record);
         }
-        clock::sleep(Duration::from_millis(client.random.below(60))).await;
+        client.sleep(0, 59).await;
     }
     observed.lock().producers_running -= 1;
     client.note("is done");
 }
 
-/// Where the batch is, and who said so; `None` when the broker lost what came before it.
+/// Where the batch is, who said so, and whether it was sent once; `None` when the broker lost what came before it.
 async fn acknowledged(
     client: &mut ClusterClient,
     request: &ProduceRequest,
     partition: i32,
-    observed: &Observed,
-) -> Option<(i64, i32)> {
+) -> Option<(i64, i32, bool)> {
+    let observed = client.observed.clone();
+    let mut sent = 0;
     loop {
-        if let Some(&broker) = client.leaders.get(&partition)
-            && let Some(answer) = client.ask::<_, ProduceResponse>(broker, request, 9).await
-        {
-            let answer = &answer.responses[0].partition_responses[0];
-            match answer.error_code {
-                0 => return Some((answer.base_offset, broker)),
-                error if AGAIN.contains(&error) => {
+        if let Some(&broker) = client.leaders.get(&partition) {
+            sent += 1;
+            let answer = client.ask::<_, ProduceResponse>(broker, request, 9).await;
+            let answer = answer.map(|answer| {
+                let answer = &answer.responses[0].partition_responses[0];
+                (answer.error_code, answer.base_offset)
+            });
+            match answer {
+                None => {}
+                Some((0, base)) => return Some((base, broker, sent == 1)),
+                Some((error, _)) if AGAIN.contains(&error) => {
                     client.note(&format!("{partition} refused by {broker}: {error}"));
                 }
-                error => {
+                Some((error, _)) => {
                     client.note(&format!("{partition} refused by {broker} for good: {error}"));
                     let mut observed = observed.lock();
-                    if !LOST.contains(&error) || observed.cuts.is_empty() {
+                    let may_have_lost =
+                        !observed.cuts.is_empty() || observed.unclean.contains_key(&partition);
+                    if !LOST.contains(&error) || !may_have_lost {
                         let problem = format!("{}: {partition} at {broker}: error {error}", client.name);
-                        observed.violations.push(problem);
+                        observed.violation("refused", problem);
                     }
                     observed.begun_anew += 1;
                     return None;

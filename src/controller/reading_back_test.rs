@@ -141,7 +141,12 @@ async fn a_change_is_made_once_whichever_way_it_was_lost() {
 async fn a_change_that_others_were_faster_than_is_refused_and_not_taken_for_made() {
     let faster: &[(&[Operation], &[Operation], StoreError)] = &[
         (&[set("other", 0)], &[set("mine", 0)], StoreError::BadVersion),
-        // What is there is what was wanted, but not all of it.
+        // What is there is what was wanted, but of another version; or not all of it.
+        (
+            &[set("other", 0), set("mine", 1)],
+            &[set("mine", 0)],
+            StoreError::BadVersion,
+        ),
         (
             &[set("mine", 0)],
             &[set("mine", 0), create("/b")],

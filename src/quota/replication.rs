@@ -106,7 +106,8 @@ impl ReplicationQuota {
         let elapsed = Duration::from_millis(u64::try_from(measured.elapsed_ms).unwrap_or_default());
         let sample = Duration::from_millis(u64::try_from(sample_ms).unwrap_or_default());
         // A moment more: what is just as much as the limit is not too much.
-        Some((needed.saturating_sub(elapsed) + Duration::from_millis(1)).min(sample))
+        let left = needed.saturating_sub(elapsed);
+        Some(left.saturating_add(Duration::from_millis(1)).min(sample))
     }
 
     fn samples(&self) -> MutexGuard<'_, Samples> {
@@ -159,6 +160,10 @@ mod tests {
         assert_eq!(quota.exceeded_for(at(1511)), Some(ms(1000)));
         quota.set_limit(0);
         assert_eq!(quota.exceeded_for(at(1511)), Some(ms(1000)));
+        let (fresh, at) = self::quota();
+        fresh.set_limit(0);
+        fresh.record(1, at(5));
+        assert_eq!(fresh.exceeded_for(at(5)), Some(ms(1000)));
     }
 
     #[tokio::test]

@@ -144,7 +144,8 @@ impl Broker {
         };
         let coordination = opening.await.map_err(StartError)?;
         let store = coordination.store();
-        let cluster_id = registration::prepare(&store, owner.cluster_id.as_deref(), &random)
+        let proposed = owner.cluster_id.as_deref();
+        let cluster_id = registration::patiently(&store, || registration::prepare(&store, proposed, &random))
             .await
             .map_err(because)?;
         if owner
@@ -160,7 +161,8 @@ impl Broker {
         let id = match owner.broker_id {
             Some(id) => id,
             None if config.broker_id_generation_enable => {
-                registration::generate_broker_id(&store, config.reserved_broker_max_id)
+                let above = config.reserved_broker_max_id;
+                registration::patiently(&store, || registration::generate_broker_id(&store, above))
                     .await
                     .map_err(because)?
             }
@@ -196,7 +198,7 @@ impl Broker {
         }
 
         if may_lack {
-            registration::note_unclean_shutdown(&store, id)
+            registration::patiently(&store, || registration::note_unclean_shutdown(&store, id))
                 .await
                 .map_err(because)?;
         }
@@ -227,7 +229,9 @@ impl Broker {
             Arc::new(workers.clone()),
         ];
         let configs = StoredConfigs::new(Arc::clone(&store), cluster.clone(), hear);
-        configs.load_all().await.map_err(because)?;
+        registration::patiently(&store, || configs.load_all())
+            .await
+            .map_err(because)?;
         let groups = Groups::new(&cluster, &replicas, &random);
         // With what was set dynamically in a former life.
         let config = cluster.get().broker_config.clone();

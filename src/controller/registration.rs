@@ -61,15 +61,10 @@ impl Registration {
                     }
                     clock::sleep(RETRY).await;
                 }
-                // It may have waited, or been stopped, for longer than a session lasts.
                 Err(RegisterError::Store(
                     error @ (StoreError::SessionExpired | StoreError::ConnectionLoss),
                 )) if Instant::now().since(begun) < patience.max(LOST_SESSION_PATIENCE) => {
-                    tracing::warn!("{error}, before this broker was registered; trying again");
-                    clock::sleep(RETRY).await;
-                    if let Err(error) = store.renew().await {
-                        tracing::warn!("there is no session with the store yet: {error}");
-                    }
+                    begin_another_session(store, error).await;
                 }
                 registered => break registered?,
             }
@@ -196,6 +191,37 @@ impl std::error::Error for RegisterError {}
 impl From<StoreError> for RegisterError {
     fn from(error: StoreError) -> Self {
         Self::Store(error)
+    }
+}
+
+/// Does what a broker does with the store before it is registered, and again where the session was lost: the process may
+/// have waited, or been stopped, for longer than one lasts. (Kafka ends, and wants to be started again.)
+///
+/// # Errors
+/// What it says itself; a lost session after [`LOST_SESSION_PATIENCE`] only.
+pub async fn patiently<T, E, F>(store: &Arc<dyn Store>, act: impl Fn() -> F) -> Result<T, RegisterError>
+where
+    E: Into<RegisterError>,
+    F: Future<Output = Result<T, E>>,
+{
+    let begun = Instant::now();
+    loop {
+        match act().await.map_err(Into::into) {
+            Err(RegisterError::Store(error @ (StoreError::SessionExpired | StoreError::ConnectionLoss)))
+                if Instant::now().since(begun) < LOST_SESSION_PATIENCE =>
+            {
+                begin_another_session(store, error).await;
+            }
+            done => return done,
+        }
+    }
+}
+
+async fn begin_another_session(store: &Arc<dyn Store>, error: StoreError) {
+    tracing::warn!("{error}, before this broker was registered; trying again");
+    clock::sleep(RETRY).await;
+    if let Err(error) = store.renew().await {
+        tracing::warn!("there is no session with the store yet: {error}");
     }
 }
 

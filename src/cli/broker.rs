@@ -145,18 +145,21 @@ impl Broker {
         };
         let coordination = opening.await.map_err(StartError)?;
         let store = coordination.store();
-        if let Some(ours) = &owner.cluster_id {
-            registration::check_cluster(&store, ours, coordination.is_own())
+        let proposed = owner.cluster_id.as_deref();
+        if let Some(ours) = proposed {
+            let is_own = coordination.is_own();
+            registration::patiently(&store, || registration::check_cluster(&store, ours, is_own))
                 .await
                 .map_err(because)?;
         }
-        let cluster_id = registration::prepare(&store, owner.cluster_id.as_deref(), &random)
+        let cluster_id = registration::patiently(&store, || registration::prepare(&store, proposed, &random))
             .await
             .map_err(because)?;
         let id = match owner.broker_id {
             Some(id) => id,
             None if config.broker_id_generation_enable => {
-                registration::generate_broker_id(&store, config.reserved_broker_max_id)
+                let above = config.reserved_broker_max_id;
+                registration::patiently(&store, || registration::generate_broker_id(&store, above))
                     .await
                     .map_err(because)?
             }
@@ -192,7 +195,7 @@ impl Broker {
         }
 
         if may_lack {
-            registration::note_unclean_shutdown(&store, id)
+            registration::patiently(&store, || registration::note_unclean_shutdown(&store, id))
                 .await
                 .map_err(because)?;
         }
@@ -223,7 +226,9 @@ impl Broker {
             Arc::new(workers.clone()),
         ];
         let configs = StoredConfigs::new(Arc::clone(&store), cluster.clone(), hear);
-        configs.load_all().await.map_err(because)?;
+        registration::patiently(&store, || configs.load_all())
+            .await
+            .map_err(because)?;
         let groups = Groups::new(&cluster, &replicas, &random);
         // With what was set dynamically in a former life.
         let config = cluster.get().broker_config.clone();

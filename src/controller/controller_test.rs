@@ -668,6 +668,27 @@ async fn a_lost_answer_to_the_election_is_found_out() {
 }
 
 #[tokio::test]
+async fn a_broker_whose_session_ends_before_it_is_registered_begins_another_one_and_goes_on() {
+    let server = MemoryServer::new();
+    let session = server.connect();
+    let store: Arc<dyn Store> = Arc::new(session.clone());
+    let random = Random::from_seed(1);
+    session.expire();
+    let lost = registration::prepare(&store, Some("cluster"), &random).await;
+    assert_eq!(
+        lost,
+        Err(registration::RegisterError::Store(StoreError::SessionExpired))
+    );
+    let prepared =
+        registration::patiently(&store, || registration::prepare(&store, Some("cluster"), &random));
+    assert_eq!(&*prepared.await.unwrap(), "cluster");
+    session.expire();
+    let id = registration::patiently(&store, || registration::generate_broker_id(&store, 1000));
+    assert_eq!(id.await, Ok(BrokerId(1001)));
+    assert!(registration::note_unclean_shutdown(&store, ME).await.is_ok());
+}
+
+#[tokio::test]
 async fn a_registration_is_refused_while_another_holds_it_and_its_lost_answer_is_found_out() {
     let server = MemoryServer::new();
     let one = server.connect();

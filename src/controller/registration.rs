@@ -65,18 +65,10 @@ impl Registration {
                     }
                     clock::sleep(RETRY).await;
                 }
-                // It may have waited, or been stopped, for longer than a session lasts.
                 Err(RegisterError::Store(
                     error @ (StoreError::SessionExpired | StoreError::ConnectionLoss),
                 )) if Instant::now().since(begun) < patience.max(LOST_SESSION_PATIENCE) => {
-                    tracing::warn!("{error}, before this broker was registered; trying again");
-                    clock::sleep(RETRY).await;
-                    if let Session::Expired(session) = *store.session().borrow() {
-                        former = Some(session);
-                    }
-                    if let Err(error) = store.renew().await {
-                        tracing::warn!("there is no session with the store yet: {error}");
-                    }
+                    former = begin_another_session(store, error).await.or(former);
                 }
                 registered => break registered?,
             }
@@ -250,6 +242,43 @@ async fn stored_cluster(store: &Arc<dyn Store>) -> Result<Option<String>, Regist
     let stored = ClusterId::decode(node.data.as_deref().unwrap_or_default())
         .map_err(|error| RegisterError::BadNode(paths::CLUSTER_ID.to_owned(), error))?;
     Ok(Some(stored.id))
+}
+
+/// Does what a broker does with the store before it is registered, and again where the session was lost: the process may
+/// have waited, or been stopped, for longer than one lasts. (Kafka ends, and wants to be started again.)
+///
+/// # Errors
+/// What it says itself; a lost session after [`LOST_SESSION_PATIENCE`] only.
+pub async fn patiently<T, E, F>(store: &Arc<dyn Store>, act: impl Fn() -> F) -> Result<T, RegisterError>
+where
+    E: Into<RegisterError>,
+    F: Future<Output = Result<T, E>>,
+{
+    let begun = Instant::now();
+    loop {
+        match act().await.map_err(Into::into) {
+            Err(RegisterError::Store(error @ (StoreError::SessionExpired | StoreError::ConnectionLoss)))
+                if Instant::now().since(begun) < LOST_SESSION_PATIENCE =>
+            {
+                begin_another_session(store, error).await;
+            }
+            done => return done,
+        }
+    }
+}
+
+/// Yields the session that is over, if it is.
+async fn begin_another_session(store: &Arc<dyn Store>, error: StoreError) -> Option<SessionId> {
+    tracing::warn!("{error}, before this broker was registered; trying again");
+    clock::sleep(RETRY).await;
+    let former = match *store.session().borrow() {
+        Session::Expired(session) => Some(session),
+        _ => None,
+    };
+    if let Err(error) = store.renew().await {
+        tracing::warn!("there is no session with the store yet: {error}");
+    }
+    former
 }
 
 /// Creates the fixed nodes that are missing and yields the cluster's id, which is `proposed` (as a log directory may

@@ -132,20 +132,25 @@ impl ZookeeperStore {
             chroot: Arc::from(chroot),
             session_timeout: options.session_timeout,
         };
+        let timed_out = || ConnectError::TimedOut {
+            connect: options.connect.clone(),
+            after: options.connection_timeout,
+            problem: last_trouble.borrow().clone(),
+        };
         match clock::timeout(options.connection_timeout, begins).await {
             Some(Ok(_)) => {}
-            _ => {
-                return Err(ConnectError::TimedOut {
-                    connect: options.connect.clone(),
-                    after: options.connection_timeout,
-                    problem: last_trouble.borrow().clone(),
-                });
+            _ => return Err(timed_out()),
+        }
+        while let Err(error) = store.create_chroot().await {
+            if error != StoreError::SessionExpired {
+                return Err(ConnectError::Chroot(store.chroot.to_string(), error));
+            }
+            // The process has stood still since then, for longer than a session lasts.
+            match clock::timeout(options.connection_timeout, store.renew()).await {
+                Some(Ok(_)) => {}
+                _ => return Err(timed_out()),
             }
         }
-        store
-            .create_chroot()
-            .await
-            .map_err(|error| ConnectError::Chroot(store.chroot.to_string(), error))?;
         Ok(store)
     }
 

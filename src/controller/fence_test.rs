@@ -157,13 +157,17 @@ impl Blind {
             "change an ISR" => {
                 let proposal = AlterPartition {
                     partition: part("t"),
+                    topic_id: None,
                     leader_epoch: LeaderEpoch(0),
                     isr: vec![(TWO, BrokerEpoch(-1))],
                     recovering: false,
                     partition_epoch: 0,
                 };
                 let epoch = active.context.broker_epoch(TWO);
-                active.alter_partitions(TWO, epoch, &[proposal]).await.map(drop)
+                active
+                    .alter_partitions(TWO, epoch, vec![proposal])
+                    .await
+                    .map(drop)
             }
             "let a broker stop" => {
                 let epoch = active.context.broker_epoch(TWO);
@@ -192,7 +196,7 @@ impl Blind {
                     broker: TWO,
                     broker_epoch: active.context.broker_epoch(TWO),
                     controller_epoch: active.reign.epoch,
-                    answer: Answer::StopReplica(answer),
+                    answer: Answer::StopReplica(active.context.last_stop, answer),
                 };
                 active.answered(answered).await
             }
@@ -246,7 +250,11 @@ async fn row_25_a_controller_that_was_deposed_unnoticed_writes_nothing() {
 /// Registers anew whenever its session has ended.
 fn keep_registered(started: &Started) {
     let registration = Arc::clone(&started.controller.parts.registration);
-    let following = registration.follow(started.shutdown.clone(), |_| Box::pin(std::future::ready(())));
+    let following = registration.follow(
+        started.shutdown.clone(),
+        || (),
+        |_, ()| Box::pin(std::future::ready(())),
+    );
     drop(task::spawn(following));
 }
 

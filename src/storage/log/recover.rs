@@ -224,8 +224,8 @@ impl Recovery<'_> {
             .epochs
             .latest()
             .map_or(LeaderEpoch::NONE, |latest| latest.epoch);
-        let latest = planted!("cluster-epoch-zero", latest.max(LeaderEpoch(0)), latest);
-        if found.header.magic >= 2 && epoch > latest {
+        let known = planted!("cluster-epoch-zero", latest.max(LeaderEpoch(0)), latest);
+        if found.header.magic >= 2 && epoch > known {
             self.epochs_changed |= self.epochs.assign(epoch, found.header.base_offset);
         }
     }

@@ -70,10 +70,14 @@ pub(super) async fn handle(
             wanted.entry(name.to_string()).or_insert(index);
         }
     }
-    let answers = services
-        .controller
-        .delete_topics(wanted.keys().map(|name| Arc::from(name.as_str())).collect())
-        .await;
+    let answers = match wanted.is_empty() {
+        // Who is not the controller, or about to be it, is not waited for.
+        true => Vec::new(),
+        false => {
+            let names = wanted.keys().map(|name| Arc::from(name.as_str()));
+            services.controller.delete_topics(names.collect()).await
+        }
+    };
     for (index, answer) in wanted.values().zip(answers) {
         let (error, message) = match answer {
             Ok(()) if request.timeout_ms <= 0 => (ErrorCode::RequestTimedOut, None),

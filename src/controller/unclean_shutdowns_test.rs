@@ -113,10 +113,22 @@ async fn who_leads_by_the_word_of_a_controller_that_saw_it_back_goes_on_alone() 
 
 #[tokio::test]
 async fn a_mark_that_does_not_say_when_speaks_of_every_state() {
-    let cluster = Leaderless::begin().await;
-    // As a version before this one wrote it.
+    let mut cluster = Leaderless::begin().await;
+    // As a version before this one wrote the mark, and registered behind it.
+    cluster.sessions.remove(&TWO).unwrap().expire();
+    let session = cluster.server.connect();
+    cluster.store = Arc::new(session.clone());
+    cluster.sessions.insert(TWO, session);
     let path = paths::unclean_shutdown(TWO);
     cluster.store.set(&path, None, None).await.unwrap();
+    let registered = [
+        (paths::our_broker(TWO), OurBroker::this(true).encode()),
+        (paths::broker(TWO), node(TWO).encode()),
+    ];
+    for (path, data) in registered {
+        let kind = CreateKind::Ephemeral;
+        cluster.store.create(&path, Some(data), kind).await.unwrap();
+    }
     cluster.write(1).await;
     let cluster = cluster.go_on().await;
     cluster

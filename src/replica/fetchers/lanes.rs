@@ -16,9 +16,14 @@ use crate::replica::partition::Partition;
 use super::task::Task;
 use super::{Assignment, Fetchers, Inner, address_of};
 
-/// So many full answers in a row that leave a partition behind, and it is far behind: one alone is what a busy partition has
-/// after a pause.
+/// So many full answers in a row, and a partition is far behind: one alone is what a busy one has after a pause. That it is
+/// above the leader's high watermark says nothing: of one that is in sync still, that waits for it.
 const FULL_ANSWERS: u32 = 2;
+
+/// True for about as much as a request may ask for: the last batch may be cut off.
+fn is_full(bytes: usize, most: i32) -> bool {
+    bytes >= usize::try_from(most).unwrap_or(0) / 4 * 3
+}
 
 /// For which partitions a fetcher is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -139,15 +144,12 @@ impl Fetchers {
 impl Task {
     /// After an answer with so many bytes of the partition: it may belong into the other lane.
     pub(super) fn choose_lane(&mut self, name: &TopicPartition, bytes: usize) {
-        let full = usize::try_from(self.settings.partition_max_bytes).unwrap_or(usize::MAX);
+        let is_full = is_full(bytes, self.settings.partition_max_bytes);
         let Some(followed) = self.partitions.get_mut(name) else {
             return;
         };
-        let is_behind = followed.lag.is_some_and(|lag| lag > 0);
         match self.id.lane {
             Lane::Steady if bytes > 0 => {
-                // The last batch may be cut off, and a segment may end.
-                let is_full = is_behind && bytes > full / 2;
                 followed.full = if is_full {
                     followed.full.saturating_add(1)
                 } else {
@@ -160,7 +162,8 @@ impl Task {
                     self.remove(name);
                 }
             }
-            Lane::CatchingUp if !is_behind && !followed.offered => {
+            // An answer ends with its segment, too.
+            Lane::CatchingUp if !is_full && followed.lag.is_none_or(|lag| lag <= 0) && !followed.offered => {
                 followed.offered = true;
                 tracing::debug!(partition = %name, "caught up");
                 self.replicas.fetchers.caught_up(name);

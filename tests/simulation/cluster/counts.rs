@@ -54,7 +54,9 @@ impl Counts {
     pub fn lacks(&self, power: bool) -> Vec<&'static str> {
         let with_power = WANTED_WITH_POWER.into_iter().filter(|_| power);
         let mut wanted: Vec<_> = WANTED.into_iter().chain(with_power).collect();
-        wanted.retain(|what| self.get(what) == 0 && (*what != "bad disks" || bad_disks()));
+        wanted.retain(|what| {
+            self.get(what) == 0 && (bad_disks() || !["bad disks", "wiped disks"].contains(what))
+        });
         wanted
     }
 }

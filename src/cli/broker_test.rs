@@ -8,8 +8,12 @@ use crate::store::memory::MemoryServer;
 
 /// Starts a broker of a cluster, and stops it again.
 async fn start(disk: &MemoryDisk, server: &MemoryServer) -> Result<(), String> {
+    start_as("1", disk, server).await
+}
+
+async fn start_as(id: &str, disk: &MemoryDisk, server: &MemoryServer) -> Result<(), String> {
     let config = BrokerConfig::from_pairs(&[
-        ("broker.id", "1"),
+        ("broker.id", id),
         ("listeners", "PLAINTEXT://127.0.0.1:0"),
         ("log.dirs", "/data"),
         ("zookeeper.connect", "store:2181"),
@@ -56,4 +60,24 @@ async fn a_store_of_another_cluster_or_of_none_stops_the_start_and_nothing_is_wr
 
     assert_eq!(start(&disk, &ours).await, Ok(()));
     assert_eq!(cluster_id(&ours), Some(id));
+}
+
+#[tokio::test]
+async fn log_directories_of_another_cluster_or_broker_stop_the_start() {
+    let (disk, server) = (MemoryDisk::new(), MemoryServer::new());
+    assert_eq!(start(&disk, &server).await, Ok(()));
+    let other = MemoryServer::new();
+    let store: Arc<dyn Store> = Arc::new(other.connect());
+    let random = Random::from_seed(2);
+    let prepared = registration::prepare(&store, Some("other"), &random).await;
+    assert!(prepared.is_ok());
+    for (server, id, why) in [
+        (&other, "1", "belong to the cluster"),
+        (&server, "2", "belongs to the broker 1"),
+    ] {
+        let refused = start_as(id, &disk.after_kill(), server).await.unwrap_err();
+        assert!(refused.contains(why), "{refused}");
+    }
+    // Nothing was written that keeps the right one from starting.
+    assert_eq!(start(&disk.after_kill(), &server).await, Ok(()));
 }

@@ -9,9 +9,6 @@ mod open_files;
 pub mod options;
 mod serve;
 
-#[cfg(test)]
-mod start_test;
-
 use std::process::ExitCode;
 
 use clap::Parser;

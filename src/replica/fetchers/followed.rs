@@ -40,7 +40,7 @@ pub(super) struct Followed {
     pub(super) lag: Option<i64>,
     /// How often in a row its leader answered as one that has not been told yet.
     pub(super) early: u32,
-    /// Answers in a row that were full and left it behind.
+    /// Full answers in a row.
     pub(super) full: u32,
     /// The other lane may take it.
     pub(super) offered: bool,

@@ -7,17 +7,18 @@
 //!
 //! Invariant: a partition is in one lane, but while it goes back to the steady one: that takes it with its next request, and
 //! until then the other goes on fetching it. So for the time of one answer two may fetch it; whose records do not begin at the
-//! end of the log then drops them.
+//! end of the log then drops them. Only one has it at the beginning of a leader epoch, where logs may be cut: it is given back in
+//! the epoch in which it has caught up, or not.
 
-use crate::base::ids::{BrokerId, TopicPartition};
+use crate::base::ids::{BrokerId, LeaderEpoch, TopicPartition};
 use crate::base::task::Worker;
 use crate::replica::partition::Partition;
 
 use super::task::Task;
 use super::{Assignment, Fetchers, Inner, address_of};
 
-/// So many full answers in a row, and a partition is far behind: one alone is what a busy one has after a pause. That it is
-/// above the leader's high watermark says nothing: of one that is in sync still, that waits for it.
+/// So many full answers in a row, and a partition is far behind: one alone is what a busy one has after a pause. How far it
+/// is below the leader's high watermark does not tell: that waits for a replica that is in sync still.
 const FULL_ANSWERS: u32 = 2;
 
 /// True for about as much as a request may ask for: the last batch may be cut off.
@@ -96,8 +97,8 @@ impl Fetchers {
         true
     }
 
-    /// The partition has caught up: the fetcher of the steady lane may take it over.
-    fn caught_up(&self, name: &TopicPartition) {
+    /// The partition has caught up in `epoch`: the fetcher of the steady lane may take it over.
+    fn caught_up(&self, name: &TopicPartition, epoch: LeaderEpoch) {
         let mut inner = self.inner();
         let Some(id) = inner.places.get(name).copied() else {
             return;
@@ -111,24 +112,35 @@ impl Fetchers {
             && id.lane == Lane::CatchingUp
             && let Some(fetcher) = self.fetcher(&mut inner, steady, address)
         {
-            fetcher.offer(name);
+            fetcher.offer(name, epoch);
         }
     }
 
-    /// Gives a partition that was offered to the steady fetcher `to`; `None` when it is elsewhere by now.
-    pub(super) fn take_over(&self, name: &TopicPartition, to: FetcherId) -> Option<Assignment> {
+    /// Gives a partition that was offered in `epoch` to the steady fetcher `to`; `None` when it is elsewhere by now, or the
+    /// controller has decided anew: the other fetcher may have asked whether the logs part, and would cut what this one gets.
+    pub(super) fn take_over(
+        &self,
+        name: &TopicPartition,
+        to: FetcherId,
+        epoch: LeaderEpoch,
+    ) -> Option<Assignment> {
         let mut inner = self.inner();
         let from = FetcherId {
             lane: Lane::CatchingUp,
             ..to
         };
+        let assignment = inner
+            .followed
+            .get(name)
+            .filter(|known| known.epoch == epoch)?
+            .clone();
         if inner.places.get(name) != Some(&from) {
             return None;
         }
         inner.catching_up.remove(name);
         inner.displace(name, Some(to));
         inner.places.insert(name.clone(), to);
-        inner.followed.get(name).cloned()
+        Some(assignment)
     }
 }
 
@@ -166,9 +178,39 @@ impl Task {
             Lane::CatchingUp if !is_full && followed.lag.is_none_or(|lag| lag <= 0) && !followed.offered => {
                 followed.offered = true;
                 tracing::debug!(partition = %name, "caught up");
-                self.replicas.fetchers.caught_up(name);
+                self.replicas.fetchers.caught_up(name, followed.epoch);
             }
             _ => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::replica::test_cluster::TestCluster;
+    use crate::replica::testing::batch;
+
+    /// What is in flight by a decision that came meanwhile may say that the log is to be cut.
+    #[tokio::test]
+    async fn a_partition_is_taken_over_in_the_epoch_only_in_which_it_was_offered() {
+        let cluster = TestCluster::start(&[1, 2], &[]).await;
+        cluster.create("t", &[1, 2]).await;
+        cluster.produce(1, "t", &batch(1, 10)).await;
+        let (name, follower) = (TopicPartition::new("t", 0), cluster.node(2));
+        let fetchers = &follower.replicas.fetchers;
+        let partition = follower.replicas.partition("t", 0).unwrap();
+        let steady = *fetchers.inner().places.get(&name).unwrap();
+        assert_eq!(steady.lane, Lane::Steady);
+        assert!(fetchers.fell_behind(&name, &partition));
+        assert!(fetchers.is_catching_up(&name));
+        assert!(fetchers.take_over(&name, steady, LeaderEpoch(1)).is_none());
+        assert!(fetchers.is_catching_up(&name));
+        assert!(fetchers.take_over(&name, steady, LeaderEpoch(0)).is_some());
+        assert!(!fetchers.is_catching_up(&name));
+        assert!(
+            fetchers.take_over(&name, steady, LeaderEpoch(0)).is_none(),
+            "it is there"
+        );
     }
 }

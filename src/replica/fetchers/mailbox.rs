@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use crate::base::clock;
-use crate::base::ids::TopicPartition;
+use crate::base::ids::{LeaderEpoch, TopicPartition};
 use crate::peer::Address;
 
 use super::Assignment;
@@ -24,8 +24,8 @@ struct Orders {
     /// The partitions that come, and with `None` those that go.
     partitions: BTreeMap<TopicPartition, Option<Assignment>>,
     touched: BTreeSet<TopicPartition>,
-    /// Partitions that the other lane would give away.
-    offered: BTreeSet<TopicPartition>,
+    /// Partitions that the other lane would give away, each in the epoch in which it may.
+    offered: BTreeMap<TopicPartition, LeaderEpoch>,
     address: Address,
 }
 
@@ -33,8 +33,8 @@ struct Orders {
 pub(super) struct News {
     /// The partitions that come, and with `None` those that go.
     pub partitions: BTreeMap<TopicPartition, Option<Assignment>>,
-    /// Those that the other lane would give away.
-    pub offered: BTreeSet<TopicPartition>,
+    /// Those that the other lane would give away, each in the epoch in which it may.
+    pub offered: BTreeMap<TopicPartition, LeaderEpoch>,
     /// Those that may have changed, and are to be looked at.
     pub touched: BTreeSet<TopicPartition>,
     /// Where the leader is now, if that is elsewhere.
@@ -48,7 +48,7 @@ impl Mailbox {
             orders: Mutex::new(Orders {
                 partitions: BTreeMap::new(),
                 touched: BTreeSet::new(),
-                offered: BTreeSet::new(),
+                offered: BTreeMap::new(),
                 address,
             }),
             changed: Notify::new(),
@@ -98,8 +98,8 @@ impl Mailbox {
     }
 
     /// The partition is taken over with the next request: until then the other lane fetches it, so it does not hurry.
-    pub(super) fn offer(&self, partition: &TopicPartition) {
-        self.orders().offered.insert(partition.clone());
+    pub(super) fn offer(&self, partition: &TopicPartition, epoch: LeaderEpoch) {
+        self.orders().offered.insert(partition.clone(), epoch);
         self.changed.notify_one();
     }
 

@@ -234,8 +234,8 @@ impl Task {
                 self.add(&name, assignment);
             }
         }
-        for name in offered {
-            if let Some(assignment) = self.replicas.fetchers.take_over(&name, self.id) {
+        for (name, epoch) in offered {
+            if let Some(assignment) = self.replicas.fetchers.take_over(&name, self.id, epoch) {
                 self.remove(&name);
                 self.add(&name, assignment);
             }

@@ -49,7 +49,8 @@ impl Active {
     }
 
     /// Those of the brokers that say when they may lack something, and where their logs end. To be read after the brokers: who
-    /// registers says this in the same change.
+    /// registers says this in the same change. One that is gone by now may have said it, and is taken for one that does:
+    /// what it had is waited for, where it would not be of one that cannot be asked.
     pub(super) async fn read_tellers(&self) -> Result<BTreeSet<BrokerId>, Lost> {
         let store = &self.reign.store;
         let names = store.children(paths::OUR_BROKERS).await?;
@@ -65,6 +66,19 @@ impl Active {
             let says = node.and_then(|data| OurBroker::decode(&data).ok());
             if says.is_some_and(|says| says.can(TELLS_LOSSES)) {
                 tellers.insert(id);
+            }
+        }
+        let silent = self.context.brokers.values();
+        let silent = silent.filter(|broker| !tellers.contains(&broker.id));
+        let asked: Vec<_> = silent
+            .map(|broker| (broker, store.get(&paths::broker(broker.id))))
+            .collect();
+        for (broker, node) in asked {
+            if node
+                .await?
+                .is_none_or(|node| node.stat.czxid != broker.epoch.get())
+            {
+                tellers.insert(broker.id);
             }
         }
         Ok(tellers)

@@ -136,3 +136,23 @@ async fn a_mark_that_does_not_say_when_speaks_of_every_state() {
         .await;
     assert_eq!(cluster.state("t").await.0, 3);
 }
+
+#[tokio::test]
+async fn one_whose_session_ends_while_a_controller_begins_may_have_more_than_who_lost_something() {
+    let mut cluster = Leaderless::begin().await;
+    cluster.write(1).await;
+    // Its registration is read, and what it can do is not there any more.
+    let session = cluster.sessions.remove(&THREE).unwrap().id();
+    cluster
+        .server
+        .expire_before_children_of(paths::OUR_BROKERS, session);
+    let mut cluster = cluster.go_on().await;
+    let (leader, _, isr) = cluster.state("t").await;
+    assert_eq!((leader, isr), (-1, vec![2]), "2 has less than 3, which is away");
+    cluster.arrive(THREE).await;
+    cluster
+        .until(|| cluster.led(THREE, "t").last().is_some_and(|led| led.0 == 3))
+        .await;
+    let (leader, _, isr) = cluster.state("t").await;
+    assert_eq!((leader, isr), (3, vec![3]));
+}

@@ -35,6 +35,8 @@ struct Inner {
     expiring: BTreeMap<SessionId, u64>,
     /// The same of the session that begins next.
     expiring_next: Option<u64>,
+    /// The session that ends just before the children of a node are next asked for.
+    expiring_before: Option<(String, SessionId)>,
     changes: u64,
     /// Data that was written, where somebody wants to know all of it.
     journal: Option<Vec<(String, Option<Bytes>)>>,
@@ -106,6 +108,11 @@ impl MemoryServer {
     /// The same of the session that begins next.
     pub fn expire_next_after(&self, calls: u64) {
         self.lock().expiring_next = Some(calls);
+    }
+
+    /// Ends a session just before somebody next asks for the children of the node at `path`.
+    pub fn expire_before_children_of(&self, path: &str, session: SessionId) {
+        self.lock().expiring_before = Some((path.to_owned(), session));
     }
 
     /// True while a session is still to end like that.
@@ -361,7 +368,12 @@ impl Store for MemoryStore {
     }
 
     fn children(&self, path: &str) -> StoreFuture<'_, Option<Vec<String>>> {
-        self.read(|inner, _| inner.tree.children(path))
+        self.read(|inner, _| {
+            if let Some((_, session)) = inner.expiring_before.take_if(|(before, _)| before == path) {
+                inner.expire(session);
+            }
+            inner.tree.children(path)
+        })
     }
 
     fn children_and_watch(&self, path: &str) -> StoreFuture<'_, Option<(Vec<String>, Watcher)>> {

@@ -147,7 +147,8 @@ impl Active {
         election::again(replicas, state, written.mzxid, &seen, unclean, epoch)
     }
 
-    /// Elects leaders of those partitions that need one, and writes that down. Yields those that changed.
+    /// Elects leaders of those partitions that need one, and writes that down. Yields those that changed. Of topics that are to
+    /// be deleted none is elected: told of it behind StopReplica, brokers would make the replicas anew.
     pub(super) async fn elect(
         &mut self,
         partitions: &[TopicPartition],
@@ -162,6 +163,9 @@ impl Active {
                 let Some(partition) = self.context.partition(&name) else {
                     continue;
                 };
+                if self.context.deleting.contains(&name.topic) {
+                    continue;
+                }
                 let Some(state) = self.wanted(&name, partition, reason) else {
                     continue;
                 };
@@ -301,7 +305,9 @@ impl Active {
                 ErrorCode::None => {
                     offline.remove(&partition);
                 }
-                _ => {}
+                // It knows more than this controller, which another one may have followed.
+                ErrorCode::KafkaStorageError | ErrorCode::StaleControllerEpoch => {}
+                _ => tracing::warn!("broker {broker} does not take its part of {partition}: {error}"),
             }
         }
         failed

@@ -293,6 +293,9 @@ impl Context {
             else {
                 continue;
             };
+            if self.deleting.contains(&name.topic) {
+                continue;
+            }
             // Who said that its disk failed is told no more until it registers again.
             if !partition.replicas.contains(&receiver) || !self.seen(name).online(receiver) {
                 continue;

@@ -146,6 +146,33 @@ async fn where_a_log_ended_before_somebody_led_is_not_where_it_ends() {
 }
 
 #[tokio::test]
+async fn what_is_to_be_deleted_is_led_by_nobody_any_more() {
+    let mut cluster = Cluster3::of(&[TWO, THREE]).await;
+    cluster.create_with("t", &[TWO, THREE], two_in_sync()).await;
+    cluster.leave(THREE).await;
+    cluster.leave(TWO).await;
+    cluster.end(TWO, "t", 0, 10);
+    cluster.end(THREE, "t", 0, 11);
+    let slow = {
+        let others = cluster.others.0.lock().unwrap();
+        // The deletion cannot end.
+        others[&THREE].told().is_mute = true;
+        Arc::clone(&others[&TWO].told().slow_ends)
+    };
+    let held = slow.lock_owned().await;
+    cluster.arrive_after_a_power_cut(TWO).await;
+    cluster.arrive_after_a_power_cut(THREE).await;
+    assert_eq!(cluster.one.delete(&["t"]).await, [ErrorCode::None]);
+    cluster.settle().await;
+    let before = cluster.led(TWO, "t");
+    // It was asked before; who would lead by it would have the replica made anew that was just deleted.
+    drop(held);
+    cluster.settle().await;
+    assert_eq!(cluster.state("t").await.0, -1);
+    assert_eq!(cluster.led(TWO, "t"), before);
+}
+
+#[tokio::test]
 async fn an_unclean_election_does_not_wait_for_those_who_may_have_more() {
     let mut cluster = Cluster3::of(&[TWO, THREE]).await;
     cluster.create_with("t", &[TWO, THREE], two_in_sync()).await;

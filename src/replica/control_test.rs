@@ -269,6 +269,13 @@ async fn a_storage_error_is_told_of_a_directory_that_failed_alone() {
         ErrorCode::KafkaStorageError
     );
     assert!(broker.replicas.partition("t", 0).is_none());
+    // Nor is it known to be gone.
+    for (deletes, error) in [(true, ErrorCode::KafkaStorageError), (false, ErrorCode::None)] {
+        let answer = broker
+            .stops(sender(), &[("t", TOPIC_IS_DELETED.get(), deletes)])
+            .await;
+        assert_eq!(answer.partitions[0].1, error);
+    }
     assert_eq!(broker.decided(2, led(0, 0, &[1])).await, ErrorCode::None);
     assert_eq!(broker.decided(2, led(1, 1, &[1])).await, ErrorCode::None);
     let made = broker.replicas.partition("t", 0).unwrap();

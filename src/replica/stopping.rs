@@ -39,6 +39,7 @@ impl Replicas {
         if let Err(error) = seen.check(&request.sender) {
             return refused(error);
         }
+        let any_offline = self.directories().iter().any(|directory| directory.is_offline());
         let mut answers = Vec::new();
         let mut stopped = Vec::new();
         for stop in request.partitions {
@@ -47,7 +48,15 @@ impl Replicas {
                 if stop.delete {
                     self.make_no_more(&name);
                 }
-                answers.push((name, ErrorCode::None));
+                // It may lie in the directory that is offline, and a topic that is made anew would have two folders here when
+                // that is back.
+                let is_unknown = stop.delete && any_offline;
+                let error = if is_unknown {
+                    ErrorCode::KafkaStorageError
+                } else {
+                    ErrorCode::None
+                };
+                answers.push((name, error));
                 continue;
             };
             let is_stale = stop.leader_epoch != TOPIC_IS_DELETED

@@ -45,6 +45,9 @@ fn records(
                 return Err(format!("{partition}: offset {offset} comes where {next} should"));
             }
             next += 1;
+            if offset < deleted {
+                continue;
+            }
             let value = Bytes::copy_from_slice(record.value.unwrap());
             let epoch = batch.epoch;
             into.insert((partition, offset), Logged { value, epoch });
@@ -53,13 +56,15 @@ fn records(
     Ok(())
 }
 
-/// Two copies are the same where both have something.
-fn differ(one: &LogCopy, other: &LogCopy) -> Option<String> {
+/// Two copies are the same where both have something that is not deleted: what lies below is read by nobody, and not by a
+/// follower either, that was away when the others gave it up.
+fn differ(one: &LogCopy, other: &LogCopy, deleted: i64) -> Option<String> {
     if one.end != other.end {
         return Some(format!("one ends at {}, the other at {}", one.end, other.end));
     }
     let mut pairs = one.batches.iter().rev().zip(other.batches.iter().rev());
-    let (mine, theirs) = pairs.find(|(mine, theirs)| mine != theirs)?;
+    let (mine, theirs) =
+        pairs.find(|(mine, theirs)| mine != theirs && mine.last.max(theirs.last) >= deleted)?;
     Some(format!(
         "batch {} of epoch {} here, {} of {} there",
         mine.base, mine.epoch, theirs.base, theirs.epoch
@@ -85,7 +90,7 @@ pub fn judge(known: &Known, copies: &[Copies], leaders: &Leaders, assignments: &
             .filter_map(|id| Some((*id, copies[*id as usize - 1].copy(partition)?)))
             .collect();
         for (id, log) in logs.iter().skip(1) {
-            if let Some(how) = differ(&logs[0].1, log) {
+            if let Some(how) = differ(&logs[0].1, log, known.deleted_below(partition)) {
                 wrong.push(format!(
                     "log-matching: {partition} of brokers {} and {id}: {how}",
                     logs[0].0

@@ -12,9 +12,7 @@ use super::is_lossless;
 pub type Place = (i32, i64);
 
 /// How long a leader that was voted out may go on to acknowledge, and an answer be on its way.
-const LATE_MS: i64 = 10_000;
-/// How long an answer may be on its way to a client that the broker's end does not part it from.
-const ON_ITS_WAY_MS: i64 = 2_000;
+pub const LATE_MS: i64 = 10_000;
 
 /// A record that a client knows to be committed.
 pub struct Committed {
@@ -59,8 +57,8 @@ pub struct Known {
     pub deleted: BTreeMap<i32, i64>,
     /// When a partition was last led by one that was not in sync.
     pub unclean: BTreeMap<i32, i64>,
-    /// When a broker last ceased to be a replica, by broker and partition.
-    pub removed: BTreeMap<(i32, i32), i64>,
+    /// When a broker ceased to be a replica, by broker and partition, ascending.
+    pub removed: BTreeMap<(i32, i32), Vec<i64>>,
     /// Who came into the ISR of which partition, and when.
     pub joined: Vec<(i32, i32, i64)>,
     /// How often each broker was started.
@@ -152,7 +150,9 @@ impl Known {
     fn check_copies(&mut self, what: &str, place: Place, record: &Committed) {
         let (partition, offset) = place;
         // One of the two may have ceased to be a replica since.
-        let just_removed = |(id, at): (&(i32, i32), &i64)| id.1 == partition && at + LATE_MS > record.at_ms;
+        let is_late = |at_ms: &i64| at_ms + LATE_MS > record.at_ms;
+        let just_removed =
+            |(id, times): (&(i32, i32), &Vec<i64>)| id.1 == partition && times.last().is_some_and(is_late);
         let is_known =
             is_lossless(partition) && self.cuts.is_empty() && !self.removed.iter().any(just_removed);
         if !is_known || offset % 3 != 0 || offset < self.deleted_below(partition) {
@@ -192,38 +192,5 @@ impl Known {
             let problem = format!("broker {broker} tells epoch {epoch} of {partition}, after {before}");
             self.violation("metadata-goes-back", problem);
         }
-    }
-
-    /// True where every member of the ISR lost its copy with its power; where records were to be deleted; and where the
-    /// partition was led by one that was not in sync, as its configuration allows.
-    pub fn may_be_lost(&self, (partition, offset): Place, record: &Committed) -> bool {
-        if offset < self.deleted_below(partition) {
-            return true;
-        }
-        if self
-            .unclean
-            .get(&partition)
-            .is_some_and(|at| at + LATE_MS > record.at_ms)
-        {
-            return true;
-        }
-        let has_cut = |cut: &Cut| {
-            cut.partition == partition
-                && (cut.from..cut.end).contains(&offset)
-                && cut.at_ms + ON_ITS_WAY_MS > record.at_ms
-        };
-        let cut = |broker: &i32| self.cuts.iter().any(|cut| cut.broker == *broker && has_cut(cut));
-        let is_gone = |broker: &i32| {
-            let removed = self.removed.get(&(*broker, partition));
-            removed.is_some_and(|at| at + ON_ITS_WAY_MS > record.at_ms)
-        };
-        if record.isr.is_empty() || !record.isr.iter().all(|id| cut(id) || is_gone(id)) {
-            return false;
-        }
-        // Who came in place of those that were removed had it too.
-        let is_later = |(one, _, at): &&(i32, i32, i64)| *one == partition && *at > record.at_ms;
-        let mut later = self.joined.iter().filter(is_later).map(|(_, id, _)| id);
-        record.isr.iter().all(cut)
-            || (self.cuts.iter().any(has_cut) && later.all(|id| cut(id) || is_gone(id)))
     }
 }

@@ -75,6 +75,8 @@ pub struct World<'a> {
     states: BTreeMap<i32, PartitionState>,
     /// The replicas of each partition, those that come and those that go included.
     assignments: Assignments,
+    /// The replicas that a move is to take away, by partition.
+    going: BTreeMap<i32, Vec<i32>>,
     controller_epoch: i32,
     wrong: Vec<String>,
 }
@@ -256,6 +258,8 @@ impl World<'_> {
             };
             let replicas: Vec<i32> = replicas.iter().map(|id| id.get()).collect();
             let moves = node.adding.contains_key(&index) || node.removing.contains_key(&index);
+            let going = node.removing.get(&index).into_iter().flatten();
+            self.going.insert(number, going.map(|id| id.get()).collect());
             let before = self
                 .assignments
                 .insert(number, replicas.clone())
@@ -265,7 +269,8 @@ impl World<'_> {
             }
             for gone in before.iter().filter(|id| !replicas.contains(id)) {
                 let at_ms = self.now_ms();
-                self.observed.lock().removed.insert((*gone, number), at_ms);
+                let mut observed = self.observed.lock();
+                observed.removed.entry((*gone, number)).or_default().push(at_ms);
             }
             self.check_isr(number);
         }
@@ -320,6 +325,14 @@ impl World<'_> {
         }
         self.aim(&state);
         let at_ms = self.now_ms();
+        let going = self.going.get(&number).into_iter().flatten();
+        if !going.clone().any(|id| state.isr.contains(&BrokerId(*id))) {
+            // They are told to delete their copies, and the topic's node says later that they are no replicas.
+            let mut observed = self.observed.lock();
+            for id in going {
+                observed.removed.entry((*id, number)).or_default().push(at_ms);
+            }
+        }
         let before = self.states.insert(number, state.clone());
         if let Some(before) = before {
             let mut observed = self.observed.lock();
@@ -443,6 +456,7 @@ fn run_counted(seed: u64, power: bool) -> Outcome {
         leaders: Leaders::new(),
         states: BTreeMap::new(),
         assignments: Assignments::new(),
+        going: BTreeMap::new(),
         controller_epoch: 0,
         wrong: Vec::new(),
         start_ms: clock::now_ms(),

@@ -138,6 +138,29 @@ impl LeaderEpochs {
         self.entries.push(new);
     }
 
+    /// Brings the epochs into line with a batch of `epoch` that was found at `offset`: what they say of that place without it
+    /// is of another time, such as an epoch in which nothing was written before a later leader wrote there. Answers whether
+    /// something changed.
+    pub fn correct(&mut self, epoch: LeaderEpoch, offset: Offset) -> bool {
+        if epoch.get() < 0 || offset.get() < 0 || self.epoch_of(offset) == Some(epoch) {
+            return false;
+        }
+        // Those that begin before and are later; those that begin behind and are not.
+        self.entries
+            .retain(|entry| match entry.start_offset.cmp(&offset) {
+                std::cmp::Ordering::Less => entry.epoch <= epoch,
+                std::cmp::Ordering::Equal => false,
+                std::cmp::Ordering::Greater => entry.epoch > epoch,
+            });
+        if self.epoch_of(offset) != Some(epoch) {
+            let at = self.entries.partition_point(|entry| entry.start_offset < offset);
+            let start_offset = offset;
+            self.entries.insert(at, EpochEntry { epoch, start_offset });
+        }
+        self.changed = true;
+        true
+    }
+
     /// Forgets the epochs that start at or behind `end_offset`. Answers whether something changed.
     pub fn truncate_from_end(&mut self, end_offset: Offset) -> bool {
         if end_offset.get() < 0 {
@@ -293,6 +316,32 @@ mod tests {
     }
 
     #[test]
+    fn a_batch_that_was_found_is_right() {
+        let corrected = |entries: &[(i32, i64)], epoch: i32, offset: i64| {
+            let mut epochs = epochs(entries);
+            let changed = epochs.correct(LeaderEpoch(epoch), Offset(offset));
+            (changed, plain(&epochs))
+        };
+        let known = [(0, 0), (3, 96), (5, 120)];
+        for (epoch, offset) in [(0, 0), (0, 95), (3, 96), (3, 119), (5, 130), (-1, 50), (4, -1)] {
+            assert_eq!(corrected(&known, epoch, offset), (false, known.to_vec()));
+        }
+        assert_eq!(corrected(&known, 0, 96), (true, vec![(0, 0), (5, 120)]));
+        assert_eq!(corrected(&known, 0, 100), (true, vec![(0, 0), (5, 120)]));
+        assert_eq!(corrected(&known, 2, 96), (true, vec![(0, 0), (2, 96), (5, 120)]));
+        assert_eq!(
+            corrected(&known, 4, 100),
+            (true, vec![(0, 0), (3, 96), (4, 100), (5, 120)])
+        );
+        assert_eq!(corrected(&known, 3, 90), (true, vec![(0, 0), (3, 90), (5, 120)]));
+        assert_eq!(corrected(&known, 6, 100), (true, vec![(0, 0), (3, 96), (6, 100)]));
+        assert_eq!(corrected(&known, 4, 96), (true, vec![(0, 0), (4, 96), (5, 120)]));
+        assert_eq!(corrected(&[], 0, 7), (true, vec![(0, 7)]));
+        assert_eq!(corrected(&[(1, 10)], 0, 7), (true, vec![(0, 7), (1, 10)]));
+        assert_eq!(corrected(&[(1, 0)], 0, 7), (true, vec![(0, 7)]));
+    }
+
+    #[test]
     fn hands_out_each_change_once() {
         let mut epochs = epochs(&[(0, 0), (3, 5)]);
         assert_eq!(epochs.unwritten().unwrap(), b"0\n2\n0 0\n3 5\n");
@@ -319,6 +368,7 @@ mod tests {
         Assign(i32, i64),
         FromEnd(i64),
         FromStart(i64),
+        Correct(i32, i64),
     }
 
     proptest! {
@@ -327,6 +377,7 @@ mod tests {
             (0..20_i32, 0..50_i64).prop_map(|(epoch, start)| Step::Assign(epoch, start)),
             (0..60_i64).prop_map(Step::FromEnd),
             (0..60_i64).prop_map(Step::FromStart),
+            (0..20_i32, 0..50_i64).prop_map(|(epoch, offset)| Step::Correct(epoch, offset)),
         ], 0..40)) {
             let mut epochs = LeaderEpochs::new();
             for step in steps {
@@ -334,6 +385,10 @@ mod tests {
                     Step::Assign(epoch, start) => { epochs.assign(LeaderEpoch(epoch), Offset(start)); }
                     Step::FromEnd(end) => { epochs.truncate_from_end(Offset(end)); }
                     Step::FromStart(start) => { epochs.truncate_from_start(Offset(start)); }
+                    Step::Correct(epoch, offset) => {
+                        epochs.correct(LeaderEpoch(epoch), Offset(offset));
+                        prop_assert_eq!(epochs.epoch_of(Offset(offset)), Some(LeaderEpoch(epoch)));
+                    }
                 }
                 let now = plain(&epochs);
                 prop_assert!(now.windows(2).all(|pair| pair[0].0 < pair[1].0 && pair[0].1 < pair[1].1), "{:?}", now);

@@ -868,6 +868,32 @@ fn row_5_leader_epoch_zero_comes_back_when_its_file_is_gone() {
     }
 }
 
+/// A broker leads an epoch in which nothing is written, and another one goes on with the epoch before.
+#[test]
+fn row_6_an_epoch_that_was_given_up_is_not_believed_when_the_file_still_has_it() {
+    let (ground, mut log) = filled(&small_segments(4000), 6);
+    clean_stop(&mut log);
+    drop(log);
+    let named = |entries: &[(i32, i64)]| {
+        let lines = entries.iter().map(|(epoch, start)| format!("{epoch} {start}\n"));
+        format!("0\n{}\n{}", entries.len(), lines.collect::<String>())
+    };
+    ground.write(LEADER_EPOCH_CHECKPOINT, named(&[(0, 0), (3, 9)]).as_bytes());
+    let options = LoadOptions {
+        clean: false,
+        ..load_options(&small_segments(4000))
+    };
+    let (mut log, _) = ground.load(&options).unwrap();
+    let end = log.end_offset_for(LeaderEpoch(0)).unwrap();
+    assert_eq!(end.end_offset, log.log_end_offset(), "all of it is of epoch 0");
+    clean_stop(&mut log);
+    drop(log);
+    assert_eq!(
+        ground.files()[LEADER_EPOCH_CHECKPOINT],
+        named(&[(0, 0)]).into_bytes()
+    );
+}
+
 #[test]
 fn a_clean_marker_is_not_believed_blindly() {
     type Damage = (&'static str, Act);

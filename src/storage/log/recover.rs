@@ -5,7 +5,7 @@ use super::batches::CheckedWalk;
 use super::listing::Listing;
 use super::producers::{apply_batch, newest_snapshot, read_marker, replay, write_snapshot};
 use super::{LoadOptions, LoadReport, OpenError};
-use crate::base::ids::{LeaderEpoch, Offset};
+use crate::base::ids::Offset;
 use crate::base::planted::planted;
 use crate::storage::file_names::FileKind;
 use crate::storage::folder::Folder;
@@ -217,16 +217,13 @@ impl Recovery<'_> {
         );
     }
 
-    /// Kafka's rule: only an epoch above the latest one is news.
+    /// A batch says more of its epoch than the file does, which may be of before a truncation (Kafka takes only an epoch above
+    /// the latest one of the file).
     pub(super) fn note_epoch(&mut self, found: &FoundBatch) {
         let epoch = found.header.partition_leader_epoch;
-        let latest = self
-            .epochs
-            .latest()
-            .map_or(LeaderEpoch::NONE, |latest| latest.epoch);
-        let known = planted!("cluster-epoch-zero", latest.max(LeaderEpoch(0)), latest);
-        if found.header.magic >= 2 && epoch > known {
-            self.epochs_changed |= self.epochs.assign(epoch, found.header.base_offset);
+        let is_none = planted!("cluster-epoch-zero", epoch.get() <= 0, epoch.get() < 0);
+        if found.header.magic >= 2 && !is_none {
+            self.epochs_changed |= self.epochs.correct(epoch, found.header.base_offset);
         }
     }
 

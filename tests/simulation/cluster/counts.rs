@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use super::faults::bad_disks;
-
 /// What a run had, by what it is called.
 #[derive(Clone, Default, Debug)]
 pub struct Counts(BTreeMap<&'static str, u64>);
@@ -54,9 +52,7 @@ impl Counts {
     pub fn lacks(&self, power: bool) -> Vec<&'static str> {
         let with_power = WANTED_WITH_POWER.into_iter().filter(|_| power);
         let mut wanted: Vec<_> = WANTED.into_iter().chain(with_power).collect();
-        wanted.retain(|what| {
-            self.get(what) == 0 && (bad_disks() || !["bad disks", "wiped disks"].contains(what))
-        });
+        wanted.retain(|what| self.get(what) == 0);
         wanted
     }
 }

@@ -65,16 +65,6 @@ pub enum Target {
     LastInSync,
 }
 
-thread_local! {
-    /// Set for the runs of this thread that have bad disks.
-    pub static BAD_DISKS: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
-}
-
-/// Whether disks fail, or come back empty: not in the usual runs, as what comes of that is not always right yet.
-pub fn bad_disks() -> bool {
-    BAD_DISKS.get() || std::env::var("CLUSTER_BAD_DISKS").is_ok()
-}
-
 /// The faults of a run, each with its time.
 pub fn choose(random: &Random, brokers: usize, power: bool, until: Duration) -> Vec<(Duration, Fault)> {
     let mut faults = Vec::new();
@@ -114,13 +104,10 @@ fn fault(random: &Random, brokers: u64, power: bool) -> Fault {
         18 | 19 => What::ReplyLost(broker),
         20 => What::Slow(broker),
         21 => [What::Lossy, What::SlowStore(broker)][random.below(2) as usize],
-        22 | 23 => match (random.below(5) as u8, bad_disks()) {
-            (call, true) => What::BadDisk(broker, call),
-            (_, false) => What::FullDisk(broker),
-        },
+        22 | 23 => What::BadDisk(broker, random.below(5) as u8),
         24 => What::FullDisk(broker),
         25..=30 => What::Aimed(blow, target),
-        31 if bad_disks() => What::Wiped(broker),
+        31 => What::Wiped(broker),
         32 => What::Blackout,
         _ => What::PowerCut(broker),
     };

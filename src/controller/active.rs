@@ -70,7 +70,7 @@ impl Active {
         active.drop_notifications().await?;
         active.context.brokers = active.read_brokers().await?;
         active.context.tellers = active.read_tellers().await?;
-        let mut new = active.load_topics().await?;
+        let new = active.load_topics().await?;
         active.load_deletions().await?;
         active.open_channels();
         // Brokers must know of each other before they follow anybody. With all that there is: one that started while nobody
@@ -82,7 +82,7 @@ impl Active {
         let unclean = active.take_unclean_shutdowns(&brokers).await?;
         active.elect(&partitions, Reason::Changed).await?;
         active.keep_unclean_shutdowns(unclean).await?;
-        active.renew_reassignments(&mut new).await?;
+        active.renew_reassignments().await?;
         active.tell(&partitions, &new).await?;
         active.take_old_reassignments().await?;
         active.resume_reassignments().await?;

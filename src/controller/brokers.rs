@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::active::{Active, Reason};
 use super::channels::{Answer, Answered};
+use super::context::New;
 use super::reign::Lost;
 use crate::base::ids::{BrokerId, TopicPartition};
 use crate::metadata::BrokerImage;
@@ -96,14 +97,13 @@ impl Active {
         }
         let elected = self.elect(&partitions, Reason::Changed).await?;
         self.keep_unclean_shutdowns(unclean).await?;
-        let new = self.added_replicas(|id| came.contains(&id));
-        self.tell(&elected, &new).await?;
+        self.tell(&elected, &New::new()).await?;
         let elected: BTreeSet<TopicPartition> = elected.into_iter().collect();
         let mut rest = partitions;
         rest.retain(|name| !elected.contains(name));
         for id in &came {
-            // A log may have been made in a former life: nothing is new to it but what a move adds.
-            self.tell_replicas(*id, &rest, &new);
+            // A log may have been made in a former life: nothing is new to it.
+            self.tell_replicas(*id, &rest, &New::new());
         }
         rest.retain(|name| {
             self.has_replica_on(name, &changes.went) || self.has_replica_on(name, &changes.came)

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::active::{Active, Reason};
 use super::context::{New, Partition, Topic};
 use super::create::put;
-use super::reassignment_plan::{Assignment, end, in_sync, plan, without};
+use super::reassignment_plan::{Assignment, end, plan};
 use super::reign::{Group, Lost};
 use super::request::{Answers, OngoingReassignment, Reassignment};
 use crate::base::ids::{BrokerId, TopicName, TopicPartition};
@@ -68,30 +68,11 @@ impl Active {
     }
 
     /// Begins the moves anew that an earlier controller left: nobody may have been told of one yet, so that each gets a new
-    /// epoch to be told under. What it adds goes among the `new`.
-    pub(super) async fn renew_reassignments(&mut self, new: &mut New) -> Result<(), Lost> {
+    /// epoch to be told under. What they add is not said to be new: who was told may have it in a directory that is offline
+    /// now, and would not start again with another one elsewhere.
+    pub(super) async fn renew_reassignments(&mut self) -> Result<(), Lost> {
         self.elect(&self.moving(), Reason::Reassigned).await?;
-        for (name, added) in self.added_replicas(|_| true) {
-            new.entry(name).or_default().extend(added);
-        }
         Ok(())
-    }
-
-    /// Replicas that moves add, on these brokers: they need not be there yet. One that may have what was acknowledged must
-    /// be there: an empty log would not do in its place.
-    pub(super) fn added_replicas(&self, on: impl Fn(BrokerId) -> bool) -> New {
-        let mut new = New::new();
-        for name in self.moving() {
-            let Some(partition) = self.context.partition(&name).filter(|one| one.suspect.is_empty()) else {
-                continue;
-            };
-            let mut added = without(&partition.adding, in_sync(partition));
-            added.retain(|id| on(*id) && !partition.eligible.contains(id));
-            if !added.is_empty() {
-                new.insert(name, added);
-            }
-        }
-        new
     }
 
     /// Ends the moves that have nothing to wait for any more, and says so to old tools.

@@ -221,6 +221,18 @@ fn a_produce_that_is_to_be_synced() {
 }
 
 #[test]
+fn a_commit_of_one_offset() {
+    let _alone = alone();
+    let broker = start();
+    broker.create_topic("t", &[]);
+    let mut client = broker.client();
+    client.await_coordinator("g");
+    let commit = socket::group::commit_request("g", "t", &[(0, 5)]);
+    let frame = client.request_frame(&commit, 7).1;
+    cost(&broker, &mut client, &frame, 5_000).assert_at_most(0.01, 1.0, 1.0);
+}
+
+#[test]
 fn a_small_fetch() {
     let _alone = alone();
     let broker = start();

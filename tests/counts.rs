@@ -229,7 +229,7 @@ fn a_commit_of_one_offset() {
     client.await_coordinator("g");
     let commit = socket::group::commit_request("g", "t", &[(0, 5)]);
     let frame = client.request_frame(&commit, 7).1;
-    cost(&broker, &mut client, &frame, 5_000).assert_at_most(0.01, 1.0, 1.0);
+    cost(&broker, &mut client, &frame, 5_000).assert_at_most(0.01, 17.5, 1.0);
 }
 
 #[test]

@@ -35,13 +35,13 @@ pub(super) async fn handle(
         .groups
         .ask(&group_id, Command::Heartbeat(heartbeat))
         .await;
-    Ok(Answer::Later(Box::pin(async move {
-        let error = match asked.await {
+    Ok(Answer::of_group(asked, move |answer| {
+        let error = match answer {
             command::Answer::Heartbeat(error) => error,
             _ => ErrorCode::UnknownServerError,
         };
         respond(error, version)
-    })))
+    }))
 }
 
 fn respond(error: ErrorCode, version: i16) -> Response {

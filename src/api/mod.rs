@@ -73,6 +73,8 @@ pub use context::{ConnectionContext, ListenerContext, RequestContext};
 pub use dispatch::{Opened, dispatch, open};
 pub use services::Services;
 
+use crate::group::command;
+use crate::group::service::Asked;
 use crate::wire::response::Response;
 
 /// An answer that is not there yet. It registers what it waits for when it is made, not when it is first polled.
@@ -86,6 +88,16 @@ pub enum Answer {
     Later(Pending),
     /// The client wants none (Produce with acks=0).
     Silent,
+}
+
+impl Answer {
+    /// What a group's shard was asked, answered now if the shard has done so: on a broker of one it mostly has.
+    fn of_group(asked: Asked, respond: impl FnOnce(command::Answer) -> Response + Send + 'static) -> Self {
+        match asked.ready() {
+            Ok(answer) => Self::Now(respond(answer)),
+            Err(asked) => Self::Later(Box::pin(async move { respond(asked.await) })),
+        }
+    }
 }
 
 /// Why a connection must be closed instead of answered, as Kafka does it.

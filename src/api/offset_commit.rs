@@ -35,9 +35,13 @@ pub(super) async fn handle(
     let version = context.api_version;
     let image = services.cluster.get();
     let authorized = context.authorize(Operation::Read, Resource::Group(&request.group_id));
-    let mut response = OffsetCommitResponse::default();
-    let mut places = Vec::new();
-    let mut offsets = Vec::new();
+    let mut response = OffsetCommitResponse {
+        topics: Vec::with_capacity(request.topics.len()),
+        ..OffsetCommitResponse::default()
+    };
+    let partitions = request.topics.iter().map(|topic| topic.partitions.len()).sum();
+    let mut places = Vec::with_capacity(partitions);
+    let mut offsets = Vec::with_capacity(partitions);
     // A topic without partitions is not answered, as in Kafka.
     for topic in request.topics.iter().filter(|topic| !topic.partitions.is_empty()) {
         let (name, refused) = match authorized {
@@ -74,14 +78,14 @@ pub(super) async fn handle(
     let group_id = request.group_id.clone();
     let commit = Command::Commit(commit(request, offsets, version));
     let asked = services.groups.ask(&group_id, commit).await;
-    Ok(Answer::Later(Box::pin(async move {
-        let errors = match asked.await {
+    Ok(Answer::of_group(asked, move |answer| {
+        let errors = match answer {
             command::Answer::Commit(answer) => answer.errors,
             _ => Vec::new(),
         };
         set_errors(&mut response, &places, &errors);
         Response::encode(&response, version)
-    })))
+    }))
 }
 
 /// The topic's name, and why it is refused.

@@ -22,7 +22,7 @@ use crate::base::clock;
 use crate::base::error_code::ErrorCode;
 use crate::metadata::TopicImage;
 use crate::metadata::is_internal_topic;
-use crate::records::batch::Batches;
+use crate::records::batch::{Batches, may_be_transactional};
 use crate::records::validate::produce::check_produced;
 use crate::replica::answers::{AppendAnswer, PendingAck, PendingFlush};
 use crate::storage::producer_state::Origin;
@@ -202,6 +202,7 @@ fn transactional_producers(request: &ProduceRequest) -> impl Iterator<Item = (i6
         .iter()
         .flat_map(|topic| &topic.partition_data)
         .filter_map(|partition| partition.records.as_deref())
+        .filter(|records| may_be_transactional(records))
         .flat_map(|records| Batches::new(records).map_while(Result::ok))
         .filter(|batch| batch.is_transactional())
         .map(|batch| (batch.producer_id.get(), batch.producer_epoch.get()))

@@ -141,17 +141,20 @@ impl<S: Shard> Slot<S> {
             return after;
         }
         // Where nobody is to be told there is nothing to wait for; but what must be synced is.
-        let waits = answer.pending.is_some() && !after.deliveries.is_empty();
-        let answers = std::mem::take(&mut after.deliveries);
-        if waits || answer.flush.is_some() {
+        let is_awaited = !after.deliveries.is_empty() || after.at_once.is_some();
+        if answer.pending.is_some() && is_awaited || answer.flush.is_some() {
+            after.put_off();
+            let answers = std::mem::take(&mut after.deliveries);
             after.follow = self.unreplicated.push(Unreplicated {
                 pending: answer.pending,
                 flush: answer.flush,
                 deadline: Instant::now().after(settings.replication_timeout),
                 answers,
             });
-        } else {
-            after.deliveries = outcome::<S>(answers, answer.error);
+        } else if !answer.error.is_none() {
+            after.deliveries = outcome::<S>(after.deliveries, answer.error);
+            let not_replicated = |asked| S::not_replicated(asked, answer.error);
+            after.at_once = after.at_once.map(not_replicated);
         }
         after
     }

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use tokio::sync::oneshot;
+use tokio::sync::oneshot::{self, error::TryRecvError};
 
 /// An answer that is there or will come. It may be dropped: nobody waits for it then.
 ///
@@ -31,6 +31,21 @@ impl<A> Asked<A> {
         Self {
             receiver: Some(receiver),
             lost: Some(lost),
+        }
+    }
+
+    /// The answer, if it is there.
+    ///
+    /// # Errors
+    /// What was asked, as long as there is no answer.
+    pub fn ready(mut self) -> Result<A, Self> {
+        let there = match &mut self.receiver {
+            Some(receiver) => receiver.try_recv(),
+            None => Err(TryRecvError::Closed),
+        };
+        match (there, self.lost.take()) {
+            (Ok(answer), _) | (Err(TryRecvError::Closed), Some(answer)) => Ok(answer),
+            (Err(_), lost) => Err(Self { lost, ..self }),
         }
     }
 }

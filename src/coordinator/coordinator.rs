@@ -219,15 +219,18 @@ impl<S: Shard> Inner<S> {
         }
         let lost = S::unavailable(&command, ErrorCode::NotCoordinator);
         let token = Token(self.next_token.fetch_add(1, Ordering::Relaxed));
-        let receiver = state.expect(token);
+        state.expect(token);
         let now_ms = clock::now_ms();
-        let after = slot.act(&mut state, &self.settings, false, now_ms, |shard| {
+        let mut after = slot.act(&mut state, &self.settings, false, now_ms, |shard| {
             shard.step(command, token, now_ms)
         });
-        state.asked();
+        let asked = match after.at_once.take() {
+            Some(answer) => Asked::now(answer),
+            None => Asked::later(after.later.take().unwrap_or_else(|| state.wait()), lost),
+        };
         drop(state);
         self.dispatch(&slot, after);
-        Asked::later(receiver, lost)
+        asked
     }
 
     /// Does what is to be done once a shard's lock was let go.

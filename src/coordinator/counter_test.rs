@@ -372,6 +372,25 @@ async fn a_command_is_answered_once_its_record_is_in_the_log() {
 }
 
 #[tokio::test]
+async fn what_is_answered_at_once_is_not_waited_for() {
+    let floor = Floor::new(|_| {});
+    floor.lead(0).await;
+    let at_once = floor.ask(Command::Add("a", 5)).ready();
+    assert_eq!(at_once.ok(), Some(Answer::Count(5)));
+    let not_yet = floor.ask(Command::WaitFor("a", 6)).ready();
+    let Err(waiting) = not_yet else {
+        panic!("nobody has counted to 6");
+    };
+    soon(floor.ask(Command::Add("a", 1))).await;
+    assert_eq!(soon(waiting).await, Answer::Count(6));
+
+    let floor = Floor::new(|_| {});
+    floor.lead_with(0, &[1, 2]).await;
+    let unreplicated = floor.ask(Command::Add("a", 1)).ready();
+    assert!(unreplicated.is_err(), "a follower does not have it yet");
+}
+
+#[tokio::test]
 async fn a_new_leadership_loads_what_the_log_has_and_lets_the_old_clients_go() {
     let floor = Floor::new(|_| {});
     floor.lead(0).await;

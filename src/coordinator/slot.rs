@@ -93,8 +93,8 @@ pub struct State<S: Shard> {
     /// The shard, once it is loaded.
     pub(super) shard: Option<S>,
     waiting: BTreeMap<Token, oneshot::Sender<S::Answer>>,
-    /// Who asks just now, most of whom are answered at once.
-    asking: Option<(Token, oneshot::Sender<S::Answer>)>,
+    /// Who asks just now and has no answer yet. Most are answered at once, and need no channel.
+    asking: Option<Token>,
     timers: Timers<S::Timer>,
 }
 
@@ -103,6 +103,10 @@ pub struct State<S: Shard> {
 pub struct After<S: Shard> {
     /// Clients that get their answers.
     pub deliveries: Deliveries<S::Answer>,
+    /// Who asks just now gets this.
+    pub at_once: Option<S::Answer>,
+    /// Who asks just now gets it later, through this.
+    pub later: Option<oneshot::Receiver<S::Answer>>,
     /// Requests that wait for the partition.
     pub wakes: Wakes,
     /// When the first timer is due, if timers changed.
@@ -117,6 +121,8 @@ impl<S: Shard> Default for After<S> {
     fn default() -> Self {
         Self {
             deliveries: Vec::new(),
+            at_once: None,
+            later: None,
             wakes: Wakes::default(),
             alarm: None,
             follow: false,
@@ -125,17 +131,29 @@ impl<S: Shard> Default for After<S> {
     }
 }
 
+impl<S: Shard> After<S> {
+    /// Puts the answer of who asks just now among those that leave later.
+    pub(super) fn put_off(&mut self) {
+        if let Some(answer) = self.at_once.take() {
+            let (sender, receiver) = oneshot::channel();
+            self.deliveries.push((sender, answer));
+            self.later = Some(receiver);
+        }
+    }
+}
+
 impl<S: Shard> State<S> {
-    /// A client will wait for the answer to `token`, which the shard is about to be asked for.
-    pub fn expect(&mut self, token: Token) -> oneshot::Receiver<S::Answer> {
-        let (sender, receiver) = oneshot::channel();
-        self.asking = Some((token, sender));
-        receiver
+    /// The shard is about to be asked for the answer to `token`.
+    pub fn expect(&mut self, token: Token) {
+        self.asking = Some(token);
     }
 
-    /// The shard was asked: who has no answer yet waits.
-    pub fn asked(&mut self) {
-        self.waiting.extend(self.asking.take());
+    /// The shard was asked and has not answered: who asked waits.
+    pub fn wait(&mut self) -> oneshot::Receiver<S::Answer> {
+        let (sender, receiver) = oneshot::channel();
+        self.waiting
+            .extend(self.asking.take().map(|token| (token, sender)));
+        receiver
     }
 
     /// Takes a timer that is due.
@@ -158,16 +176,18 @@ impl<S: Shard> State<S> {
             }
             after.alarm = self.timers.first();
         }
-        after.deliveries = self.addressed(effects.answers);
+        self.address(effects.answers, &mut after);
         after
     }
 
-    fn addressed(&mut self, answers: Vec<(Token, S::Answer)>) -> Deliveries<S::Answer> {
-        let addressed = |(token, answer)| match self.asking.take_if(|(asking, _)| *asking == token) {
-            Some((_, client)) => Some((client, answer)),
-            None => Some((self.waiting.remove(&token)?, answer)),
-        };
-        answers.into_iter().filter_map(addressed).collect()
+    fn address(&mut self, answers: Vec<(Token, S::Answer)>, after: &mut After<S>) {
+        for (token, answer) in answers {
+            if self.asking.take_if(|asking| *asking == token).is_some() {
+                after.at_once = Some(answer);
+            } else if let Some(client) = self.waiting.remove(&token) {
+                after.deliveries.push((client, answer));
+            }
+        }
     }
 }
 
@@ -255,12 +275,10 @@ impl<S: Shard> Slot<S> {
         state.standing = Standing::Closed;
         state.timers.clear();
         let answers = state.shard.take().map(|mut shard| shard.unload());
-        let deliveries = state.addressed(answers.unwrap_or_default());
+        let mut after = After::default();
+        state.address(answers.unwrap_or_default(), &mut after);
         // Who is left hears from the end of its channel.
         state.waiting.clear();
-        After {
-            deliveries,
-            ..After::default()
-        }
+        after
     }
 }

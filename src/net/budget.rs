@@ -52,6 +52,15 @@ impl Budget {
         self.shared.as_ref().map_or(0, used)
     }
 
+    /// A charge of a budget without a limit, which nobody waits for; `None` when there is one.
+    pub fn unlimited(&self) -> Option<Charge> {
+        let nothing = Charge {
+            shared: None,
+            bytes: 0,
+        };
+        self.shared.is_none().then_some(nothing)
+    }
+
     /// Waits until anything is left, then takes `bytes`.
     pub async fn charge(&self, bytes: usize) -> Charge {
         let mut charge = Charge {

@@ -106,14 +106,18 @@ async fn read_requests(
 ) -> Ended {
     let mut frames = Frames::new(bounds.request_max_bytes);
     loop {
-        if unless_gone(half, queue.room()).await.is_none() {
+        if !queue.has_room() && unless_gone(half, queue.room()).await.is_none() {
             return Ended::Frame(FrameError::Closed);
         }
         let length = match frames.length(half).await {
             Ok(length) => length,
             Err(error) => return Ended::Frame(error),
         };
-        let Some(mut charge) = unless_gone(half, bounds.budget.charge(length)).await else {
+        let charge = match bounds.budget.unlimited() {
+            Some(charge) => Some(charge),
+            None => unless_gone(half, bounds.budget.charge(length)).await,
+        };
+        let Some(mut charge) = charge else {
             return Ended::Frame(FrameError::Closed);
         };
         let frame = match frames.body(half, length).await {

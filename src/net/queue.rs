@@ -61,9 +61,14 @@ impl AnswerQueue {
         state.waiting.len() + state.writing
     }
 
+    /// True when fewer answers are owed than the bound.
+    pub(super) fn has_room(&self) -> bool {
+        self.in_flight() < self.bound
+    }
+
     /// Waits until fewer answers are owed than the bound.
     pub(super) async fn room(&self) {
-        while self.in_flight() >= self.bound {
+        while !self.has_room() {
             self.written.notified().await;
         }
     }

@@ -430,6 +430,18 @@ impl<'a> Iterator for Batches<'a> {
 
 impl std::iter::FusedIterator for Batches<'_> {}
 
+/// False when `records` is one v2 batch outside of any transaction, as most are, told by three of its fields; else the
+/// batches must be looked at.
+pub fn may_be_transactional(records: &[u8]) -> bool {
+    let is_one = || {
+        let size = usize::try_from(i32_at(records, 8)?).ok()?;
+        let is_v2 = *records.get(16)? == NEWEST_MAGIC;
+        Some(is_v2 && size.checked_add(LOG_OVERHEAD) == Some(records.len()))
+    };
+    let attributes = records.get(22).copied().unwrap_or(ATTRIBUTE_TRANSACTIONAL);
+    is_one() != Some(true) || attributes & ATTRIBUTE_TRANSACTIONAL != 0
+}
+
 #[inline]
 pub(crate) fn i16_at(bytes: &[u8], at: usize) -> Option<i16> {
     bytes
@@ -464,6 +476,21 @@ mod tests {
         bytes[8..12].copy_from_slice(&size.to_be_bytes());
         bytes[16] = magic;
         bytes
+    }
+
+    #[test]
+    fn transactions_are_looked_for_where_they_may_be() {
+        let plain = bytes_with(61 - 12, 2, 61);
+        assert!(!may_be_transactional(&plain));
+        let mut transactional = plain.clone();
+        transactional[22] = ATTRIBUTE_TRANSACTIONAL;
+        assert!(may_be_transactional(&transactional));
+        assert!(may_be_transactional(&[&plain[..], &transactional].concat()));
+        for cut in 0..61 {
+            assert!(may_be_transactional(&plain[..cut]), "{cut} bytes");
+        }
+        assert!(may_be_transactional(&bytes_with(61 - 12, 1, 61)));
+        assert!(may_be_transactional(&bytes_with(-12, 2, 61)));
     }
 
     #[test]

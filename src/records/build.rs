@@ -96,6 +96,9 @@ impl Default for BatchOptions {
     }
 }
 
+/// What is reserved for a record at most, before there is one.
+const RECORD_BYTES: usize = 4096;
+
 /// Writes one v2 batch.
 pub struct BatchBuilder {
     options: BatchOptions,
@@ -120,7 +123,7 @@ impl BatchBuilder {
         buffer.resize(V2_HEADER_BYTES, 0);
         Self {
             compressor: Compressor::new(options.codec, &options.levels, NEWEST_MAGIC, buffer),
-            record: Vec::new(),
+            record: Vec::with_capacity(bytes.min(RECORD_BYTES)),
             headers: Vec::new(),
             count: 0,
             last_offset: Offset(options.base_offset.get().wrapping_sub(1)),

@@ -8,7 +8,7 @@
 use crate::base::planted::planted;
 use std::io;
 
-use bytes::{BufMut as _, Bytes, BytesMut};
+use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 /// Why no further frame can be cut.
@@ -74,6 +74,10 @@ impl Frames {
             if let Some(length) = self.declared()? {
                 return Ok(length);
             }
+            if self.buffer.is_empty() && !self.after_large {
+                // Nobody holds the frames before any more, mostly: the same memory again, which the cache has.
+                let _ = self.buffer.try_reclaim(self.read_bytes);
+            }
             if self.buffer.capacity() - self.buffer.len() < LENGTH_BYTES {
                 self.buffer.reserve(if self.after_large {
                     LENGTH_BYTES
@@ -121,7 +125,7 @@ impl Frames {
             // A large buffer goes with its frame.
             self.buffer = BytesMut::new();
         }
-        let _ = frame.split_to(LENGTH_BYTES);
+        frame.advance(LENGTH_BYTES);
         Ok(frame.freeze())
     }
 
@@ -226,6 +230,25 @@ mod tests {
             frames.body(&mut from, length).await.unwrap();
         }
         assert_eq!(frames.read_bytes, READ_BYTES);
+    }
+
+    #[tokio::test]
+    async fn small_frames_are_read_into_the_same_memory_again() {
+        let mut frames = Frames::new(i32::MAX);
+        let mut next = async || {
+            let mut from: &[u8] = &[0, 0, 0, 2, 7, 8];
+            let length = frames.length(&mut from).await.unwrap();
+            frames.body(&mut from, length).await.unwrap()
+        };
+        let first = next().await;
+        let held = next().await;
+        assert_ne!(held.as_ptr(), first.as_ptr(), "the first one is still held");
+        assert_eq!((&first[..], &held[..]), (&[7, 8][..], &[7, 8][..]));
+        let beginning = first.as_ptr();
+        drop((first, held));
+        for _ in 0..3 {
+            assert_eq!(next().await.as_ptr(), beginning);
+        }
     }
 
     #[tokio::test]

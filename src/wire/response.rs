@@ -187,6 +187,15 @@ impl ResponseWriter {
 
     /// Ends the response.
     pub fn finish(mut self) -> Response {
+        if self.first.is_none() {
+            // Nothing but bytes: their buffer is not shared with what follows, so nothing counts who holds it.
+            let first = self.writer.into_buffer();
+            return Response {
+                length: first.len(),
+                first,
+                rest: self.rest,
+            };
+        }
         self.close_bytes();
         Response {
             first: self.first.unwrap_or_default(),

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use super::members::Members;
 use super::state::State;
 use super::{ClassicGroup, Intent, Then};
 use crate::base::error_code::ErrorCode;
@@ -34,7 +33,7 @@ impl ClassicGroup {
     /// The record of this generation with `members` for members.
     pub(super) fn value_with(&self, members: &Members) -> GroupValue {
         let protocol = self.protocol_name.clone().unwrap_or_default();
-        let values = members.iter().map(|(id, member)| MemberValue {
+        let values = self.members.iter().map(|(id, member)| MemberValue {
             member_id: id.clone(),
             group_instance_id: member.group_instance_id.clone(),
             client_id: member.client_id.clone(),
@@ -48,7 +47,7 @@ impl ClassicGroup {
             protocol_type: self.protocol_type.clone().unwrap_or_default(),
             generation: self.generation,
             protocol: self.protocol_name.clone(),
-            leader: members.leader().cloned(),
+            leader: self.members.leader().cloned(),
             current_state_timestamp_ms: self.state_since_ms.unwrap_or(-1),
             members: values.collect(),
         }
@@ -56,7 +55,7 @@ impl ClassicGroup {
 
     /// The record of this generation with the leader's assignment; whom it does not name gets nothing.
     pub(super) fn value_assigning(&self, assignments: &BTreeMap<&Text, &Bytes>) -> GroupValue {
-        let mut value = self.value_with(&self.members);
+        let mut value = self.value();
         for member in &mut value.members {
             let part = assignments.get(&member.member_id);
             member.assignment = part.map_or_else(Bytes::new, |part| Bytes::copy_from_slice(part));

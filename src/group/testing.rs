@@ -11,7 +11,9 @@ use super::timer::GroupTimer;
 use crate::base::error_code::ErrorCode;
 use crate::base::ids::Offset;
 use crate::base::random::Random;
-use crate::coordinator::{Effects, NewRecord, Producer, Replayed, Shard, Step, TimerChange, Token};
+use crate::coordinator::{
+    Effects, EndedTransaction, NewRecord, Producer, Replayed, Shard, Step, TimerChange, Token,
+};
 use crate::wire::text::Text;
 
 /// What is in the log.
@@ -42,6 +44,10 @@ pub struct Harness {
     pub waiting: BTreeSet<Token>,
     /// Appends fail with this.
     pub fails: Option<ErrorCode>,
+    /// The replicas stand still: nothing that is written from now on is replicated.
+    pub lags: bool,
+    /// Answers that wait for the high watermark.
+    held: Vec<(Offset, Token, Answer)>,
     random: Random,
     tokens: u64,
 }
@@ -63,6 +69,8 @@ impl Harness {
             answers: BTreeMap::new(),
             waiting: BTreeSet::new(),
             fails: None,
+            lags: false,
+            held: Vec::new(),
             random,
             tokens: 0,
         }
@@ -79,8 +87,9 @@ impl Harness {
         self.timers.clear();
         self.waiting.clear();
         self.answers.clear();
+        self.held.clear();
         for (offset, entry) in self.log.iter().enumerate() {
-            replay(&mut self.shard, offset, entry);
+            replay(&mut self.shard, offset, entry, true);
         }
         let step = self.shard.loaded(self.now_ms);
         self.run(step);
@@ -109,6 +118,35 @@ impl Harness {
 
     pub fn is_waiting(&self, token: Token) -> bool {
         self.waiting.contains(&token)
+    }
+
+    /// All replicas have what is in the log below this offset.
+    pub fn replicate(&mut self, below: Offset) {
+        self.shard.replicated(below);
+        let held = std::mem::take(&mut self.held);
+        for (required, token, answer) in held {
+            if required <= below {
+                self.deliver(token, answer);
+            } else {
+                self.held.push((required, token, answer));
+            }
+        }
+    }
+
+    /// What waits for the replicas has waited for too long.
+    pub fn time_out(&mut self) {
+        for (_, token, answer) in std::mem::take(&mut self.held) {
+            self.deliver(
+                token,
+                GroupShard::not_replicated(answer, ErrorCode::RequestTimedOut),
+            );
+        }
+    }
+
+    /// The shard takes commands again.
+    pub fn resume(&mut self) {
+        let effects = self.shard.resumed(self.now_ms);
+        self.apply(effects);
     }
 
     /// Time passes; timers fire in their order.
@@ -144,7 +182,13 @@ impl Harness {
                     self.append(record, producer);
                 }
                 self.batches += 1;
-                let effects = self.shard.written(decision, self.now_ms);
+                let mut effects = self.shard.written(decision, self.now_ms);
+                if self.lags {
+                    let end = self.log_end();
+                    let answers = effects.answers.drain(..);
+                    self.held
+                        .extend(answers.map(|(token, answer)| (end, token, answer)));
+                }
                 self.apply(effects);
             }
         }
@@ -157,7 +201,7 @@ impl Harness {
             producer,
             batch: self.batches,
         };
-        replay(&mut self.shard, self.log.len(), &entry);
+        replay(&mut self.shard, self.log.len(), &entry, !self.lags);
         self.log.push(entry);
     }
 
@@ -175,15 +219,20 @@ impl Harness {
 
     pub fn end_transaction(&mut self, producer_id: i64, commit: bool) {
         let entry = Entry::Marker { producer_id, commit };
-        replay(&mut self.shard, self.log.len(), &entry);
+        replay(&mut self.shard, self.log.len(), &entry, !self.lags);
         self.log.push(entry);
+    }
+
+    fn deliver(&mut self, token: Token, answer: Answer) {
+        assert!(self.waiting.remove(&token), "{token:?} is answered twice");
+        self.answers.insert(token, answer);
     }
 
     fn apply(&mut self, effects: Effects<GroupShard>) {
         for (token, answer) in effects.answers {
-            assert!(self.waiting.remove(&token), "{token:?} is answered twice");
-            self.answers.insert(token, answer);
+            self.deliver(token, answer);
         }
+        self.held.extend(effects.held);
         for change in effects.timers {
             match change {
                 TimerChange::Set { timer, at_ms } => {
@@ -359,9 +408,15 @@ impl Harness {
     }
 }
 
-fn replay(shard: &mut GroupShard, offset: usize, entry: &Entry) {
+fn replay(shard: &mut GroupShard, offset: usize, entry: &Entry, replicated: bool) {
     match entry {
-        Entry::Marker { producer_id, commit } => shard.replay_marker(*producer_id, 0, *commit),
+        Entry::Marker { producer_id, commit } => shard.replay_marker(EndedTransaction {
+            producer_id: *producer_id,
+            producer_epoch: 0,
+            commit: *commit,
+            offset: Offset(offset as i64),
+            replicated,
+        }),
         Entry::Record {
             record,
             timestamp_ms,
@@ -376,6 +431,7 @@ fn replay(shard: &mut GroupShard, offset: usize, entry: &Entry) {
                 producer_id: producer.id,
                 producer_epoch: producer.epoch,
                 transactional: producer.transactional,
+                replicated,
             })
             .unwrap(),
     }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::state::State;
 use super::{ClassicGroup, Intent, Then};
 use crate::base::error_code::ErrorCode;
+use crate::base::ids::Offset;
 use crate::group::command::Answer;
 use crate::group::error::of_group_append;
 use crate::group::record::{GroupValue, MemberValue};
@@ -30,8 +31,13 @@ impl ClassicGroup {
         };
     }
 
-    /// The record of this generation with `members` for members.
-    pub(super) fn value_with(&self, members: &Members) -> GroupValue {
+    /// Where the record is that was just loaded, if it is not replicated yet.
+    pub fn recorded_at(&mut self, unreplicated_at: Option<Offset>) {
+        self.unreplicated_at = unreplicated_at;
+    }
+
+    /// The record of this generation.
+    pub(super) fn value(&self) -> GroupValue {
         let protocol = self.protocol_name.clone().unwrap_or_default();
         let values = self.members.iter().map(|(id, member)| MemberValue {
             member_id: id.clone(),
@@ -81,6 +87,7 @@ impl ClassicGroup {
             Then::Emptied => {}
             Then::Replaced(replacement) => self.replaced(*replacement, turn),
             Then::Assigned => {
+                self.assigned_at = self.unreplicated_at;
                 for (id, token) in self.members.take_syncs() {
                     turn.answer(token, Answer::Sync(self.assigned(&id)));
                     // Its session may have ended while it waited, which was overlooked.

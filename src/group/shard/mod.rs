@@ -24,6 +24,8 @@ mod rebalance_test;
 #[cfg(test)]
 mod removal_test;
 #[cfg(test)]
+mod replicated_test;
+#[cfg(test)]
 mod static_test;
 
 use std::collections::BTreeMap;
@@ -40,8 +42,9 @@ use super::settings::GroupSettings;
 use super::timer::GroupTimer;
 use super::turn::Turn;
 use crate::base::error_code::ErrorCode;
+use crate::base::ids::Offset;
 use crate::base::random::Random;
-use crate::coordinator::{Effects, Producer, ReplayError, Replayed, Shard, Step, Token};
+use crate::coordinator::{Effects, EndedTransaction, Producer, ReplayError, Replayed, Shard, Step, Token};
 use crate::wire::reader::MAX_STRING_BYTES;
 use crate::wire::text::Text;
 
@@ -55,6 +58,8 @@ pub struct GroupShard {
     offsets: OffsetTable,
     removals: Removals,
     gone: Gone,
+    /// The high watermark, as it was told last: while anything was above it.
+    replicated_below: Offset,
 }
 
 /// What goes with records on their way into the log.
@@ -84,7 +89,12 @@ impl GroupShard {
             offsets: OffsetTable::default(),
             removals: Removals::default(),
             gone: Gone::default(),
+            replicated_below: Offset(0),
         }
+    }
+
+    fn turn(&self, now_ms: i64) -> Turn<'_> {
+        Turn::new(&self.settings, &self.random, self.replicated_below, now_ms)
     }
 
     /// True when nothing new is to be taken in.
@@ -103,14 +113,20 @@ impl Shard for GroupShard {
         self.replay_record(record)
     }
 
-    fn replay_marker(&mut self, producer_id: i64, _producer_epoch: i16, commit: bool) {
-        self.offsets.end_transaction(producer_id, commit);
+    fn may_write(command: &Command) -> bool {
+        // A member whose heartbeats are taken keeps its place, whatever becomes of what it commits.
+        !matches!(
+            command,
+            Command::Heartbeat(_) | Command::Fetch(_) | Command::Describe(_) | Command::List
+        )
     }
 
     fn loaded(&mut self, now_ms: i64) -> Step<Self> {
-        let mut turn = Turn::new(&self.settings, &self.random, now_ms);
+        let mut turn = Turn::new(&self.settings, &self.random, self.replicated_below, now_ms);
         for group in self.groups.values_mut() {
+            let before = group.bytes();
             group.loaded(&mut turn);
+            self.group_bytes = (self.group_bytes + group.bytes()).saturating_sub(before);
         }
         Step::Done(turn.effects)
     }

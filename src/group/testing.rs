@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 
 use super::command::*;
+use super::memory::Memory;
 use super::settings::GroupSettings;
 use super::shard::GroupShard;
 use super::timer::GroupTimer;
@@ -49,6 +50,8 @@ pub struct Harness {
     /// Answers that wait for the high watermark.
     held: Vec<(Offset, Token, Answer)>,
     random: Random,
+    /// What all shards take.
+    pub memory: Memory,
     tokens: u64,
 }
 
@@ -58,9 +61,9 @@ impl Harness {
     }
 
     pub fn with(settings: GroupSettings) -> Self {
-        let random = Random::from_seed(7);
+        let (random, memory) = (Random::from_seed(7), Memory::default());
         Self {
-            shard: GroupShard::new(settings.clone(), random.clone()),
+            shard: GroupShard::new(settings.clone(), random.clone(), &memory),
             settings,
             now_ms: 1_000_000,
             log: Vec::new(),
@@ -72,6 +75,7 @@ impl Harness {
             lags: false,
             held: Vec::new(),
             random,
+            memory,
             tokens: 0,
         }
     }
@@ -83,7 +87,7 @@ impl Harness {
 
     /// The broker of this shard fails, and another one reads the log. Clients get no answers.
     pub fn fail_over(&mut self) {
-        self.shard = GroupShard::new(self.settings.clone(), self.random.clone());
+        self.shard = GroupShard::new(self.settings.clone(), self.random.clone(), &self.memory);
         self.timers.clear();
         self.waiting.clear();
         self.answers.clear();

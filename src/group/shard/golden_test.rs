@@ -12,12 +12,13 @@ use crate::base::ids::Offset;
 use crate::base::random::Random;
 use crate::coordinator::{EndedTransaction, Replayed, Shard, Step, Token};
 use crate::group::command::*;
+use crate::group::memory::Memory;
 use crate::group::settings::GroupSettings;
 use crate::records::batch::Batches;
 use crate::records::control::EndTransactionMarker;
 
 fn load(name: &str) -> GroupShard {
-    let mut shard = GroupShard::new(GroupSettings::default(), Random::from_seed(1));
+    let mut shard = GroupShard::new(GroupSettings::default(), Random::from_seed(1), &Memory::default());
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/golden")
         .join(name);

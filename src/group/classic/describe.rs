@@ -15,6 +15,8 @@ use crate::wire::text::Text;
 
 /// The one protocol type whose members' metadata the broker looks into.
 const CONSUMER: &str = "consumer";
+/// Roughly what a topic takes that members subscribe to, beside its name.
+const TOPIC_BYTES: usize = 64;
 /// What a group of the classic protocol is called in lists.
 const CLASSIC: &str = "classic";
 
@@ -94,6 +96,21 @@ impl ClassicGroup {
     /// The topics that the members of the last generation subscribe to; `None` when that cannot be told. While a rebalance
     /// goes on, what members join with does not count yet, as in Kafka.
     pub fn subscribed_topics(&self) -> Option<BTreeSet<Text>> {
+        let topics = self.subscribed.as_ref()?;
+        Some(topics.iter().cloned().collect())
+    }
+
+    /// What the members subscribe to now counts until it is noted again.
+    pub(super) fn note_subscribed(&mut self) {
+        self.subscribed = self.compute_subscribed();
+        let topics = self.subscribed.iter().flatten();
+        let bytes = topics.map(|topic| TOPIC_BYTES + topic.as_bytes().len());
+        self.subscribed_bytes = bytes.sum();
+    }
+
+    /// The topics that the members subscribe to now; `None` when they are no consumers, no protocol is chosen, or a
+    /// member's metadata is not understood (`computeSubscribedTopics`).
+    fn compute_subscribed(&self) -> Option<Box<[Text]>> {
         if !self.is_consumers() {
             return None;
         }

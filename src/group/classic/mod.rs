@@ -69,6 +69,9 @@ pub(in crate::group) struct ClassicGroup {
     pending_bytes: usize,
     /// Members that have not sent the SyncGroup of this generation.
     pending_sync: BTreeSet<Text>,
+    /// The topics that the members of the last generation subscribed to; `None` when nobody can tell.
+    subscribed: Option<Box<[Text]>>,
+    subscribed_bytes: usize,
 }
 
 /// A record that a group wants to have in the log before it goes on.
@@ -108,6 +111,8 @@ impl ClassicGroup {
             pending: BTreeSet::new(),
             pending_bytes: 0,
             pending_sync: BTreeSet::new(),
+            subscribed: None,
+            subscribed_bytes: 0,
         }
     }
 
@@ -118,7 +123,7 @@ impl ClassicGroup {
 
     /// Bytes of memory, roughly.
     pub fn bytes(&self) -> usize {
-        OVERHEAD_BYTES + self.members.bytes() + self.pending_bytes
+        OVERHEAD_BYTES + self.members.bytes() + self.pending_bytes + self.subscribed_bytes
     }
 
     /// True when it has no members and no rebalance goes on.
@@ -146,6 +151,7 @@ impl ClassicGroup {
 
     /// The group was read from the log, whole: timers begin.
     pub fn loaded(&mut self, turn: &mut Turn<'_>) {
+        self.note_subscribed();
         if self.members.len() > turn.settings.max_size {
             self.prepare_rebalance(turn);
         }

@@ -25,6 +25,7 @@ impl ClassicGroup {
         self.protocol_name = value.protocol;
         self.state_since_ms = Some(value.current_state_timestamp_ms).filter(|timestamp| *timestamp != -1);
         self.state = if self.members.is_empty() {
+            self.note_subscribed();
             State::Empty
         } else {
             State::Stable

@@ -282,6 +282,38 @@ fn offsets_that_members_read_cannot_be_deleted() {
 }
 
 #[test]
+fn while_a_rebalance_goes_on_the_subscriptions_of_the_last_generation_count() {
+    for fails_over in [false, true] {
+        let mut h = Harness::new();
+        let ids = h.stable(2);
+        for topic in ["topic", "other"] {
+            h.commit(commit_of(&ids[0], 1, topic, 1));
+        }
+        if fails_over {
+            h.fail_over();
+        }
+        let changed = Join {
+            protocols: vec![("range".into(), subscription(&["other"]))],
+            ..join(&ids[0])
+        };
+        h.send(Command::Join(changed));
+        assert_eq!(h.state(), "PreparingRebalance");
+        let answer = delete_offsets(&mut h, &["topic", "other"]);
+        let errors: Vec<_> = answer.topics.iter().map(|(_, each)| each[0].1).collect();
+        assert_eq!(errors, [ErrorCode::GroupSubscribedToTopic, ErrorCode::None]);
+        // Once everybody has gone nobody subscribes to anything, until the next generation is there.
+        for id in &ids {
+            h.leave(id);
+        }
+        assert_eq!(h.state(), "Empty");
+        h.send(Command::Join(join("")));
+        assert_eq!(h.state(), "PreparingRebalance");
+        let answer = delete_offsets(&mut h, &["topic"]);
+        assert_eq!(answer.topics[0].1[0].1, ErrorCode::None);
+    }
+}
+
+#[test]
 fn a_group_that_loses_its_last_offset_and_has_nobody_is_removed() {
     let mut h = Harness::new();
     let ids = h.stable(1);

@@ -208,6 +208,40 @@ fn a_large_removal_takes_several_batches_and_others_wait_for_it() {
     assert_eq!(h.shard.unload(), [(token, told)]);
 }
 
+/// Row 63 of the pitfalls.
+#[test]
+fn a_hundred_thousand_offsets_expire_in_batches_that_a_log_takes() {
+    const OFFSETS: usize = 100_000;
+    let mut h = Harness::new();
+    let mut all = commit("topic", 1);
+    let one = all.offsets.remove(0);
+    let each = |partition| CommitPartition {
+        partition,
+        ..one.clone()
+    };
+    all.offsets = (0..OFFSETS as i32).map(each).collect();
+    h.commit(all);
+    let before = h.batches;
+    h.advance(7 * DAY_MS);
+    let token = h.send(Command::Expire);
+    h.advance(0);
+    assert_eq!(h.answer(token), Some(Answer::Done));
+    assert_eq!((h.listed(), h.log.len()), (vec![], 2 * OFFSETS));
+    let mut bytes = vec![0; h.batches - before];
+    for entry in &h.log {
+        if let Entry::Record { record, batch, .. } = entry
+            && let Some(sum) = batch.checked_sub(before).and_then(|at| bytes.get_mut(at))
+        {
+            *sum += record.key.len();
+        }
+    }
+    let most = GroupSettings::default().removal_batch_bytes;
+    assert!(
+        bytes.len() > 3 && bytes.iter().all(|sum| *sum < most),
+        "{bytes:?}"
+    );
+}
+
 #[test]
 fn the_removals_that_wait_have_a_bound() {
     let mut h = Harness::with(GroupSettings {

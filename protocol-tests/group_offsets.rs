@@ -11,8 +11,11 @@
 
 mod socket;
 
+use std::collections::BTreeMap;
+
 use barnabas::base::ids::Uuid;
 use barnabas::wire::Text;
+use barnabas::wire::messages::delete_groups::{DeleteGroupsRequest, DeleteGroupsResponse};
 use barnabas::wire::messages::metadata::{MetadataRequest, MetadataRequestTopic, MetadataResponse};
 use barnabas::wire::messages::offset_commit::{
     OffsetCommitRequest, OffsetCommitRequestTopic, OffsetCommitResponse,
@@ -137,6 +140,36 @@ fn version_0_keeps_offsets_of_its_own() {
         assert_eq!(answered.len(), 1, "{name:?}");
     }
     assert_eq!(fetch_in(&mut client, "g", &[0], 0)[0].offset, 42);
+}
+
+/// Kafka leaves them in ZooKeeper, for whoever has access to it.
+#[test]
+fn deleting_a_group_takes_its_offsets_of_version_0_along() {
+    let (_broker, mut client) = start(&[]);
+    client.alone_in("busy");
+    assert_eq!(client.commit(&commit_request("g", "t", &[(0, 7)]), 2), [0]);
+    for group in ["g", "old", "busy"] {
+        assert_eq!(
+            client.commit(&commit_request(group, "t", &[(0, 8), (2, 9)]), 0),
+            [0, 0]
+        );
+    }
+    let request = DeleteGroupsRequest {
+        groups_names: ["g", "old", "busy", "absent"].map(Text::from).to_vec(),
+    };
+    let response: DeleteGroupsResponse = client.ask(&request, 2);
+    let errors: BTreeMap<&str, i16> = response
+        .results
+        .iter()
+        .map(|one| (one.group_id.as_str(), one.error_code))
+        .collect();
+    assert_eq!(
+        errors,
+        BTreeMap::from([("absent", 69), ("busy", 68), ("g", 0), ("old", 0)])
+    );
+    let offset = |client: &mut Client, group| fetch_in(client, group, &[2], 0)[0].offset;
+    let left = ["g", "old", "busy"].map(|group| offset(&mut client, group));
+    assert_eq!(left, [-1, -1, 9]);
 }
 
 #[test]

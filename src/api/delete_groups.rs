@@ -1,7 +1,8 @@
 //! DeleteGroups (key 42), versions 0 to 2: groups without members are deleted, with their offsets.
 //!
 //! Versions differ in encoding only. Ordering point: completed. As `KafkaApis.handleDeleteGroupsRequest`: a group that is
-//! named twice is answered once, and those that the client may not delete come last.
+//! named twice is answered once, and those that the client may not delete come last. Other than there, the offsets that a
+//! group has in the store (OffsetCommit version 0) go too, for nothing else would remove them.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -32,6 +33,16 @@ pub(super) async fn handle(
         true => Vec::new(),
         false => services.groups.delete(allowed).await,
     };
+    for (group_id, error) in &mut results {
+        // A group that has members, or another coordinator, keeps them.
+        if matches!(error, ErrorCode::None | ErrorCode::GroupIdNotFound) {
+            match services.old_offsets.remove(group_id).await {
+                Ok(true) => *error = ErrorCode::None,
+                Ok(false) => {}
+                Err(failed) => *error = failed,
+            }
+        }
+    }
     results.extend(
         refused
             .into_iter()

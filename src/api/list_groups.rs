@@ -23,9 +23,9 @@ pub(super) async fn handle(
     request: ListGroupsRequest,
 ) -> Result<Answer, Rejected> {
     let sees_all = context.authorize(Operation::Describe, Resource::Cluster);
-    let wanted = |group: &Listed| {
-        is_among(&request.states_filter, group.state) && is_among(&request.types_filter, group.group_type)
-    };
+    let mut states = Filter::new(&request.states_filter);
+    let mut types = Filter::new(&request.types_filter);
+    let mut wanted = |group: &Listed| states.passes(group.state) && types.passes(group.group_type);
     let visible =
         |group: &Listed| sees_all || context.authorize(Operation::Describe, Resource::Group(&group.group_id));
     let (error, groups) = services.groups.list().await;
@@ -46,7 +46,44 @@ pub(super) async fn handle(
     Ok(Answer::Now(Response::encode(&response, context.api_version)))
 }
 
-/// An empty filter lets all pass.
-fn is_among(filter: &[Text], name: &str) -> bool {
-    filter.is_empty() || filter.iter().any(|wanted| wanted.eq_ignore_ascii_case(name))
+/// Which names pass; all, if none is given. A client may give a million, and there may be many groups, but they have few
+/// names among them: each of those is looked for once.
+struct Filter<'a> {
+    names: &'a [Text],
+    known: Vec<(&'static str, bool)>,
+}
+
+impl<'a> Filter<'a> {
+    fn new(names: &'a [Text]) -> Self {
+        Self {
+            names,
+            known: Vec::new(),
+        }
+    }
+
+    fn passes(&mut self, name: &'static str) -> bool {
+        if let Some((_, passes)) = self.known.iter().find(|(known, _)| *known == name) {
+            return *passes;
+        }
+        let is_named = || self.names.iter().any(|wanted| wanted.eq_ignore_ascii_case(name));
+        let passes = self.names.is_empty() || is_named();
+        self.known.push((name, passes));
+        passes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_looks_for_a_name_once_whatever_letters_it_is_in() {
+        assert!(Filter::new(&[]).passes("Stable"));
+        let names = ["STABLE".into(), "nothing".into()];
+        let mut filter = Filter::new(&names);
+        for _ in 0..3 {
+            assert_eq!((filter.passes("Stable"), filter.passes("Empty")), (true, false));
+        }
+        assert_eq!(filter.known, [("Stable", true), ("Empty", false)]);
+    }
 }

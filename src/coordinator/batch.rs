@@ -30,6 +30,7 @@ impl<S: Shard> Write<S> {
     /// The records as the log has them now.
     pub fn replayed<'a>(&'a self, answer: &AppendAnswer) -> impl Iterator<Item = Replayed<'a>> {
         let base = Offset(answer.base_offset);
+        let replicated = answer.pending.is_none();
         let timestamp_ms = match answer.log_append_time_ms {
             -1 => self.timestamp_ms,
             stamped => stamped,
@@ -42,6 +43,7 @@ impl<S: Shard> Write<S> {
             producer_id: self.producer.id,
             producer_epoch: self.producer.epoch,
             transactional: self.producer.transactional,
+            replicated,
         })
     }
 }

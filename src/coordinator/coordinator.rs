@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
 
 use super::asked::Asked;
 use super::attention::{Attention, Work};
@@ -23,6 +24,9 @@ use crate::base::shutdown::Shutdown;
 use crate::base::task;
 use crate::records::control::EndTransactionMarker;
 use crate::replica::replicas::Replicas;
+
+/// When timers are looked at again that were due while the log directory did not answer.
+const STALLED_PAUSE: Duration = Duration::from_millis(500);
 
 /// Makes an empty shard for a partition.
 type Make<S> = Box<dyn Fn(i32) -> S + Send + Sync>;
@@ -211,16 +215,23 @@ impl<S: Shard> Inner<S> {
         };
         let busy = ErrorCode::CoordinatorLoadInProgress;
         let Some(mut state) = slot.lock() else {
+            slot.turn_away();
             return Asked::now(S::unavailable(&command, busy));
         };
-        let full = slot.unreplicated.is_full().then_some(busy);
-        if let Some(error) = state.standing.refusal().or(full) {
+        if state.standing == Standing::Writing {
+            slot.turn_away();
+        }
+        let is_full = || slot.unreplicated.is_full() && S::may_write(&command);
+        let replicated = slot.see_replicated(&mut state).err();
+        let refusal = state.standing.refusal().or(replicated);
+        if let Some(error) = refusal.or_else(|| is_full().then_some(busy)) {
             return Asked::now(S::unavailable(&command, error));
         }
         let lost = S::unavailable(&command, ErrorCode::NotCoordinator);
         let token = Token(self.next_token.fetch_add(1, Ordering::Relaxed));
         state.expect(token);
         let now_ms = clock::now_ms();
+        let resumed = slot.resume(&mut state, &self.settings, now_ms);
         let mut after = slot.act(&mut state, &self.settings, false, now_ms, |shard| {
             shard.step(command, token, now_ms)
         });
@@ -229,6 +240,9 @@ impl<S: Shard> Inner<S> {
             None => Asked::later(after.later.take().unwrap_or_else(|| state.wait()), lost),
         };
         drop(state);
+        if let Some(resumed) = resumed {
+            self.dispatch(&slot, resumed);
+        }
         self.dispatch(&slot, after);
         asked
     }
@@ -260,6 +274,19 @@ impl<S: Shard> Inner<S> {
             if state.standing != Standing::Active {
                 // The write that is under way looks at the timers when it is over.
                 return;
+            }
+            if slot.partition.directory().watch().is_stalled() {
+                // Clients are not heard: whoever seems silent may not be.
+                slot.turn_away();
+                drop(state);
+                self.attention
+                    .alarm(slot.number, Instant::now().after(STALLED_PAUSE));
+                return;
+            }
+            if let Some(resumed) = slot.resume(&mut state, &self.settings, clock::now_ms()) {
+                drop(state);
+                self.dispatch(slot, resumed);
+                continue;
             }
             let Some(timer) = state.due(Instant::now()) else {
                 let next = state.first_alarm();

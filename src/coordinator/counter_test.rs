@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::slot::Slot;
+use super::slot::{Slot, State};
 use super::{
-    Asked, Coordinator, CoordinatorSettings, Effects, NewRecord, Producer, ReplayError, Replayed, Shard,
-    Standing, Step, TimerChange, Token,
+    Asked, Coordinator, CoordinatorSettings, Effects, EndedTransaction, MAX_UNREPLICATED, NewRecord,
+    Producer, ReplayError, Replayed, Shard, Standing, Step, TimerChange, Token,
 };
 use crate::base::clock::{self, Instant};
 use crate::base::error_code::ErrorCode;
@@ -42,6 +42,10 @@ enum Command {
     WaitFor(&'static str, i64),
     /// Adds one to a counter in so many milliseconds.
     AddLater(&'static str, i64),
+    /// How far the shard was told that the replicas are.
+    Replicated,
+    /// Reads a counter once the replicas are as far.
+    GetBehind(&'static str, Offset),
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -65,6 +69,11 @@ struct Counters {
     counts: BTreeMap<Vec<u8>, i64>,
     open: BTreeMap<i64, Vec<(Vec<u8>, i64)>>,
     waiting: Vec<(Token, &'static str, i64)>,
+    /// Offsets that were replayed while replicas were waited for.
+    unreplicated: Vec<Offset>,
+    replicated: Offset,
+    /// The timers that were put off when the shard took commands again.
+    resumed: usize,
     unloaded: Arc<AtomicUsize>,
     hook: Hook,
 }
@@ -107,6 +116,9 @@ impl Shard for Counters {
         let value = record.value.unwrap_or_default();
         let n = value.first_chunk().map(|bytes| i64::from_be_bytes(*bytes));
         let n = n.ok_or_else(|| ReplayError::new("no number"))?;
+        if !record.replicated {
+            self.unreplicated.push(record.offset);
+        }
         if record.transactional {
             let open = self.open.entry(record.producer_id).or_default();
             open.push((record.key.to_vec(), n));
@@ -116,21 +128,45 @@ impl Shard for Counters {
         Ok(())
     }
 
-    fn replay_marker(&mut self, producer_id: i64, _: i16, commit: bool) {
-        for (key, n) in self.open.remove(&producer_id).unwrap_or_default() {
-            if commit {
+    fn replay_marker(&mut self, ended: EndedTransaction) {
+        if !ended.replicated {
+            self.unreplicated.push(ended.offset);
+        }
+        for (key, n) in self.open.remove(&ended.producer_id).unwrap_or_default() {
+            if ended.commit {
                 self.add(&key, n);
             }
         }
     }
 
+    fn replicated(&mut self, below: Offset) {
+        assert!(!self.unreplicated.is_empty(), "there is nothing to be told of");
+        self.unreplicated.retain(|offset| *offset >= below);
+        self.replicated = below;
+    }
+
+    fn resumed(&mut self, now_ms: i64) -> Effects<Self> {
+        self.resumed += 1;
+        Effects {
+            timers: vec![TimerChange::Set {
+                timer: "session",
+                at_ms: now_ms + 3_600_000,
+            }],
+            ..Effects::default()
+        }
+    }
+
+    fn may_write(command: &Command) -> bool {
+        !matches!(command, Command::Get(_))
+    }
+
     fn loaded(&mut self, now_ms: i64) -> Step<Self> {
         Step::Done(Effects {
-            answers: Vec::new(),
             timers: vec![TimerChange::Set {
                 timer: "loads",
                 at_ms: now_ms,
             }],
+            ..Effects::default()
         })
     }
 
@@ -172,6 +208,12 @@ impl Shard for Counters {
                     timer: key,
                     at_ms: now_ms + ms,
                 }],
+                ..Effects::default()
+            }),
+            Command::Replicated => Step::Done(Effects::answer(token, Answer::Count(self.replicated.get()))),
+            Command::GetBehind(key, offset) => Step::Done(Effects {
+                held: vec![(offset, token, Answer::Count(self.count(key)))],
+                ..Effects::default()
             }),
         }
     }
@@ -193,7 +235,7 @@ impl Shard for Counters {
         );
         Effects {
             answers,
-            timers: Vec::new(),
+            ..Effects::default()
         }
     }
 
@@ -201,7 +243,7 @@ impl Shard for Counters {
         let answer = decision.token.map(|token| (token, Answer::Error(error)));
         Effects {
             answers: answer.into_iter().collect(),
-            timers: Vec::new(),
+            ..Effects::default()
         }
     }
 
@@ -227,6 +269,16 @@ impl Shard for Counters {
     }
 }
 
+fn test_settings() -> CoordinatorSettings {
+    CoordinatorSettings {
+        topic: TOPIC.into(),
+        load_buffer_bytes: 5_000_000,
+        replication_timeout: Duration::from_secs(60),
+        required_acks: -1,
+        codec: Codec::None,
+    }
+}
+
 struct Floor {
     broker: TestBroker,
     coordinator: Coordinator<Counters>,
@@ -241,13 +293,7 @@ impl Floor {
     }
 
     fn over(broker: TestBroker, change: impl FnOnce(&mut CoordinatorSettings)) -> Self {
-        let mut settings = CoordinatorSettings {
-            topic: TOPIC.into(),
-            load_buffer_bytes: 5_000_000,
-            replication_timeout: Duration::from_secs(60),
-            required_acks: -1,
-            codec: Codec::None,
-        };
+        let mut settings = test_settings();
         change(&mut settings);
         let (unloaded, hook) = (Arc::new(AtomicUsize::new(0)), Hook::default());
         let (told, hooked) = (Arc::clone(&unloaded), Arc::clone(&hook));
@@ -530,6 +576,88 @@ async fn answers_wait_for_the_high_watermark_in_their_order() {
 }
 
 #[tokio::test]
+async fn a_shard_is_told_what_the_replicas_have_before_it_takes_a_step() {
+    let floor = Floor::new(|_| {});
+    floor.lead(0).await;
+    soon(floor.ask(Command::Add("a", 1))).await;
+    assert_eq!(
+        soon(floor.ask(Command::Replicated)).await,
+        Answer::Count(0),
+        "alone it waits for nobody"
+    );
+    let floor = Floor::new(|_| {});
+    floor.lead_with(0, &[1, 2]).await;
+    let partition = floor.broker.replicas.partition(TOPIC, 0).unwrap();
+    while partition.progress().unwrap().log_end == Offset(0) {
+        clock::sleep(Duration::from_millis(1)).await;
+    }
+    let written = floor.ask(Command::Add("a", 1));
+    let end = partition.progress().unwrap().log_end;
+    let behind = task::spawn(soon(floor.ask(Command::GetBehind("a", end))));
+    floor.follower_fetches(end.get() - 1);
+    let told = Answer::Count(end.get() - 1);
+    assert_eq!(soon(floor.ask(Command::Replicated)).await, told);
+    assert!(!behind.is_finished());
+    floor.follower_fetches(end.get());
+    assert_eq!(
+        soon(floor.ask(Command::Replicated)).await,
+        Answer::Count(end.get())
+    );
+    assert_eq!(soon(written).await, Answer::Count(1));
+    assert_eq!(behind.await.unwrap(), Answer::Count(1));
+    // There is nothing left to be told of, or the shard would have fallen over.
+    soon(floor.ask(Command::Replicated)).await;
+    let at_once = floor.ask(Command::GetBehind("a", end));
+    assert_eq!(soon(at_once).await, Answer::Count(1));
+}
+
+#[tokio::test]
+async fn what_is_held_back_is_not_told_by_a_broker_that_leads_no_more() {
+    let floor = Floor::new(|settings| settings.replication_timeout = Duration::from_millis(1));
+    floor.lead_with(0, &[1, 2]).await;
+    soon(floor.ask(Command::Add("a", 1))).await;
+    let partition = floor.broker.replicas.partition(TOPIC, 0).unwrap();
+    let end = partition.progress().unwrap().log_end;
+    assert_eq!(
+        soon(floor.ask(Command::GetBehind("a", end))).await,
+        Answer::NotReplicated(ErrorCode::RequestTimedOut)
+    );
+    // Not even that, once another broker has led.
+    let followed = (2, &[1, 2][..], &[1, 2][..]);
+    let slot = Slot::<Counters>::new(0, LeaderEpoch(0), Arc::clone(&partition));
+    let mut state = slot.lock_on_pool();
+    assert!(slot.activate(&mut state, Counters::default()));
+    drop(state);
+    let settings = CoordinatorSettings {
+        replication_timeout: Duration::from_millis(1),
+        ..test_settings()
+    };
+    let write = |state: &mut State<Counters>| slot.act(state, &settings, false, 0, |_| write("a", 1, None));
+    let mut state = slot.lock_on_pool();
+    drop(write(&mut state));
+    assert_eq!(slot.see_replicated(&mut state), Ok(()));
+    drop(state);
+    floor.broker.decide(TOPIC, 1, 2, 1, followed).await;
+    let mut state = slot.lock_on_pool();
+    assert_eq!(slot.see_replicated(&mut state), Err(ErrorCode::NotCoordinator));
+}
+
+#[tokio::test]
+async fn however_many_writes_wait_what_writes_nothing_is_taken() {
+    let floor = Floor::new(|_| {});
+    floor.lead_with(0, &[1, 2]).await;
+    let waiting: Vec<_> = (0..MAX_UNREPLICATED + 1)
+        .map(|_| floor.ask(Command::Add("a", 1)))
+        .collect();
+    assert_eq!(
+        soon(floor.ask(Command::Add("a", 1))).await,
+        Answer::Error(ErrorCode::CoordinatorLoadInProgress)
+    );
+    assert!(floor.count("a").await >= MAX_UNREPLICATED as i64);
+    drop(waiting);
+}
+
+#[tokio::test]
 async fn what_is_not_replicated_in_time_is_told_and_so_is_a_lost_leadership() {
     let floor = Floor::new(|settings| settings.replication_timeout = Duration::from_millis(1));
     floor.lead_with(0, &[1, 2]).await;
@@ -722,6 +850,33 @@ async fn a_directory_that_stalls_in_a_step_holds_up_that_write_and_no_thread() {
     let calls_return = watch.look_again(&mut look, Instant::now(), Duration::from_secs(1));
     assert_eq!(calls_return, Some(false));
     assert_eq!(floor.count("a").await, 1);
+}
+
+/// The calls into the directory return again.
+fn go_on(directory: &HostDirectory) {
+    let watch = directory.watch();
+    let mut look = watch.look(Instant::now());
+    let calls_return = watch.look_again(&mut look, Instant::now(), Duration::from_secs(1));
+    assert_eq!(calls_return, Some(false));
+}
+
+#[tokio::test]
+async fn after_a_stall_nobody_is_taken_for_silent_whom_the_shard_did_not_hear() {
+    let floor = Floor::new(|_| {});
+    floor.lead(0).await;
+    let directory = Arc::clone(floor.broker.replicas.partition(TOPIC, 0).unwrap().directory());
+    soon(floor.ask(Command::AddLater("session", 50))).await;
+    soon(floor.ask(Command::AddLater("other", 51))).await;
+    stall(&directory);
+    assert_eq!(
+        soon(floor.ask(Command::Get("a"))).await,
+        Answer::Error(ErrorCode::CoordinatorLoadInProgress)
+    );
+    clock::sleep(Duration::from_millis(100)).await;
+    go_on(&directory);
+    let fired = floor.ask(Command::WaitFor("other", 1));
+    assert_eq!(soon(fired).await, Answer::Count(1), "timers go on");
+    assert_eq!(floor.count("session").await, 0);
 }
 
 #[tokio::test]

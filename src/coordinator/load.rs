@@ -16,7 +16,7 @@ use crate::base::ids::Offset;
 use crate::records::batch::{Batch, Batches};
 use crate::records::control::EndTransactionMarker;
 
-use super::shard::{Replayed, Shard};
+use super::shard::{EndedTransaction, Replayed, Shard};
 use super::slot::{Slot, Standing};
 
 /// How often it is told how far a load is.
@@ -150,8 +150,13 @@ impl<S: Shard> Loading<S> {
         let (producer_id, producer_epoch) = (batch.producer_id.get(), batch.producer_epoch.get());
         if batch.is_control() {
             if let Some(marker) = EndTransactionMarker::of_batch(batch)? {
-                self.shard
-                    .replay_marker(producer_id, producer_epoch, marker.commit);
+                self.shard.replay_marker(EndedTransaction {
+                    producer_id,
+                    producer_epoch,
+                    commit: marker.commit,
+                    offset: batch.base_offset,
+                    replicated: true,
+                });
             }
             return Ok(());
         }
@@ -169,6 +174,7 @@ impl<S: Shard> Loading<S> {
                 producer_id,
                 producer_epoch,
                 transactional: batch.is_transactional(),
+                replicated: true,
             };
             if let Err(error) = self.shard.replay(&replayed) {
                 self.unreadable += 1;

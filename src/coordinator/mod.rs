@@ -3,8 +3,8 @@
 //! A coordinator is a topic of this cluster (`__consumer_offsets`) whose partitions are state machines: the broker that
 //! leads a partition runs its [`Shard`]. This room has the rest: a shard is loaded from its log when leadership comes
 //! and goes when it leaves; a command becomes records and an answer, the records go into the log and then through the
-//! one function that also loads them, the answer leaves when they are replicated; an append that fails is taken back;
-//! timers fire. What it coordinates it does not know.
+//! one function that also loads them, the answer leaves when they are replicated, and then the shard is told; an append
+//! that fails is taken back; timers fire. What it coordinates it does not know.
 //!
 //! Signals that come up to it, each in the order of the changes, none of which waits for anything here:
 //!
@@ -35,5 +35,7 @@ pub use asked::Asked;
 pub use coordinator::{Coordinator, ShardStatus};
 pub use replicated::MAX_UNREPLICATED;
 pub use settings::CoordinatorSettings;
-pub use shard::{Effects, NewRecord, Producer, ReplayError, Replayed, Shard, Step, TimerChange, Token};
+pub use shard::{
+    Effects, EndedTransaction, NewRecord, Producer, ReplayError, Replayed, Shard, Step, TimerChange, Token,
+};
 pub use slot::Standing;

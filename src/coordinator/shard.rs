@@ -66,6 +66,24 @@ pub struct Replayed<'a> {
     pub producer_epoch: i16,
     /// True when it counts only once a marker of its producer says so.
     pub transactional: bool,
+    /// False while replicas are waited for: the record may yet be lost, and whoever reads is not to see it before
+    /// [`Shard::replicated`] says so. What a load reads counts as replicated: it may have been acknowledged.
+    pub replicated: bool,
+}
+
+/// A marker that is in the log: the end of a producer's transaction.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct EndedTransaction {
+    /// The producer.
+    pub producer_id: i64,
+    /// Its epoch.
+    pub producer_epoch: i16,
+    /// What it wrote counts; else it is forgotten.
+    pub commit: bool,
+    /// Where the marker is.
+    pub offset: Offset,
+    /// As for [`Replayed::replicated`].
+    pub replicated: bool,
 }
 
 /// A record that cannot be read. It changed nothing.
@@ -105,6 +123,8 @@ pub enum TimerChange<T> {
 pub struct Effects<S: Shard> {
     /// Clients that get their answers.
     pub answers: Vec<(Token, S::Answer)>,
+    /// Clients that get theirs when the high watermark is at this offset: they tell of what is in the log below it.
+    pub held: Vec<(Offset, Token, S::Answer)>,
     /// Timers that change, in this order.
     pub timers: Vec<TimerChange<S::Timer>>,
 }
@@ -113,6 +133,7 @@ impl<S: Shard> Default for Effects<S> {
     fn default() -> Self {
         Self {
             answers: Vec::new(),
+            held: Vec::new(),
             timers: Vec::new(),
         }
     }
@@ -123,7 +144,7 @@ impl<S: Shard> Effects<S> {
     pub fn answer(token: Token, answer: S::Answer) -> Self {
         Self {
             answers: vec![(token, answer)],
-            timers: Vec::new(),
+            ..Self::default()
         }
     }
 }
@@ -160,7 +181,11 @@ pub trait Shard: Send + Sized + 'static {
     fn replay(&mut self, record: &Replayed<'_>) -> Result<(), ReplayError>;
 
     /// A marker ends the transaction of a producer on this partition.
-    fn replay_marker(&mut self, producer_id: i64, producer_epoch: i16, commit: bool);
+    fn replay_marker(&mut self, ended: EndedTransaction);
+
+    /// All replicas in sync have what is in the log below this offset. Told before a command, while something that was
+    /// replayed was not replicated.
+    fn replicated(&mut self, _below: Offset) {}
 
     /// The whole log was read: begins timers.
     fn loaded(&mut self, now_ms: i64) -> Step<Self>;
@@ -184,6 +209,17 @@ pub trait Shard: Send + Sized + 'static {
 
     /// The shard goes away (leadership is lost, the broker stops): the clients that wait inside it.
     fn unload(&mut self) -> Vec<(Token, Self::Answer)>;
+
+    /// Commands were turned away for a while because the log directory did not answer: what waits for clients to give a sign of
+    /// life waits anew.
+    fn resumed(&mut self, _now_ms: i64) -> Effects<Self> {
+        Effects::default()
+    }
+
+    /// False for a command that writes nothing: it is taken however many writes wait for replicas.
+    fn may_write(_command: &Self::Command) -> bool {
+        true
+    }
 
     /// The answer to a command that no shard here can take: NOT_COORDINATOR, COORDINATOR_LOAD_IN_PROGRESS,
     /// COORDINATOR_NOT_AVAILABLE.

@@ -5,7 +5,7 @@
 //! `coordinator` does it. What the shard does and writes is in `act`.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicI32, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, oneshot};
@@ -13,6 +13,7 @@ use tokio::sync::{Notify, oneshot};
 use crate::base::clock::Instant;
 use crate::base::error_code::ErrorCode;
 use crate::base::ids::{LeaderEpoch, Offset};
+use crate::replica::answers::PendingAck;
 use crate::replica::partition::Partition;
 use crate::replica::waiting::Wakes;
 
@@ -62,6 +63,8 @@ pub struct Slot<S: Shard> {
     pub progress: LoadProgress,
     /// Tells when the shard begins or ceases to take commands.
     pub turned: Notify,
+    /// Commands were turned away because the log directory did not answer, and the shard does not know yet.
+    turned_away: AtomicBool,
     state: Mutex<State<S>>,
 }
 
@@ -96,6 +99,8 @@ pub struct State<S: Shard> {
     /// Who asks just now and has no answer yet. Most are answered at once, and need no channel.
     asking: Option<Token>,
     timers: Timers<S::Timer>,
+    /// The last append that was not replicated when it was made; `None` when the shard knows that all are.
+    pub(super) unreplicated: Option<PendingAck>,
 }
 
 /// What is to be done once the lock was let go.
@@ -166,7 +171,7 @@ impl<S: Shard> State<S> {
         self.timers.first()
     }
 
-    /// Changes the timers, and finds out who is answered. Without an alarm if no timer changed.
+    /// Changes the timers, and finds out who is answered at once. Without an alarm if no timer changed.
     pub(super) fn after(&mut self, effects: Effects<S>, now_ms: i64) -> After<S> {
         let mut after = After::default();
         if !effects.timers.is_empty() {
@@ -180,7 +185,8 @@ impl<S: Shard> State<S> {
         after
     }
 
-    fn address(&mut self, answers: Vec<(Token, S::Answer)>, after: &mut After<S>) {
+    /// Finds out who waits for these answers; who does not any more is left out.
+    pub(super) fn address(&mut self, answers: Vec<(Token, S::Answer)>, after: &mut After<S>) {
         for (token, answer) in answers {
             if self.asking.take_if(|asking| *asking == token).is_some() {
                 after.at_once = Some(answer);
@@ -201,12 +207,14 @@ impl<S: Shard> Slot<S> {
             unreplicated: Arc::default(),
             progress: LoadProgress::default(),
             turned: Notify::new(),
+            turned_away: AtomicBool::new(false),
             state: Mutex::new(State {
                 standing: Standing::Loading,
                 shard: None,
                 waiting: BTreeMap::new(),
                 asking: None,
                 timers: Timers::default(),
+                unreplicated: None,
             }),
         })
     }
@@ -237,6 +245,17 @@ impl<S: Shard> Slot<S> {
     /// The lock, on a thread that may wait.
     pub fn lock_on_pool(&self) -> MutexGuard<'_, State<S>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A command was turned away because the log directory does not answer. Whoever sent it is alive, and has been told
+    /// nothing else.
+    pub fn turn_away(&self) {
+        self.turned_away.store(true, Ordering::Release);
+    }
+
+    /// True when commands were turned away since this was asked last.
+    pub(super) fn has_turned_away(&self) -> bool {
+        self.turned_away.load(Ordering::Relaxed) && self.turned_away.swap(false, Ordering::AcqRel)
     }
 
     /// Makes the loaded shard the one that takes commands, unless the slot was closed meanwhile.

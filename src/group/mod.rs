@@ -8,6 +8,7 @@
 mod classic;
 pub mod command;
 mod error;
+pub mod memory;
 mod offsets;
 pub mod old_offsets;
 mod record;

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::command::{Answer, Command, Listed, TopicsDeleted};
+use super::memory::Memory;
 use super::settings::GroupSettings;
 use super::shard::GroupShard;
 use crate::base::clock;
@@ -42,7 +43,8 @@ impl Groups {
     pub fn new(cluster: &Cluster, replicas: &Arc<Replicas>, random: &Random) -> Self {
         let config = cluster.get().broker_config.clone();
         let (settings, random) = (group_settings(&config), random.clone());
-        let shard = move |_| GroupShard::new(settings.clone(), random.clone());
+        let memory = Memory::default();
+        let shard = move |_| GroupShard::new(settings.clone(), random.clone(), &memory);
         Self {
             coordinator: Coordinator::new(coordinator_settings(&config), Arc::clone(replicas), shard),
             cluster: cluster.clone(),

@@ -19,8 +19,13 @@ pub struct GroupSettings {
     pub offsets_retention_ms: i64,
     /// Most bytes of tombstones in one batch; below the topic's `max.message.bytes`.
     pub removal_batch_bytes: usize,
-    /// When a shard takes more memory than this it takes in no new group, member or partition; what is there goes on.
-    pub max_shard_bytes: usize,
+    /// When all shards of the broker together take more memory than this they take in no new group, member or partition;
+    /// what is there goes on.
+    pub max_bytes: usize,
+    /// A shard that takes no more than this takes in what is new, whatever the others take.
+    pub granted_bytes: usize,
+    /// When what a shard keeps because commits are not replicated takes more memory than this, it takes no more commits.
+    pub max_unreplicated_bytes: usize,
 }
 
 impl Default for GroupSettings {
@@ -34,7 +39,9 @@ impl Default for GroupSettings {
             offset_metadata_max_bytes: 4_096,
             offsets_retention_ms: 10_080 * 60_000,
             removal_batch_bytes: 512 << 10,
-            max_shard_bytes: 256 << 20,
+            max_bytes: 512 << 20,
+            granted_bytes: 1 << 20,
+            max_unreplicated_bytes: 32 << 20,
         }
     }
 }

@@ -5,13 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 
 use super::command::*;
+use super::memory::Memory;
 use super::settings::GroupSettings;
 use super::shard::GroupShard;
 use super::timer::GroupTimer;
 use crate::base::error_code::ErrorCode;
 use crate::base::ids::Offset;
 use crate::base::random::Random;
-use crate::coordinator::{Effects, NewRecord, Producer, Replayed, Shard, Step, TimerChange, Token};
+use crate::coordinator::{
+    Effects, EndedTransaction, NewRecord, Producer, Replayed, Shard, Step, TimerChange, Token,
+};
 use crate::wire::text::Text;
 
 /// What is in the log.
@@ -42,7 +45,13 @@ pub struct Harness {
     pub waiting: BTreeSet<Token>,
     /// Appends fail with this.
     pub fails: Option<ErrorCode>,
+    /// The replicas stand still: nothing that is written from now on is replicated.
+    pub lags: bool,
+    /// Answers that wait for the high watermark.
+    held: Vec<(Offset, Token, Answer)>,
     random: Random,
+    /// What all shards take.
+    pub memory: Memory,
     tokens: u64,
 }
 
@@ -52,9 +61,9 @@ impl Harness {
     }
 
     pub fn with(settings: GroupSettings) -> Self {
-        let random = Random::from_seed(7);
+        let (random, memory) = (Random::from_seed(7), Memory::default());
         Self {
-            shard: GroupShard::new(settings.clone(), random.clone()),
+            shard: GroupShard::new(settings.clone(), random.clone(), &memory),
             settings,
             now_ms: 1_000_000,
             log: Vec::new(),
@@ -63,7 +72,10 @@ impl Harness {
             answers: BTreeMap::new(),
             waiting: BTreeSet::new(),
             fails: None,
+            lags: false,
+            held: Vec::new(),
             random,
+            memory,
             tokens: 0,
         }
     }
@@ -75,12 +87,13 @@ impl Harness {
 
     /// The broker of this shard fails, and another one reads the log. Clients get no answers.
     pub fn fail_over(&mut self) {
-        self.shard = GroupShard::new(self.settings.clone(), self.random.clone());
+        self.shard = GroupShard::new(self.settings.clone(), self.random.clone(), &self.memory);
         self.timers.clear();
         self.waiting.clear();
         self.answers.clear();
+        self.held.clear();
         for (offset, entry) in self.log.iter().enumerate() {
-            replay(&mut self.shard, offset, entry);
+            replay(&mut self.shard, offset, entry, true);
         }
         let step = self.shard.loaded(self.now_ms);
         self.run(step);
@@ -109,6 +122,35 @@ impl Harness {
 
     pub fn is_waiting(&self, token: Token) -> bool {
         self.waiting.contains(&token)
+    }
+
+    /// All replicas have what is in the log below this offset.
+    pub fn replicate(&mut self, below: Offset) {
+        self.shard.replicated(below);
+        let held = std::mem::take(&mut self.held);
+        for (required, token, answer) in held {
+            if required <= below {
+                self.deliver(token, answer);
+            } else {
+                self.held.push((required, token, answer));
+            }
+        }
+    }
+
+    /// What waits for the replicas has waited for too long.
+    pub fn time_out(&mut self) {
+        for (_, token, answer) in std::mem::take(&mut self.held) {
+            self.deliver(
+                token,
+                GroupShard::not_replicated(answer, ErrorCode::RequestTimedOut),
+            );
+        }
+    }
+
+    /// The shard takes commands again.
+    pub fn resume(&mut self) {
+        let effects = self.shard.resumed(self.now_ms);
+        self.apply(effects);
     }
 
     /// Time passes; timers fire in their order.
@@ -144,7 +186,13 @@ impl Harness {
                     self.append(record, producer);
                 }
                 self.batches += 1;
-                let effects = self.shard.written(decision, self.now_ms);
+                let mut effects = self.shard.written(decision, self.now_ms);
+                if self.lags {
+                    let end = self.log_end();
+                    let answers = effects.answers.drain(..);
+                    self.held
+                        .extend(answers.map(|(token, answer)| (end, token, answer)));
+                }
                 self.apply(effects);
             }
         }
@@ -157,7 +205,7 @@ impl Harness {
             producer,
             batch: self.batches,
         };
-        replay(&mut self.shard, self.log.len(), &entry);
+        replay(&mut self.shard, self.log.len(), &entry, !self.lags);
         self.log.push(entry);
     }
 
@@ -175,15 +223,20 @@ impl Harness {
 
     pub fn end_transaction(&mut self, producer_id: i64, commit: bool) {
         let entry = Entry::Marker { producer_id, commit };
-        replay(&mut self.shard, self.log.len(), &entry);
+        replay(&mut self.shard, self.log.len(), &entry, !self.lags);
         self.log.push(entry);
+    }
+
+    fn deliver(&mut self, token: Token, answer: Answer) {
+        assert!(self.waiting.remove(&token), "{token:?} is answered twice");
+        self.answers.insert(token, answer);
     }
 
     fn apply(&mut self, effects: Effects<GroupShard>) {
         for (token, answer) in effects.answers {
-            assert!(self.waiting.remove(&token), "{token:?} is answered twice");
-            self.answers.insert(token, answer);
+            self.deliver(token, answer);
         }
+        self.held.extend(effects.held);
         for change in effects.timers {
             match change {
                 TimerChange::Set { timer, at_ms } => {
@@ -359,9 +412,15 @@ impl Harness {
     }
 }
 
-fn replay(shard: &mut GroupShard, offset: usize, entry: &Entry) {
+fn replay(shard: &mut GroupShard, offset: usize, entry: &Entry, replicated: bool) {
     match entry {
-        Entry::Marker { producer_id, commit } => shard.replay_marker(*producer_id, 0, *commit),
+        Entry::Marker { producer_id, commit } => shard.replay_marker(EndedTransaction {
+            producer_id: *producer_id,
+            producer_epoch: 0,
+            commit: *commit,
+            offset: Offset(offset as i64),
+            replicated,
+        }),
         Entry::Record {
             record,
             timestamp_ms,
@@ -376,6 +435,7 @@ fn replay(shard: &mut GroupShard, offset: usize, entry: &Entry) {
                 producer_id: producer.id,
                 producer_epoch: producer.epoch,
                 transactional: producer.transactional,
+                replicated,
             })
             .unwrap(),
     }

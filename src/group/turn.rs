@@ -1,5 +1,6 @@
 //! [`Turn`]: one call of the state machine: when it is, what holds for it, and what it gives back.
 
+use crate::base::ids::Offset;
 use crate::base::random::Random;
 use crate::coordinator::{Effects, TimerChange, Token};
 use crate::group::command::Answer;
@@ -13,6 +14,8 @@ pub(in crate::group) struct Turn<'a> {
     pub settings: &'a GroupSettings,
     /// Where member ids come from.
     pub random: &'a Random,
+    /// All replicas in sync have what is in the log below this offset.
+    pub replicated_below: Offset,
     /// Now, in milliseconds.
     pub now_ms: i64,
     /// What is to be done.
@@ -21,10 +24,16 @@ pub(in crate::group) struct Turn<'a> {
 
 impl<'a> Turn<'a> {
     /// A turn without effects yet.
-    pub fn new(settings: &'a GroupSettings, random: &'a Random, now_ms: i64) -> Self {
+    pub fn new(
+        settings: &'a GroupSettings,
+        random: &'a Random,
+        replicated_below: Offset,
+        now_ms: i64,
+    ) -> Self {
         Self {
             settings,
             random,
+            replicated_below,
             now_ms,
             effects: Effects::default(),
         }
@@ -33,6 +42,11 @@ impl<'a> Turn<'a> {
     /// A client gets its answer.
     pub fn answer(&mut self, token: Token, answer: Answer) {
         self.effects.answers.push((token, answer));
+    }
+
+    /// A client gets its answer when the record at `offset` is replicated.
+    pub fn answer_behind(&mut self, offset: Offset, token: Token, answer: Answer) {
+        self.effects.held.push((offset.plus(1), token, answer));
     }
 
     /// A timer is to fire `after_ms` from now.

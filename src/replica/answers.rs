@@ -58,6 +58,7 @@ impl AppendAnswer {
 }
 
 /// An append that is not replicated yet.
+#[derive(Clone)]
 pub struct PendingAck {
     /// Where it was made.
     pub partition: Arc<Partition>,
@@ -67,6 +68,26 @@ pub struct PendingAck {
     pub(super) resigned: u64,
     /// Where the partition stood right after the append.
     pub seen: Progress,
+}
+
+impl PendingAck {
+    /// The high watermark as it is now.
+    ///
+    /// # Errors
+    /// NOT_LEADER_OR_FOLLOWER when this broker does not lead since the append: what lies there may be another's.
+    /// KAFKA_STORAGE_ERROR while the directory does not answer.
+    pub fn high_watermark(&self) -> Result<Offset, ErrorCode> {
+        self.partition.high_watermark_unless_resigned(self.resigned)
+    }
+
+    /// The same for what was appended before it, up to `required`.
+    #[must_use]
+    pub fn up_to(&self, required: Offset) -> Self {
+        Self {
+            required: required.min(self.required),
+            ..self.clone()
+        }
+    }
 }
 
 /// An append that is being made durable, of a topic that wants that first. It is whether anybody waits or not.

@@ -168,6 +168,15 @@ impl Partition {
         }
     }
 
+    /// The high watermark, while this broker has `resigned` so often.
+    pub(super) fn high_watermark_unless_resigned(&self, resigned: u64) -> Result<Offset, ErrorCode> {
+        let locked = self.lock()?;
+        match locked.state.resigned == resigned {
+            true => Ok(locked.state.log.high_watermark()),
+            false => Err(ErrorCode::NotLeaderOrFollower),
+        }
+    }
+
     /// What a produce with acks=all is told that waits for the high watermark to reach `required`, and was appended when
     /// this broker had `resigned` so often; `None` while it has to wait (`Partition.checkEnoughReplicasReachOffset`).
     pub fn acknowledged(&self, required: Offset, resigned: u64) -> Option<ErrorCode> {

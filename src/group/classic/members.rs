@@ -125,6 +125,16 @@ impl Members {
         self.by_id.insert(new, member);
     }
 
+    /// A member becomes what it was before.
+    pub fn restore(&mut self, id: &Text, before: Member) {
+        let Some((id, member)) = self.by_id.remove_entry(id) else {
+            return;
+        };
+        self.discount(&id, &member);
+        self.count(&id, &before);
+        self.by_id.insert(id, before);
+    }
+
     /// A member joins again, maybe with other protocols and timeouts.
     pub fn update(&mut self, id: &Text, join: &Join) {
         let Some(member) = self.by_id.get_mut(id) else {

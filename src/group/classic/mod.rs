@@ -3,6 +3,7 @@
 //! Invariant of a [`ClassicGroup`]: a JoinGroup waits only while the join phase lasts, a SyncGroup only until the leader's is in
 //! the log; each is answered exactly once. Generation, leader, members and assignments as the log has them change in
 //! [`ClassicGroup::load`] alone, except that what a rebalance in progress has changed is not in the log before it ends.
+//! Assignments that the replicas do not have yet are told nobody.
 //! Called by the shard; follows `GroupCoordinator` and `GroupMetadata` of Kafka 3.9.
 
 mod commit;
@@ -28,9 +29,10 @@ use std::collections::BTreeSet;
 
 pub(in crate::group) use self::describe::{describe_without_members, list_without_members};
 use self::members::Members;
-use self::state::State;
+use self::state::{Phase, State};
 use self::static_member::Replacement;
 use crate::base::error_code::ErrorCode;
+use crate::base::ids::Offset;
 use crate::coordinator::Token;
 use crate::group::command::{Answer, JoinAnswer, SyncAnswer};
 use crate::group::record::GroupValue;
@@ -53,6 +55,10 @@ pub(in crate::group) struct ClassicGroup {
     generation: i32,
     /// The log has a record of it, or would have if that could have been written.
     recorded: bool,
+    /// Where its last record is, if the replicas did not have it when it was written.
+    unreplicated_at: Option<Offset>,
+    /// The same of the record with the assignments of this generation.
+    assigned_at: Option<Offset>,
     /// Kept while the group is empty.
     protocol_type: Option<Text>,
     /// The protocol of this generation.
@@ -63,6 +69,9 @@ pub(in crate::group) struct ClassicGroup {
     pending_bytes: usize,
     /// Members that have not sent the SyncGroup of this generation.
     pending_sync: BTreeSet<Text>,
+    /// The topics that the members of the last generation subscribed to; `None` when nobody can tell.
+    subscribed: Option<Box<[Text]>>,
+    subscribed_bytes: usize,
 }
 
 /// A record that a group wants to have in the log before it goes on.
@@ -94,12 +103,16 @@ impl ClassicGroup {
             state_since_ms: Some(now_ms),
             generation: 0,
             recorded: false,
+            unreplicated_at: None,
+            assigned_at: None,
             protocol_type: None,
             protocol_name: None,
             members: Members::default(),
             pending: BTreeSet::new(),
             pending_bytes: 0,
             pending_sync: BTreeSet::new(),
+            subscribed: None,
+            subscribed_bytes: 0,
         }
     }
 
@@ -110,7 +123,7 @@ impl ClassicGroup {
 
     /// Bytes of memory, roughly.
     pub fn bytes(&self) -> usize {
-        OVERHEAD_BYTES + self.members.bytes() + self.pending_bytes
+        OVERHEAD_BYTES + self.members.bytes() + self.pending_bytes + self.subscribed_bytes
     }
 
     /// True when it has no members and no rebalance goes on.
@@ -138,6 +151,7 @@ impl ClassicGroup {
 
     /// The group was read from the log, whole: timers begin.
     pub fn loaded(&mut self, turn: &mut Turn<'_>) {
+        self.note_subscribed();
         if self.members.len() > turn.settings.max_size {
             self.prepare_rebalance(turn);
         }
@@ -147,6 +161,28 @@ impl ClassicGroup {
                 i64::from(member.session_timeout_ms),
             );
         }
+    }
+
+    /// Nobody could be heard for a while: whoever must give a sign of life has all his time again.
+    pub fn resumed(&self, turn: &mut Turn<'_>) {
+        // New members cannot send heartbeats, and their time is long.
+        for (member_id, member) in self.members.iter().filter(|(_, member)| !member.is_new) {
+            turn.set(
+                self.session_timer(member_id),
+                i64::from(member.session_timeout_ms),
+            );
+        }
+        if self.state == State::PreparingRebalance(Phase::Rejoin) {
+            turn.set(self.rebalance_timer(), self.members.rebalance_timeout_ms());
+        }
+        if !self.pending_sync.is_empty() {
+            turn.set(self.sync_timer(), self.members.rebalance_timeout_ms());
+        }
+    }
+
+    /// Where the record with this generation's assignments is, if it is not replicated yet.
+    fn unreplicated_assignment(&self, replicated_below: Offset) -> Option<Offset> {
+        self.assigned_at.filter(|at| *at >= replicated_below)
     }
 
     /// The group goes away with its shard: the clients that wait in it.

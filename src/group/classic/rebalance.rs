@@ -115,6 +115,7 @@ impl ClassicGroup {
         turn.cancel(self.rebalance_timer());
         self.generation = self.next_generation();
         self.protocol_name = protocol;
+        self.note_subscribed();
         self.enter(State::CompletingRebalance, turn);
         self.answer_joins(turn);
         tracing::info!(group = %self.id, generation = self.generation, members = self.members.len(), "a group has formed");

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use super::members::Members;
 use super::state::State;
 use super::{ClassicGroup, Intent, Then};
 use crate::base::error_code::ErrorCode;
+use crate::base::ids::Offset;
 use crate::group::command::Answer;
 use crate::group::error::of_group_append;
 use crate::group::record::{GroupValue, MemberValue};
@@ -25,16 +25,22 @@ impl ClassicGroup {
         self.protocol_name = value.protocol;
         self.state_since_ms = Some(value.current_state_timestamp_ms).filter(|timestamp| *timestamp != -1);
         self.state = if self.members.is_empty() {
+            self.note_subscribed();
             State::Empty
         } else {
             State::Stable
         };
     }
 
-    /// The record of this generation with `members` for members.
-    pub(super) fn value_with(&self, members: &Members) -> GroupValue {
+    /// Where the record is that was just loaded, if it is not replicated yet.
+    pub fn recorded_at(&mut self, unreplicated_at: Option<Offset>) {
+        self.unreplicated_at = unreplicated_at;
+    }
+
+    /// The record of this generation.
+    pub(super) fn value(&self) -> GroupValue {
         let protocol = self.protocol_name.clone().unwrap_or_default();
-        let values = members.iter().map(|(id, member)| MemberValue {
+        let values = self.members.iter().map(|(id, member)| MemberValue {
             member_id: id.clone(),
             group_instance_id: member.group_instance_id.clone(),
             client_id: member.client_id.clone(),
@@ -48,7 +54,7 @@ impl ClassicGroup {
             protocol_type: self.protocol_type.clone().unwrap_or_default(),
             generation: self.generation,
             protocol: self.protocol_name.clone(),
-            leader: members.leader().cloned(),
+            leader: self.members.leader().cloned(),
             current_state_timestamp_ms: self.state_since_ms.unwrap_or(-1),
             members: values.collect(),
         }
@@ -56,7 +62,7 @@ impl ClassicGroup {
 
     /// The record of this generation with the leader's assignment; whom it does not name gets nothing.
     pub(super) fn value_assigning(&self, assignments: &BTreeMap<&Text, &Bytes>) -> GroupValue {
-        let mut value = self.value_with(&self.members);
+        let mut value = self.value();
         for member in &mut value.members {
             let part = assignments.get(&member.member_id);
             member.assignment = part.map_or_else(Bytes::new, |part| Bytes::copy_from_slice(part));
@@ -82,6 +88,7 @@ impl ClassicGroup {
             Then::Emptied => {}
             Then::Replaced(replacement) => self.replaced(*replacement, turn),
             Then::Assigned => {
+                self.assigned_at = self.unreplicated_at;
                 for (id, token) in self.members.take_syncs() {
                     turn.answer(token, Answer::Sync(self.assigned(&id)));
                     // Its session may have ended while it waited, which was overlooked.

@@ -38,16 +38,20 @@ impl ClassicGroup {
         turn: &mut Turn<'_>,
     ) -> Option<Intent> {
         let new_id = self.new_id(join, turn);
-        let mut members = self.members.clone();
-        members.rename(old_id, new_id.clone());
-        members.update(&new_id, join);
-        if self.state == State::Stable && members.select_protocol() == self.protocol_name {
-            let value = self.value_with(&members);
+        let before = self.members.get(old_id)?.clone();
+        let leader = self.members.leader().cloned().unwrap_or_default();
+        // In place: a copy of a large group for each member that comes back would take more time than there is.
+        self.members.rename(old_id, new_id.clone());
+        self.members.update(&new_id, join);
+        if self.state == State::Stable && self.members.select_protocol() == self.protocol_name {
+            let value = self.value();
+            self.members.rename(&new_id, old_id.clone());
+            self.members.restore(old_id, before);
             let replacement = Replacement {
                 token,
                 old_id: old_id.clone(),
                 new_id,
-                leader: self.members.leader().cloned().unwrap_or_default(),
+                leader,
                 protocols: own_protocols(&join.protocols),
                 supports_skipping_assignment: join.supports_skipping_assignment,
             };
@@ -56,7 +60,6 @@ impl ClassicGroup {
                 then: Then::Replaced(Box::new(replacement)),
             });
         }
-        self.members = members;
         self.fence(old_id, &new_id, turn);
         self.update_and_park(&new_id, join, token, turn);
         // A leader that has already been told of the old id would assign to it.

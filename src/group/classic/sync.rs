@@ -22,7 +22,12 @@ impl ClassicGroup {
         let id = &sync.member_id;
         self.synced(id, turn);
         if self.state == State::Stable {
-            turn.answer(token, Answer::Sync(self.assigned(id)));
+            let answer = Answer::Sync(self.assigned(id));
+            match self.unreplicated_assignment(turn.replicated_below) {
+                // Whoever asked before it was written waits for the same.
+                Some(at) => turn.answer_behind(at, token, answer),
+                None => turn.answer(token, answer),
+            }
             self.touch(id, turn);
             return None;
         }

@@ -1,6 +1,7 @@
 //! Which offsets have expired (KIP-211; `GroupMetadata.removeExpiredOffsets`).
 //!
-//! An offset does not expire while members subscribe to its topic, nor while an open transaction would commit it anew.
+//! An offset does not expire while members subscribe to its topic, nor while an open transaction would commit it anew, nor
+//! before it is replicated.
 
 use std::collections::BTreeSet;
 
@@ -52,6 +53,7 @@ impl OffsetTable {
         let is_expired = |(topic, partition, committed): &(&str, i32, &Committed)| {
             expiry.has_expired(topic, &committed.value, now_ms, retention_ms)
                 && !self.is_pending(group_id, topic, *partition)
+                && !self.is_unreplicated(group_id, topic, *partition)
         };
         self.iter(group_id)
             .filter(is_expired)

@@ -1,4 +1,4 @@
-//! OffsetFetch: what a group has committed (`GroupMetadataManager.getOffsets`).
+//! OffsetFetch: what a group has committed (`GroupMetadataManager.getOffsets`), as far as the replicas have it.
 
 use super::{Committed, OffsetTable};
 use crate::base::error_code::ErrorCode;
@@ -37,16 +37,18 @@ impl OffsetTable {
         }
     }
 
-    /// All that the group has. A first commit of an open transaction is not looked at, as in Kafka.
+    /// All that the group has. A first commit that is not replicated, or of an open transaction, is not looked at, as in
+    /// Kafka.
     fn fetch_all(
         &self,
         fetch: &FetchOffsets,
         gone: &impl Fn(&str, &Committed) -> bool,
     ) -> Vec<(Text, Vec<FetchedOffset>)> {
         let mut topics: Vec<(Text, Vec<FetchedOffset>)> = Vec::new();
-        let left = self
-            .iter(&fetch.group_id)
-            .filter(|(topic, _, committed)| !gone(topic, committed));
+        let left = self.iter(&fetch.group_id).filter(|(topic, partition, _)| {
+            let told = self.told(&fetch.group_id, topic, *partition);
+            told.is_some_and(|committed| !gone(topic, committed))
+        });
         for (topic, partition, _) in left {
             let one = self.fetch_one(fetch, topic, partition, gone);
             match topics.last_mut() {
@@ -64,13 +66,17 @@ impl OffsetTable {
         partition: i32,
         gone: impl Fn(&str, &Committed) -> bool,
     ) -> FetchedOffset {
-        if fetch.require_stable && self.is_pending(&fetch.group_id, topic, partition) {
+        let group_id = &fetch.group_id;
+        let is_pending = || {
+            self.is_pending(group_id, topic, partition) || self.is_unreplicated(group_id, topic, partition)
+        };
+        if fetch.require_stable && is_pending() {
             return FetchedOffset {
                 error: ErrorCode::UnstableOffsetCommit,
                 ..fetched(partition, None)
             };
         }
-        let committed = self.get(&fetch.group_id, topic, partition);
+        let committed = self.told(group_id, topic, partition);
         fetched(partition, committed.filter(|committed| !gone(topic, committed)))
     }
 }

@@ -1,13 +1,15 @@
 //! The offsets that groups have committed, and those that wait for the end of a transaction.
 //!
 //! Invariant: [`OffsetTable`] changes only by what is in the log: `put`, `put_pending`, `remove` and `end_transaction` are called by
-//! the replay of records and markers, in the order of the log. It knows nothing of members. Called by the shard; follows the part of
+//! the replay of records and markers, in the order of the log. What the replicas do not have yet is not told
+//! (unreplicated.rs). It knows nothing of members. Called by the shard; follows the part of
 //! `GroupMetadata` and `GroupMetadataManager` that keeps offsets.
 
 pub(in crate::group) mod commit;
 pub(in crate::group) mod expiry;
 pub(in crate::group) mod fetch;
 mod small_map;
+mod unreplicated;
 
 pub(in crate::group) use expiry::Expiry;
 
@@ -17,7 +19,9 @@ mod offsets_test;
 use std::collections::{BTreeMap, BTreeSet};
 
 use self::small_map::SmallMap;
+use self::unreplicated::Unreplicated;
 use crate::base::ids::Offset;
+use crate::coordinator::EndedTransaction;
 use crate::group::record::OffsetValue;
 
 /// Roughly what an offset takes beside its note and its topic's name.
@@ -56,6 +60,7 @@ pub(in crate::group) struct OffsetTable {
     groups: BTreeMap<Name, GroupOffsets>,
     /// The groups that a producer's open transaction would commit to.
     producers: BTreeMap<i64, BTreeSet<Name>>,
+    unreplicated: Unreplicated,
     bytes: usize,
 }
 
@@ -77,18 +82,29 @@ fn bytes_of(topic: &str, committed: &Committed) -> usize {
 }
 
 impl GroupOffsets {
-    fn put(&mut self, topic: &str, partition: i32, committed: Committed) -> (usize, usize) {
+    /// Answers the bytes that it takes, and what was there before.
+    fn put(&mut self, topic: &str, partition: i32, committed: Committed) -> (usize, Option<Committed>) {
         let added = bytes_of(topic, &committed);
         let before = put(&mut self.committed, topic, partition, committed);
         self.committed_count += usize::from(before.is_none());
-        (added, before.map_or(0, |before| bytes_of(topic, &before)))
+        (added, before)
     }
 }
 
 impl OffsetTable {
     /// Bytes of memory, roughly.
     pub fn bytes(&self) -> usize {
-        self.bytes
+        self.bytes + self.unreplicated.bytes()
+    }
+
+    /// How many of them stand for commits that are not replicated yet.
+    pub fn unreplicated_bytes(&self) -> usize {
+        self.unreplicated.bytes()
+    }
+
+    /// All replicas in sync have what is in the log below this offset.
+    pub fn replicated(&mut self, below: Offset) {
+        self.unreplicated.replicated(below);
     }
 
     /// True when the group has offsets, or may get some when a transaction ends.
@@ -114,6 +130,17 @@ impl OffsetTable {
     /// The offset of a partition.
     pub fn get(&self, group_id: &str, topic: &str, partition: i32) -> Option<&Committed> {
         self.groups.get(group_id)?.committed.get(topic)?.get(&partition)
+    }
+
+    /// What others are told of the offset of a partition: the last one that is replicated.
+    pub fn told(&self, group_id: &str, topic: &str, partition: i32) -> Option<&Committed> {
+        let told = self.unreplicated.told(group_id, topic, partition);
+        told.unwrap_or_else(|| self.get(group_id, topic, partition))
+    }
+
+    /// True when the last commit of a partition's offset is not replicated yet.
+    pub fn is_unreplicated(&self, group_id: &str, topic: &str, partition: i32) -> bool {
+        self.unreplicated.told(group_id, topic, partition).is_some()
     }
 
     /// All offsets of a group.
@@ -168,19 +195,32 @@ impl OffsetTable {
         self.bytes = self.bytes.saturating_sub(bytes);
     }
 
-    /// An offset is in the log.
-    pub fn put(&mut self, group_id: &str, topic: &str, partition: i32, committed: Committed) {
+    /// An offset is in the log, and `replicated` or not.
+    pub fn put(
+        &mut self,
+        group_id: &str,
+        topic: &str,
+        partition: i32,
+        committed: Committed,
+        replicated: bool,
+    ) {
         self.ensure_group(group_id);
         let Some(group) = self.groups.get_mut(group_id) else {
             return;
         };
-        let (added, freed) = group.put(topic, partition, committed);
+        let at = committed.log_offset;
+        let (added, before) = group.put(topic, partition, committed);
         self.bytes += added;
-        self.shrink(freed);
+        self.shrink(before.as_ref().map_or(0, |before| bytes_of(topic, before)));
+        if !replicated {
+            self.unreplicated.note(at, group_id, topic, partition, before);
+        }
     }
 
-    /// A tombstone is in the log. What open transactions would commit stays: they are not over.
+    /// A tombstone is in the log, and counts at once, as in Kafka. What open transactions would commit stays: they are
+    /// not over.
     pub fn remove(&mut self, group_id: &str, topic: &str, partition: i32) {
+        self.unreplicated.forget(group_id, topic, partition);
         let Some(group) = self.groups.get_mut(group_id) else {
             return;
         };
@@ -222,7 +262,10 @@ impl OffsetTable {
 
     /// A marker is in the log: what the producer's transaction would commit counts, unless something later was committed
     /// meanwhile, or is forgotten.
-    pub fn end_transaction(&mut self, producer_id: i64, commit: bool) {
+    pub fn end_transaction(&mut self, ended: &EndedTransaction) {
+        let EndedTransaction {
+            producer_id, commit, ..
+        } = *ended;
         for group_id in self.producers.remove(&producer_id).unwrap_or_default() {
             let Some(group) = self.groups.get_mut(&group_id) else {
                 continue;
@@ -242,9 +285,13 @@ impl OffsetTable {
                         .and_then(|known| known.get(&partition));
                     let is_later = current.is_none_or(|current| current.log_offset < pending.log_offset);
                     if commit && is_later {
-                        let (more, less) = group.put(&topic, partition, pending);
+                        let (more, before) = group.put(&topic, partition, pending);
                         added += more;
-                        freed += less;
+                        freed += before.as_ref().map_or(0, |before| bytes_of(&topic, before));
+                        if !ended.replicated {
+                            self.unreplicated
+                                .note(ended.offset, &group_id, &topic, partition, before);
+                        }
                     }
                 }
             }

@@ -6,8 +6,20 @@ use proptest::prelude::*;
 
 use super::{Committed, OffsetTable};
 use crate::base::ids::Offset;
+use crate::coordinator::EndedTransaction;
 use crate::group::record::OffsetValue;
 use crate::wire::text::Text;
+
+/// A marker of a producer; what it changes is replicated or not.
+fn ended(producer_id: i64, commit: bool, at: usize, replicated: bool) -> EndedTransaction {
+    EndedTransaction {
+        producer_id,
+        producer_epoch: 0,
+        commit,
+        offset: Offset(at as i64),
+        replicated,
+    }
+}
 
 const GROUPS: [&str; 2] = ["g", "h"];
 const TOPICS: [&str; 2] = ["t", "u"];
@@ -113,7 +125,7 @@ proptest! {
                 Change::Put(place, note) => {
                     let one = committed(at, note);
                     model.committed.insert(place, one.clone());
-                    table.put(GROUPS[place.0], TOPICS[place.1], place.2, one);
+                    table.put(GROUPS[place.0], TOPICS[place.1], place.2, one, true);
                 }
                 Change::PutPending(producer, place, note) => {
                     let one = committed(at, note);
@@ -126,18 +138,95 @@ proptest! {
                 }
                 Change::End(producer, commit) => {
                     model.end(producer, commit);
-                    table.end_transaction(producer, commit);
+                    table.end_transaction(&ended(producer, commit, at, true));
                 }
             }
             model.check(&table);
         }
         // Nothing is counted that is not there.
         for producer in 0..3 {
-            table.end_transaction(producer, false);
+            table.end_transaction(&ended(producer, false, 0, true));
         }
         for place in model.committed.keys() {
             table.remove(GROUPS[place.0], TOPICS[place.1], place.2);
         }
         prop_assert_eq!(table.bytes(), 0);
+    }
+}
+
+/// What others are told of one partition after each change, by the plainest rule: of what follows the last tombstone the last
+/// that is replicated.
+#[derive(Default)]
+struct Told(Vec<(usize, Option<Committed>)>);
+
+impl Told {
+    fn told(&self, below: usize) -> Option<&Committed> {
+        let removed = self.0.iter().rposition(|(_, change)| change.is_none());
+        let left = self.0.get(removed.map_or(0, |at| at + 1)..).unwrap_or_default();
+        let known = left.iter().rev().find(|(at, _)| *at < below);
+        known.and_then(|(_, change)| change.as_ref())
+    }
+
+    fn is_unreplicated(&self, below: usize) -> bool {
+        self.0
+            .last()
+            .is_some_and(|(at, change)| *at >= below && change.is_some())
+    }
+}
+
+proptest! {
+    #[test]
+    fn what_is_told_is_what_the_replicas_have(
+        changes in prop::collection::vec((change(), prop::option::of(0..4usize)), 0..60),
+    ) {
+        let mut table = OffsetTable::default();
+        let mut model = Model::default();
+        let mut told: BTreeMap<Place, Told> = BTreeMap::new();
+        let mut below = 0;
+        for (at, (change, lag)) in changes.into_iter().enumerate() {
+            let before = model.committed.clone();
+            match change {
+                Change::Put(place, note) => {
+                    let one = committed(at, note);
+                    model.committed.insert(place, one.clone());
+                    told.entry(place).or_default().0.push((at, Some(one.clone())));
+                    table.put(GROUPS[place.0], TOPICS[place.1], place.2, one, false);
+                }
+                Change::PutPending(producer, place, note) => {
+                    let one = committed(at, note);
+                    model.pending.insert((producer, place), one.clone());
+                    table.put_pending(producer, GROUPS[place.0], TOPICS[place.1], place.2, one);
+                }
+                Change::Remove(place) => {
+                    model.committed.remove(&place);
+                    told.entry(place).or_default().0.push((at, None));
+                    table.remove(GROUPS[place.0], TOPICS[place.1], place.2);
+                }
+                Change::End(producer, commit) => {
+                    model.end(producer, commit);
+                    for (place, one) in &model.committed {
+                        if before.get(place) != Some(one) {
+                            told.entry(*place).or_default().0.push((at, Some(one.clone())));
+                        }
+                    }
+                    table.end_transaction(&ended(producer, commit, at, false));
+                }
+            }
+            if let Some(lag) = lag {
+                below = below.max((at + 1).saturating_sub(lag));
+                table.replicated(Offset(below as i64));
+            }
+            model.check(&table);
+            for (place, told) in &told {
+                let (group, topic) = (GROUPS[place.0], TOPICS[place.1]);
+                prop_assert_eq!(table.told(group, topic, place.2), told.told(below));
+                prop_assert_eq!(
+                    table.is_unreplicated(group, topic, place.2),
+                    told.is_unreplicated(below)
+                );
+            }
+        }
+        table.replicated(Offset(1_000));
+        prop_assert_eq!(table.unreplicated_bytes(), 0);
     }
 }

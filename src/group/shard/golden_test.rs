@@ -8,15 +8,17 @@ use std::path::Path;
 
 use super::GroupShard;
 use crate::base::error_code::ErrorCode;
+use crate::base::ids::Offset;
 use crate::base::random::Random;
-use crate::coordinator::{Replayed, Shard, Step, Token};
+use crate::coordinator::{EndedTransaction, Replayed, Shard, Step, Token};
 use crate::group::command::*;
+use crate::group::memory::Memory;
 use crate::group::settings::GroupSettings;
 use crate::records::batch::Batches;
 use crate::records::control::EndTransactionMarker;
 
 fn load(name: &str) -> GroupShard {
-    let mut shard = GroupShard::new(GroupSettings::default(), Random::from_seed(1));
+    let mut shard = GroupShard::new(GroupSettings::default(), Random::from_seed(1), &Memory::default());
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/golden")
         .join(name);
@@ -25,7 +27,13 @@ fn load(name: &str) -> GroupShard {
         let batch = batch.unwrap();
         if batch.is_control() {
             let marker = EndTransactionMarker::of_batch(&batch).unwrap().unwrap();
-            shard.replay_marker(batch.producer_id.get(), batch.producer_epoch.get(), marker.commit);
+            shard.replay_marker(EndedTransaction {
+                producer_id: batch.producer_id.get(),
+                producer_epoch: batch.producer_epoch.get(),
+                commit: marker.commit,
+                offset: batch.base_offset,
+                replicated: true,
+            });
             continue;
         }
         let mut records = batch.records(None).unwrap();
@@ -38,6 +46,7 @@ fn load(name: &str) -> GroupShard {
                 producer_id: batch.producer_id.get(),
                 producer_epoch: batch.producer_epoch.get(),
                 transactional: batch.is_transactional(),
+                replicated: true,
             };
             shard.replay(&replayed).unwrap();
         }
@@ -118,7 +127,13 @@ fn static_members_simple_groups_and_an_open_transaction() {
     );
     let unstable = (ErrorCode::UnstableOffsetCommit, -1, -1, String::new());
     assert_eq!(offset(&mut shard, "grp-txn", true), unstable);
-    shard.replay_marker(7, 0, true);
+    shard.replay_marker(EndedTransaction {
+        producer_id: 7,
+        producer_epoch: 0,
+        commit: true,
+        offset: Offset(1_000),
+        replicated: true,
+    });
     assert_eq!(
         offset(&mut shard, "grp-txn", true),
         (none, 9, -1, "pending".to_owned())

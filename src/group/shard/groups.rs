@@ -63,7 +63,7 @@ impl GroupShard {
         let Some(group) = self.groups.get_mut(&heartbeat.group_id) else {
             return done(token, Answer::Heartbeat(ErrorCode::UnknownMemberId));
         };
-        let mut turn = Turn::new(&self.settings, &self.random, now_ms);
+        let mut turn = Turn::new(&self.settings, &self.random, self.replicated_below, now_ms);
         let error = group.heartbeat(heartbeat, &mut turn);
         turn.answer(token, Answer::Heartbeat(error));
         Step::Done(turn.effects)
@@ -84,7 +84,7 @@ impl GroupShard {
 
     pub(super) fn describe(&self, group_id: Text) -> Described {
         match self.groups.get(&group_id) {
-            Some(group) => group.describe(),
+            Some(group) => group.describe(self.replicated_below),
             None => {
                 let exists = self.offsets.contains(&group_id);
                 describe_without_members(group_id, exists)
@@ -100,7 +100,7 @@ impl GroupShard {
             .map(Text::copy);
         self.groups
             .values()
-            .map(ClassicGroup::list)
+            .map(|group| group.list(self.replicated_below))
             .chain(without_members.map(list_without_members))
             .collect()
     }
@@ -145,7 +145,7 @@ impl GroupShard {
         let Some(group) = self.groups.get_mut(group_id) else {
             return effects;
         };
-        let mut turn = Turn::new(&self.settings, &self.random, now_ms);
+        let mut turn = Turn::new(&self.settings, &self.random, self.replicated_below, now_ms);
         turn.effects = effects;
         let before = group.bytes();
         change(group, &mut turn);

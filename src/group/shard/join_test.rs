@@ -2,6 +2,7 @@
 
 use crate::base::error_code::ErrorCode;
 use crate::group::command::*;
+use crate::group::memory::Memory;
 use crate::group::settings::GroupSettings;
 use crate::group::testing::*;
 use crate::wire::text::Text;
@@ -366,7 +367,11 @@ fn a_shard_that_is_full_takes_in_nothing_new_and_goes_on() {
     let mut h = Harness::new();
     let ids = h.stable(2);
     h.commit(commit("topic", 1));
-    h.settings.max_shard_bytes = 1;
+    h.settings.max_bytes = 1;
+    h.fail_over();
+    let generous = h.join(join_9("")).member_id;
+    h.leave(&generous);
+    h.settings.granted_bytes = 1;
     h.fail_over();
     assert_eq!(refused(&mut h, join_9("")), ErrorCode::CoordinatorNotAvailable);
     assert_eq!(
@@ -391,6 +396,42 @@ fn a_shard_that_is_full_takes_in_nothing_new_and_goes_on() {
     assert_eq!(h.join(join(&ids[1])).error, ErrorCode::None);
     assert_eq!(h.heartbeat(&ids[0], 1), ErrorCode::None);
     assert_eq!(h.leave(&ids[0]), ErrorCode::None);
+}
+
+#[test]
+fn shards_share_their_memory() {
+    let settings = GroupSettings {
+        max_bytes: 20_000,
+        granted_bytes: 1_000,
+        ..GroupSettings::default()
+    };
+    let mut h = Harness::with(settings.clone());
+    let mut other = Harness::with(settings);
+    other.memory = h.memory.clone();
+    other.fail_over();
+    let join_other = |number: usize| Join {
+        group_id: Text::from(format!("group {number}")),
+        ..join_9("")
+    };
+    assert_eq!(h.join(join_9("")).error, ErrorCode::MemberIdRequired);
+    let joined =
+        (0..100).take_while(|number| other.join(join_other(*number)).error == ErrorCode::MemberIdRequired);
+    let joined = joined.count();
+    assert!((5..100).contains(&joined), "{joined}");
+    assert_eq!(
+        refused(&mut h, join_other(100)),
+        ErrorCode::MemberIdRequired,
+        "up to what is granted"
+    );
+    assert_eq!(
+        refused(&mut h, join_other(101)),
+        ErrorCode::CoordinatorNotAvailable
+    );
+    other.memory = Memory::default();
+    other.fail_over();
+    assert_eq!(refused(&mut h, join_other(101)), ErrorCode::MemberIdRequired);
+    let taken = h.memory.bytes();
+    assert!(taken > 0 && taken < 20_000, "{taken}");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! [`GroupShard`]: the state machine of one partition of `__consumer_offsets`.
 //!
 //! Invariant: groups and offsets that the log has change in replay.rs only. A group that has neither a record nor anybody
-//! in it is not kept. The memory of all is counted, and when there is too much of it nothing new is taken in. Driven by
+//! in it is not kept. The memory of all shards is counted, and when there is too much of it nothing new is taken in. Driven by
 //! coordinator/; what each command does is in classic/ and offsets/, this room finds the group and turns what they
 //! want to be written into records.
 
@@ -24,6 +24,8 @@ mod rebalance_test;
 #[cfg(test)]
 mod removal_test;
 #[cfg(test)]
+mod replicated_test;
+#[cfg(test)]
 mod static_test;
 
 use std::collections::BTreeMap;
@@ -35,13 +37,15 @@ use super::command::{
     SyncAnswer,
 };
 use super::error::{of_group_append, of_offset_append};
+use super::memory::{Memory, Share};
 use super::offsets::OffsetTable;
 use super::settings::GroupSettings;
 use super::timer::GroupTimer;
 use super::turn::Turn;
 use crate::base::error_code::ErrorCode;
+use crate::base::ids::Offset;
 use crate::base::random::Random;
-use crate::coordinator::{Effects, Producer, ReplayError, Replayed, Shard, Step, Token};
+use crate::coordinator::{Effects, EndedTransaction, Producer, ReplayError, Replayed, Shard, Step, Token};
 use crate::wire::reader::MAX_STRING_BYTES;
 use crate::wire::text::Text;
 
@@ -49,12 +53,15 @@ use crate::wire::text::Text;
 pub struct GroupShard {
     settings: GroupSettings,
     random: Random,
+    share: Share,
     groups: BTreeMap<Text, ClassicGroup>,
     /// What the groups take, without their offsets.
     group_bytes: usize,
     offsets: OffsetTable,
     removals: Removals,
     gone: Gone,
+    /// The high watermark, as it was told last: while anything was above it.
+    replicated_below: Offset,
 }
 
 /// What goes with records on their way into the log.
@@ -75,21 +82,33 @@ enum What {
 
 impl GroupShard {
     /// A shard that has read nothing yet.
-    pub fn new(settings: GroupSettings, random: Random) -> Self {
+    pub fn new(settings: GroupSettings, random: Random, memory: &Memory) -> Self {
         Self {
             settings,
             random,
+            share: memory.share(),
             groups: BTreeMap::new(),
             group_bytes: 0,
             offsets: OffsetTable::default(),
             removals: Removals::default(),
             gone: Gone::default(),
+            replicated_below: Offset(0),
         }
+    }
+
+    fn turn(&self, now_ms: i64) -> Turn<'_> {
+        Turn::new(&self.settings, &self.random, self.replicated_below, now_ms)
     }
 
     /// True when nothing new is to be taken in.
     fn is_full(&self) -> bool {
-        self.memory_bytes() > self.settings.max_shard_bytes
+        self.share
+            .is_above(self.settings.max_bytes, self.settings.granted_bytes)
+    }
+
+    /// Lets the other shards know what this one takes.
+    fn count_memory(&mut self) {
+        self.share.count(self.memory_bytes());
     }
 }
 
@@ -100,22 +119,50 @@ impl Shard for GroupShard {
     type Decision = Decision;
 
     fn replay(&mut self, record: &Replayed<'_>) -> Result<(), ReplayError> {
-        self.replay_record(record)
+        let replayed = self.replay_record(record);
+        self.count_memory();
+        replayed
     }
 
-    fn replay_marker(&mut self, producer_id: i64, _producer_epoch: i16, commit: bool) {
-        self.offsets.end_transaction(producer_id, commit);
+    fn replay_marker(&mut self, ended: EndedTransaction) {
+        self.offsets.end_transaction(&ended);
+    }
+
+    fn replicated(&mut self, below: Offset) {
+        self.replicated_below = below;
+        self.offsets.replicated(below);
+    }
+
+    fn resumed(&mut self, now_ms: i64) -> Effects<Self> {
+        let mut turn = self.turn(now_ms);
+        for group in self.groups.values() {
+            group.resumed(&mut turn);
+        }
+        turn.effects
+    }
+
+    fn may_write(command: &Command) -> bool {
+        // A member whose heartbeats are taken keeps its place, whatever becomes of what it commits.
+        !matches!(
+            command,
+            Command::Heartbeat(_) | Command::Fetch(_) | Command::Describe(_) | Command::List
+        )
     }
 
     fn loaded(&mut self, now_ms: i64) -> Step<Self> {
-        let mut turn = Turn::new(&self.settings, &self.random, now_ms);
+        let mut turn = Turn::new(&self.settings, &self.random, self.replicated_below, now_ms);
         for group in self.groups.values_mut() {
+            let before = group.bytes();
             group.loaded(&mut turn);
+            self.group_bytes = (self.group_bytes + group.bytes()).saturating_sub(before);
         }
-        Step::Done(turn.effects)
+        let effects = turn.effects;
+        self.count_memory();
+        Step::Done(effects)
     }
 
     fn step(&mut self, command: Command, token: Token, now_ms: i64) -> Step<Self> {
+        self.count_memory();
         if has_invalid_group_id(&command) {
             return done(token, Self::unavailable(&command, ErrorCode::InvalidGroupId));
         }

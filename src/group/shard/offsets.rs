@@ -5,7 +5,6 @@ use crate::base::error_code::ErrorCode;
 use crate::coordinator::{Effects, Step, Token};
 use crate::group::command::{Answer, Commit, CommitAnswer, FetchAnswer, FetchOffsets};
 use crate::group::offsets::{Committed, commit};
-use crate::group::turn::Turn;
 
 impl GroupShard {
     pub(super) fn fetch(&self, fetch: &FetchOffsets) -> FetchAnswer {
@@ -40,7 +39,7 @@ impl GroupShard {
 
     /// Answers the timers that begin anew.
     fn check_commit(&self, commit: &Commit, now_ms: i64) -> Result<Effects<Self>, ErrorCode> {
-        let mut turn = Turn::new(&self.settings, &self.random, now_ms);
+        let mut turn = self.turn(now_ms);
         let instance = commit.group_instance_id.as_ref();
         match self.groups.get(&commit.group_id) {
             Some(group) => {
@@ -51,7 +50,9 @@ impl GroupShard {
             None if self.offsets.contains(&commit.group_id) => return Err(ErrorCode::UnknownMemberId),
             None => return Err(ErrorCode::IllegalGeneration),
         }
-        if self.is_full() && self.offsets.grows_with(commit) {
+        // Commits that are not replicated are kept beside those that are, one after the other.
+        let waits = self.offsets.unreplicated_bytes() > self.settings.max_unreplicated_bytes;
+        if waits || self.is_full() && self.offsets.grows_with(commit) {
             return Err(ErrorCode::CoordinatorNotAvailable);
         }
         Ok(turn.effects)

@@ -381,6 +381,55 @@ fn an_assignment_that_is_not_replicated_in_time_is_taken_back_from_its_members()
 }
 
 #[test]
+fn time_in_which_nobody_could_be_heard_is_nobodys_silence() {
+    let mut h = Harness::new();
+    let ids = h.stable(2);
+    h.advance(9_000);
+    h.resume();
+    h.advance(9_000);
+    assert_eq!(h.state(), "Stable");
+    assert_eq!(h.heartbeat(&ids[0], 1), ErrorCode::None);
+    h.advance(2_000);
+    assert_eq!(h.state(), "PreparingRebalance", "the other one is silent");
+    // The join phase of a minute begins anew too.
+    let first = h.send(Command::Join(join(&ids[0])));
+    let generation = h.joined(first).generation_id;
+    let newcomer = h.send(Command::Join(join("")));
+    h.advance(9_000);
+    assert_eq!(h.heartbeat(&ids[0], generation), ErrorCode::RebalanceInProgress);
+    h.advance(9_000);
+    assert_eq!(h.heartbeat(&ids[0], generation), ErrorCode::RebalanceInProgress);
+    for _ in 0..5 {
+        h.advance(8_000);
+        assert_eq!(h.heartbeat(&ids[0], generation), ErrorCode::RebalanceInProgress);
+    }
+    h.resume();
+    h.advance(8_000);
+    assert!(
+        h.is_waiting(newcomer),
+        "a minute is over, but not of those that count"
+    );
+    assert_eq!(h.heartbeat(&ids[0], generation), ErrorCode::RebalanceInProgress);
+    // And that of the SyncGroups.
+    h.send(Command::Join(join(&ids[0])));
+    let joined = h.joined(newcomer);
+    let (generation, both) = (joined.generation_id, [ids[0].clone(), joined.member_id]);
+    let beats = |h: &mut Harness, times: usize| {
+        for _ in 0..times {
+            h.advance(8_000);
+            for id in &both {
+                h.heartbeat(id, generation);
+            }
+        }
+    };
+    beats(&mut h, 7);
+    h.resume();
+    beats(&mut h, 1);
+    assert_eq!(h.state(), "CompletingRebalance");
+    assert_eq!(h.heartbeat(&ids[0], generation), ErrorCode::None);
+}
+
+#[test]
 fn sync_groups_are_checked() {
     let mut h = Harness::new();
     assert_eq!(

@@ -208,6 +208,40 @@ fn a_large_removal_takes_several_batches_and_others_wait_for_it() {
     assert_eq!(h.shard.unload(), [(token, told)]);
 }
 
+/// Row 63 of the pitfalls.
+#[test]
+fn a_hundred_thousand_offsets_expire_in_batches_that_a_log_takes() {
+    const OFFSETS: usize = 100_000;
+    let mut h = Harness::new();
+    let mut all = commit("topic", 1);
+    let one = all.offsets.remove(0);
+    let each = |partition| CommitPartition {
+        partition,
+        ..one.clone()
+    };
+    all.offsets = (0..OFFSETS as i32).map(each).collect();
+    h.commit(all);
+    let before = h.batches;
+    h.advance(7 * DAY_MS);
+    let token = h.send(Command::Expire);
+    h.advance(0);
+    assert_eq!(h.answer(token), Some(Answer::Done));
+    assert_eq!((h.listed(), h.log.len()), (vec![], 2 * OFFSETS));
+    let mut bytes = vec![0; h.batches - before];
+    for entry in &h.log {
+        if let Entry::Record { record, batch, .. } = entry
+            && let Some(sum) = batch.checked_sub(before).and_then(|at| bytes.get_mut(at))
+        {
+            *sum += record.key.len();
+        }
+    }
+    let most = GroupSettings::default().removal_batch_bytes;
+    assert!(
+        bytes.len() > 3 && bytes.iter().all(|sum| *sum < most),
+        "{bytes:?}"
+    );
+}
+
 #[test]
 fn the_removals_that_wait_have_a_bound() {
     let mut h = Harness::with(GroupSettings {
@@ -279,6 +313,38 @@ fn offsets_that_members_read_cannot_be_deleted() {
     }]);
     let answer = delete_offsets(&mut h, &["topic"]);
     assert_eq!((answer.error, answer.topics), (ErrorCode::NonEmptyGroup, vec![]));
+}
+
+#[test]
+fn while_a_rebalance_goes_on_the_subscriptions_of_the_last_generation_count() {
+    for fails_over in [false, true] {
+        let mut h = Harness::new();
+        let ids = h.stable(2);
+        for topic in ["topic", "other"] {
+            h.commit(commit_of(&ids[0], 1, topic, 1));
+        }
+        if fails_over {
+            h.fail_over();
+        }
+        let changed = Join {
+            protocols: vec![("range".into(), subscription(&["other"]))],
+            ..join(&ids[0])
+        };
+        h.send(Command::Join(changed));
+        assert_eq!(h.state(), "PreparingRebalance");
+        let answer = delete_offsets(&mut h, &["topic", "other"]);
+        let errors: Vec<_> = answer.topics.iter().map(|(_, each)| each[0].1).collect();
+        assert_eq!(errors, [ErrorCode::GroupSubscribedToTopic, ErrorCode::None]);
+        // Once everybody has gone nobody subscribes to anything, until the next generation is there.
+        for id in &ids {
+            h.leave(id);
+        }
+        assert_eq!(h.state(), "Empty");
+        h.send(Command::Join(join("")));
+        assert_eq!(h.state(), "PreparingRebalance");
+        let answer = delete_offsets(&mut h, &["topic"]);
+        assert_eq!(answer.topics[0].1[0].1, ErrorCode::None);
+    }
 }
 
 #[test]

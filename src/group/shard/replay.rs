@@ -37,6 +37,7 @@ impl GroupShard {
                 .or_insert_with(|| ClassicGroup::new(group_id, now_ms));
             let before = group.bytes();
             group.load(value);
+            group.recorded_at((!record.replicated).then_some(record.offset));
             (before, group.bytes())
         };
         self.group_bytes = (self.group_bytes + after).saturating_sub(before);
@@ -62,7 +63,8 @@ impl GroupShard {
             self.offsets
                 .put_pending(record.producer_id, group_id, topic, partition, committed);
         } else {
-            self.offsets.put(group_id, topic, partition, committed);
+            self.offsets
+                .put(group_id, topic, partition, committed, record.replicated);
         }
         Ok(())
     }

@@ -1,5 +1,8 @@
 //! Static members (KIP-345) that come back.
 
+use std::time::Duration;
+
+use crate::base::clock::Instant;
 use crate::base::error_code::ErrorCode;
 use crate::group::command::*;
 use crate::group::record::GroupValue;
@@ -197,6 +200,30 @@ fn in_the_join_phase_it_takes_the_place_of_its_former_self() {
     assert_eq!(answer.leader, answer.member_id);
     assert_eq!(answer.members.len(), 2);
     assert_eq!(h.joined(other).error, ErrorCode::None);
+}
+
+/// A copy of the group for each of them took minutes.
+#[test]
+fn thousands_that_come_back_at_once_cost_no_more_than_themselves() {
+    const MEMBERS: usize = 10_000;
+    let mut h = Harness::new();
+    let comes = |number: usize| Join {
+        group_instance_id: Some(Text::from(format!("instance {number}"))),
+        ..join("")
+    };
+    let ids = h.stable_with((0..MEMBERS).map(comes).collect());
+    assert_eq!(ids.len(), MEMBERS);
+    h.send(Command::Join(join("")));
+    assert_eq!(h.state(), "PreparingRebalance");
+    let begun = Instant::now();
+    let tokens: Vec<_> = (0..MEMBERS)
+        .map(|number| h.send(Command::Join(comes(number))))
+        .collect();
+    let took = begun.elapsed();
+    for token in tokens {
+        assert_eq!(h.joined(token).error, ErrorCode::None);
+    }
+    assert!(took < Duration::from_secs(5), "{took:?}");
 }
 
 #[test]

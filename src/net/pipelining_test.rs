@@ -385,9 +385,10 @@ async fn held_for_its_sync() {
 
 #[tokio::test]
 async fn held_behind_answers_that_nobody_takes() {
+    /// More than the kernel takes, less than is held before no further request is read.
     const ANSWERS: i32 = 50;
     let ground = Ground::new(&[1], &[]).await;
-    ground.broker.lead("wide", 2, 2000, 0, &[1]).await;
+    ground.broker.lead("wide", 2, 120, 0, &[1]).await;
     let mut client = ground.connect(bounds()).await;
     let metadata = MetadataRequest {
         topics: Some(vec![MetadataRequestTopic {

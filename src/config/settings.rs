@@ -36,6 +36,7 @@ macro_rules! settings {
 }
 
 settings! {
+    accept_missing_log_dirs: bool = "accept.missing.log.dirs";
     auto_leader_rebalance_enable: bool = "auto.leader.rebalance.enable";
     controlled_shutdown_enable: bool = "controlled.shutdown.enable";
     controlled_shutdown_max_retries: i32 = "controlled.shutdown.max.retries";

@@ -11,6 +11,7 @@ use super::activity::Activity;
 use super::queue::{AnswerQueue, Queued, QueuedAnswer};
 use crate::base::disk::FileSlice;
 use crate::base::net::{WriteHalf, send_file};
+use crate::base::task::Pace;
 use crate::wire::api_key::ApiKey;
 use crate::wire::response::Part;
 
@@ -18,6 +19,8 @@ use crate::wire::response::Part;
 const SENDFILE_BYTES: usize = 16 * 1024;
 /// Bytes that are copied together before a send; a larger part is sent as it lies.
 const GATHER_BYTES: usize = 32 * 1024;
+/// What it costs to make a chunk, in what [`Pace`] counts: others have their turn behind each.
+const CHUNK_WORK: usize = 1024 * 1024;
 /// A client must take as many within `connections.max.idle.ms`.
 const PIECE_BYTES: usize = 1024 * 1024;
 
@@ -107,10 +110,13 @@ impl Out<'_> {
             Part::File(slice) => self.slice(slice).await,
             Part::Chunks(mut chunks) => {
                 let mut left = chunks.length();
+                let mut pace = Pace::new();
                 while left > 0 {
                     let chunk = chunks.next()?.ok_or(io::ErrorKind::UnexpectedEof)?;
                     left = left.checked_sub(chunk.len()).ok_or(io::ErrorKind::InvalidData)?;
                     self.bytes(chunk).await?;
+                    // What is converted costs far more than what is sent.
+                    pace.did(CHUNK_WORK).await;
                 }
                 Ok(())
             }
@@ -188,7 +194,21 @@ mod tests {
     use super::super::budget::Budget;
     use super::*;
     use crate::base::net::{Passed, SocketOptions, TcpListener, TcpStream, split};
-    use crate::wire::response::{RESPONSE_BYTES_MAX, ResponseWriter};
+    use crate::base::task::turns;
+    use crate::wire::response::{ChunkSource, RESPONSE_BYTES_MAX, ResponseWriter};
+
+    struct Chunks(usize);
+
+    impl ChunkSource for Chunks {
+        fn length(&self) -> usize {
+            30
+        }
+
+        fn next(&mut self) -> io::Result<Option<Bytes>> {
+            self.0 += 1;
+            Ok((self.0 <= 3).then(|| Bytes::from_static(b"0123456789")))
+        }
+    }
 
     /// The writing half of a connection, and the client.
     async fn connected() -> (WriteHalf, TcpStream) {
@@ -202,6 +222,20 @@ mod tests {
         let (stream, _) = listener.accept().await.unwrap();
         let stream = Passed::new(stream, options).unwrap().adopt().unwrap();
         (split(stream).1, client)
+    }
+
+    #[tokio::test]
+    async fn others_have_their_turn_behind_each_chunk() {
+        let (mut half, _client) = connected().await;
+        let activity = Activity::new();
+        let mut out = Out {
+            half: &mut half,
+            activity: &activity,
+            gathered: BytesMut::new(),
+        };
+        let (sent, turns) = turns(out.part(Part::Chunks(Box::new(Chunks(0))))).await;
+        sent.unwrap();
+        assert_eq!((out.gathered.len(), turns), (30, 3));
     }
 
     #[tokio::test]

@@ -17,7 +17,7 @@ use crate::base::clock::{self, Instant};
 use crate::base::starvation::{self, Place, Silence};
 use crate::base::task::Pool;
 use crate::store::tree::{Author, Records, Tree};
-use crate::store::{ChangeKind, MultiError, Operation, Outcome, Session, SessionId, StoreError};
+use crate::store::{ChangeKind, MultiError, Operation, Outcome, Session, SessionId, StoreError, check_size};
 
 /// About how many bytes of changes go into one transaction.
 const BATCH_BYTES: usize = 4 << 20;
@@ -141,6 +141,10 @@ impl Writer {
             session: self.session,
             now_ms: clock::now_ms(),
         };
+        if let Err(error) = check_size(&operations) {
+            batch.answers.push((reply, Err(error)));
+            return;
+        }
         batch.bytes += operations.iter().map(Operation::size_in_bytes).sum::<usize>();
         let answer = match self.tree.apply(operations, author, &mut batch.records) {
             Ok(applied) => {

@@ -29,6 +29,9 @@ use barnabas::wire::messages::describe_client_quotas::{
     ComponentData, DescribeClientQuotasRequest, DescribeClientQuotasResponse,
 };
 use barnabas::wire::messages::describe_cluster::{DescribeClusterRequest, DescribeClusterResponse};
+use barnabas::wire::messages::describe_configs::{
+    DescribeConfigsRequest, DescribeConfigsResource, DescribeConfigsResponse,
+};
 use barnabas::wire::messages::describe_user_scram_credentials::{
     DescribeUserScramCredentialsRequest, DescribeUserScramCredentialsResponse, UserName,
 };
@@ -39,6 +42,7 @@ use barnabas::wire::messages::list_config_resources::{
 use barnabas::wire::messages::list_partition_reassignments::{
     ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse,
 };
+use barnabas::wire::messages::metadata::{MetadataRequest, MetadataRequestTopic, MetadataResponse};
 use barnabas::wire::text::Text;
 use socket::{Client, TestBroker};
 
@@ -202,6 +206,53 @@ fn no_user_has_credentials_and_none_are_taken() {
     };
     let answer: AlterUserScramCredentialsResponse = client.ask(&request, 0);
     assert_eq!(answer.results[0].error_code, 33);
+}
+
+#[test]
+fn a_client_that_asks_for_the_topic_of_transactions_gets_it_as_kafka_makes_it() {
+    let broker = TestBroker::start(&[
+        ("transaction.state.log.num.partitions", "3"),
+        ("transaction.state.log.segment.bytes", "5000000"),
+    ]);
+    let mut client = broker.client();
+    let name = Text::from("__transaction_state");
+    let request = MetadataRequest {
+        topics: Some(vec![MetadataRequestTopic {
+            name: Some(name.clone()),
+            ..MetadataRequestTopic::default()
+        }]),
+        allow_auto_topic_creation: true,
+        ..MetadataRequest::default()
+    };
+    let answer: MetadataResponse = client.ask(&request, 4);
+    assert_eq!(answer.topics[0].partitions.len(), 3);
+    assert!(answer.topics[0].is_internal);
+    let request = DescribeConfigsRequest {
+        resources: vec![DescribeConfigsResource {
+            resource_type: 2,
+            resource_name: name,
+            configuration_keys: None,
+        }],
+        ..DescribeConfigsRequest::default()
+    };
+    let answer: DescribeConfigsResponse = client.ask(&request, 1);
+    let own = answer.results[0]
+        .configs
+        .iter()
+        .filter(|one| one.config_source == 1);
+    let own: Vec<(&str, &str)> = own
+        .map(|one| (one.name.as_str(), one.value.as_ref().unwrap().as_str()))
+        .collect();
+    assert_eq!(
+        own,
+        [
+            ("cleanup.policy", "compact"),
+            ("compression.type", "uncompressed"),
+            ("min.insync.replicas", "1"),
+            ("segment.bytes", "5000000"),
+            ("unclean.leader.election.enable", "false"),
+        ]
+    );
 }
 
 #[test]

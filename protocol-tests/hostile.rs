@@ -26,6 +26,10 @@ use barnabas::base::ids::{ProducerEpoch, ProducerId};
 use barnabas::records::build::BatchOptions;
 use barnabas::wire::messages::api_versions::ApiVersionsResponse;
 use barnabas::wire::messages::delete_topics::{DeleteTopicsRequest, DeleteTopicsResponse};
+use barnabas::wire::messages::describe_configs::{
+    DescribeConfigsRequest, DescribeConfigsResource, DescribeConfigsResponse,
+};
+use barnabas::wire::messages::describe_groups::{DescribeGroupsRequest, DescribeGroupsResponse};
 use barnabas::wire::messages::describe_producers::{
     DescribeProducersRequest, DescribeProducersResponse, TopicRequest,
 };
@@ -35,8 +39,10 @@ use barnabas::wire::messages::list_offsets::{
     ListOffsetsPartition, ListOffsetsRequest, ListOffsetsResponse, ListOffsetsTopic,
 };
 use barnabas::wire::messages::metadata::{MetadataRequest, MetadataRequestTopic, MetadataResponse};
+use barnabas::wire::messages::offset_commit::OffsetCommitResponse;
+use barnabas::wire::messages::offset_fetch::OffsetFetchResponse;
 use barnabas::wire::{ApiKey, Text};
-use socket::{Client, TestBroker, batch, batch_with, encoded, fetch_request};
+use socket::{Client, TestBroker, batch, batch_with, encoded, fetch_request, group};
 
 const KB: usize = 1024;
 const MB: usize = 1024 * KB;
@@ -339,6 +345,41 @@ fn a_client_that_never_reads_is_not_read_from() {
     }
 }
 
+// row 9
+#[test]
+fn what_clients_that_never_read_are_owed_is_bounded_by_its_bytes() {
+    let _alone = alone();
+    let broker = TestBroker::start(&[("socket.send.buffer.bytes", "65536")]);
+    assert_eq!(broker.client().create_topic("wide", 2000, &[]), 0);
+    let request = MetadataRequest {
+        topics: Some(vec![MetadataRequestTopic {
+            name: Some(Text::from("wide")),
+            ..MetadataRequestTopic::default()
+        }]),
+        ..MetadataRequest::default()
+    };
+    let growth = Growth::from_here();
+    let mut clients = Vec::new();
+    for number in 0..40 {
+        let mut client = broker.client_from(loopback(1 + number));
+        for _ in 0..60 {
+            client.send(&request, 1);
+        }
+        clients.push(client);
+    }
+    // Another client's answer comes behind all that can be done for these.
+    broker.assert_alive();
+    std::thread::sleep(Duration::from_secs(1));
+    broker.assert_alive();
+    assert!(growth.now() < 30 * MB, "{} bytes", growth.now());
+    for mut client in clients {
+        for _ in 0..60 {
+            let (_, answer) = client.receive::<MetadataResponse>(1);
+            assert_eq!(answer.topics[0].partitions.len(), 2000);
+        }
+    }
+}
+
 // row 10
 #[test]
 fn unknown_versions_and_keys() {
@@ -353,7 +394,7 @@ fn unknown_versions_and_keys() {
         let told = answer.api_keys.iter().find(|api| api.api_key == 18).unwrap();
         assert!(told.max_version >= 3);
     }
-    for key in [999_i16, -1, i16::MAX, ApiKey::LeaderAndIsr.code()] {
+    for key in [999_i16, -1, i16::MAX, ApiKey::GetTelemetrySubscriptions.code()] {
         let mut lost = broker.client();
         let mut frame = 10_i32.to_be_bytes().to_vec();
         frame.extend(key.to_be_bytes());
@@ -466,6 +507,58 @@ fn a_million_times_the_same_topic_is_one_topic() {
     client.assert_closed("five million");
     assert!(growth.most() < 100 * MB, "{} bytes", growth.most());
     broker.assert_alive();
+}
+
+// row 17
+#[test]
+fn what_is_asked_many_times_is_answered_once() {
+    let _alone = alone();
+    let broker = TestBroker::start(&[("offsets.topic.num.partitions", "1")]);
+    assert_eq!(broker.client().create_topic("t", 1000, &[]), 0);
+    let mut client = broker.client();
+    client.await_coordinator("g");
+    let offsets: Vec<(i32, i64)> = (0..1000).map(|partition| (partition, 5)).collect();
+    let _: OffsetCommitResponse = client.ask(&group::commit_request("g", "t", &offsets), 2);
+    let growth = Growth::from_here();
+
+    let mut all = group::fetch_request("g", None, 8);
+    all.groups = vec![all.groups.remove(0); 3000];
+    let answer: OffsetFetchResponse = client.ask(&all, 8);
+    assert_eq!(answer.groups.len(), 1);
+    assert_eq!(group::fetched(&answer).len(), 1000);
+    let same = group::fetch_request("g", Some(("t", &[7; 100_000])), 5);
+    let answer: OffsetFetchResponse = client.ask(&same, 5);
+    assert_eq!(group::fetched(&answer).len(), 1);
+
+    let groups = DescribeGroupsRequest {
+        groups: vec![Text::from("g"); 100_000],
+        ..DescribeGroupsRequest::default()
+    };
+    let answer: DescribeGroupsResponse = client.ask(&groups, 0);
+    assert_eq!(answer.groups.len(), 1);
+
+    let resource = |name: &'static str, kind: i8| DescribeConfigsResource {
+        resource_type: kind,
+        resource_name: Text::from(name),
+        configuration_keys: None,
+    };
+    let configs = DescribeConfigsRequest {
+        resources: vec![[resource("1", 4), resource("t", 2)]; 30_000].concat(),
+        include_synonyms: true,
+        include_documentation: true,
+    };
+    let answer: DescribeConfigsResponse = client.ask(&configs, 3);
+    assert_eq!(answer.results.len(), 2);
+
+    let producers = DescribeProducersRequest {
+        topics: vec![TopicRequest {
+            name: Text::from("t"),
+            partition_indexes: vec![0; 100_000],
+        }],
+    };
+    let answer: DescribeProducersResponse = client.ask(&producers, 0);
+    assert_eq!(answer.topics[0].partitions.len(), 1);
+    assert!(growth.most() < 60 * MB, "{} bytes", growth.most());
 }
 
 // row 33

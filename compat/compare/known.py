@@ -102,6 +102,7 @@ KNOWN = [
     default("transaction.state.log.replication.factor", 3),
     without("idempotent producers that a partition remembers", "max.producer.ids.per.partition"),
     without("a log directory whose calls do not return", "log.dir.stall.ms"),
+    without("a broker that stands alone, one of whose log directories", "accept.missing.log.dirs"),
     without("who may become the controller", "controller.candidate"),
     without("`zookeeper.connect` missing", r"zookeeper\.(?:connect|session\.timeout\.ms)"),
     Known("DescribeTopicPartitions ", r"kafka-topics.*--describe", masked((r"Elr: N/A LastKnownElr: N/A", "Elr: LastKnownElr:"))),

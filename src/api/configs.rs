@@ -9,6 +9,7 @@ use super::config_resource::{Failure, View};
 use super::{Answer, Rejected, RequestContext, Services, describe_configs, incremental_alter_configs};
 use crate::base::error_code::ErrorCode;
 use crate::base::ids::BrokerId;
+use crate::base::task::Pace;
 use crate::controller::request::{AlterConfigs, ConfigChanges, ConfigResource};
 use crate::controller::topic_name;
 use crate::metadata::ClusterImage;
@@ -16,6 +17,10 @@ use crate::wire::messages::alter_configs::AlterConfigsRequest;
 use crate::wire::messages::describe_configs::DescribeConfigsRequest;
 use crate::wire::messages::incremental_alter_configs::IncrementalAlterConfigsRequest;
 use crate::wire::response::Response;
+
+/// What it costs to describe a resource, in what [`Pace`] counts: a broker's configs take as long as 256 KiB take to be looked
+/// through.
+const RESOURCE_WORK: usize = 256 * 1024;
 
 fn overrides(image: &ClusterImage, topic: &str) -> Result<BTreeMap<String, String>, ErrorCode> {
     match image.topic(topic) {
@@ -40,9 +45,18 @@ pub(super) async fn describe(
     context: &RequestContext,
     request: DescribeConfigsRequest,
 ) -> Result<Answer, Rejected> {
-    let response = with_view(services, |view| {
-        describe_configs::respond(&request, context, view)
-    });
+    let response = match describe_configs::questions(&request) {
+        Err(response) => response,
+        Ok(questions) => {
+            let mut answers = describe_configs::Answers::default();
+            let mut pace = Pace::new();
+            for question in &questions {
+                with_view(services, |view| answers.answer(question, &request, context, view));
+                pace.did(RESOURCE_WORK).await;
+            }
+            answers.response()
+        }
+    };
     Ok(Answer::Now(Response::encode(&response, context.api_version)))
 }
 

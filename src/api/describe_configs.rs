@@ -1,92 +1,159 @@
 //! DescribeConfigs, key 32, v0 to v4: configs of topics, of this broker, of all brokers (empty name) and its log levels.
 //!
 //! v1 adds synonyms, v3 types and documentation. As in Kafka 3.9, `is_default` of v0 is always false. Deviations: the
-//! documentation is ours; log levels are those of our rooms. (`ConfigHelper`)
+//! documentation is ours; log levels are those of our rooms; a resource that is named more than once is answered once, with
+//! all that is wanted of it: its answer may be a hundred kilobytes, and its name three bytes. (`ConfigHelper`)
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::config_resource::{Failure, Kind, View, authorize};
 use super::context::{Operation, RequestContext};
 use crate::base::error_code::ErrorCode;
 use crate::config::describe::{self, Entry, Source};
 use crate::wire::messages::describe_configs::{
-    DescribeConfigsRequest, DescribeConfigsResource, DescribeConfigsResourceResult, DescribeConfigsResponse,
-    DescribeConfigsResult, DescribeConfigsSynonym,
+    DescribeConfigsRequest, DescribeConfigsResourceResult, DescribeConfigsResponse, DescribeConfigsResult,
+    DescribeConfigsSynonym,
 };
 use crate::wire::text::Text;
 
-/// The answer to `request`.
-pub fn respond(
-    request: &DescribeConfigsRequest,
-    context: &RequestContext,
-    view: &View<'_>,
-) -> DescribeConfigsResponse {
-    let unknown = request
-        .resources
-        .iter()
-        .find(|resource| Kind::from_id(resource.resource_type).is_none());
-    if let Some(resource) = unknown {
-        // As in Kafka, one such resource spoils the whole request.
-        let failure = Failure::request(format!(
-            "resources of type {} have no configs",
-            resource.resource_type
-        ));
-        let results = request.resources.iter();
-        return response(
-            results
-                .map(|resource| failed(resource, failure.clone()))
-                .collect(),
-        );
-    }
-    let (mut results, mut refused) = (Vec::new(), Vec::new());
-    for resource in &request.resources {
-        let kind = Kind::from_id(resource.resource_type).unwrap_or(Kind::Topic);
-        match authorize(context, Operation::DescribeConfigs, kind, &resource.resource_name) {
-            Ok(()) => results.push(match entries(kind, &resource.resource_name, view) {
-                Ok(entries) => described(request, resource, entries),
-                Err(failure) => failed(resource, failure),
-            }),
-            Err(failure) => refused.push(failed(resource, failure)),
-        }
-    }
-    results.append(&mut refused);
-    response(results)
+/// A resource that is asked about, once, however often it is named.
+pub struct Question<'a> {
+    kind: Kind,
+    resource_type: i8,
+    name: &'a Text,
+    /// The configs that are wanted; `None` is all.
+    keys: Option<BTreeSet<&'a str>>,
 }
 
-fn response(results: Vec<DescribeConfigsResult>) -> DescribeConfigsResponse {
+/// What `request` asks about: each resource where it is first named, with all the keys that are wanted of it.
+///
+/// # Errors
+/// The whole answer, when one resource has no configs: as in Kafka it spoils the request.
+pub fn questions(request: &DescribeConfigsRequest) -> Result<Vec<Question<'_>>, DescribeConfigsResponse> {
+    let mut places = BTreeMap::new();
+    let mut questions: Vec<Question<'_>> = Vec::new();
+    for resource in &request.resources {
+        let Some(kind) = Kind::from_id(resource.resource_type) else {
+            return Err(spoilt(request, resource.resource_type));
+        };
+        let keys = resource.configuration_keys.as_deref().unwrap_or_default();
+        let name = &resource.resource_name;
+        let key = (resource.resource_type, name.as_str());
+        let place = *places.entry(key).or_insert(questions.len());
+        match questions.get_mut(place) {
+            Some(known) if keys.is_empty() => known.keys = None,
+            Some(known) => {
+                if let Some(known) = &mut known.keys {
+                    known.extend(keys.iter().map(Text::as_str));
+                }
+            }
+            None => questions.push(Question {
+                kind,
+                resource_type: resource.resource_type,
+                name,
+                keys: (!keys.is_empty()).then(|| keys.iter().map(Text::as_str).collect()),
+            }),
+        }
+    }
+    Ok(questions)
+}
+
+fn spoilt(request: &DescribeConfigsRequest, unknown: i8) -> DescribeConfigsResponse {
+    let failure = Failure::request(format!("resources of type {unknown} have no configs"));
+    let mut seen = BTreeSet::new();
+    let resources = request.resources.iter();
+    let once = resources.filter(|one| seen.insert((one.resource_type, one.resource_name.as_str())));
+    let failed = once.map(|one| failed(one.resource_type, &one.resource_name, failure.clone()));
     DescribeConfigsResponse {
-        results,
+        results: failed.collect(),
         ..DescribeConfigsResponse::default()
     }
 }
 
-fn failed(resource: &DescribeConfigsResource, failure: Failure) -> DescribeConfigsResult {
+/// The answers to the questions of a request, as they come.
+#[derive(Default)]
+pub struct Answers {
+    results: Vec<DescribeConfigsResult>,
+    refused: Vec<DescribeConfigsResult>,
+}
+
+impl Answers {
+    /// Answers one more question.
+    pub fn answer(
+        &mut self,
+        question: &Question<'_>,
+        request: &DescribeConfigsRequest,
+        context: &RequestContext,
+        view: &View<'_>,
+    ) {
+        match authorize(context, Operation::DescribeConfigs, question.kind, question.name) {
+            Ok(()) => self.results.push(match question.entries(view) {
+                Ok(entries) => question.described(request, entries),
+                Err(failure) => question.failed(failure),
+            }),
+            Err(failure) => self.refused.push(question.failed(failure)),
+        }
+    }
+
+    /// The response: what the client may not see comes last.
+    pub fn response(mut self) -> DescribeConfigsResponse {
+        self.results.append(&mut self.refused);
+        DescribeConfigsResponse {
+            results: self.results,
+            ..DescribeConfigsResponse::default()
+        }
+    }
+}
+
+fn failed(resource_type: i8, name: &Text, failure: Failure) -> DescribeConfigsResult {
     DescribeConfigsResult {
         error_code: failure.code.code(),
         error_message: Some(failure.message.map(Text::from).unwrap_or_default()),
-        resource_type: resource.resource_type,
-        resource_name: resource.resource_name.clone(),
+        resource_type,
+        resource_name: name.clone(),
         configs: Vec::new(),
     }
 }
 
-fn entries(kind: Kind, name: &str, view: &View<'_>) -> Result<Vec<Entry>, Failure> {
-    match kind {
-        Kind::Topic => Ok(describe::topic(view.config, &view.topic(name)?)),
-        Kind::Broker if name.is_empty() => Ok(describe::all_brokers(view.config)),
-        Kind::Broker => {
-            view.this_broker(name)?;
-            Ok(describe::broker(view.config))
+impl Question<'_> {
+    fn entries(&self, view: &View<'_>) -> Result<Vec<Entry>, Failure> {
+        let name = self.name.as_str();
+        let is_wanted = |key: &str| self.keys.as_ref().is_none_or(|keys| keys.contains(key));
+        match self.kind {
+            Kind::Topic => Ok(describe::topic_where(view.config, &view.topic(name)?, is_wanted)),
+            Kind::Broker if name.is_empty() => Ok(describe::all_brokers_where(view.config, is_wanted)),
+            Kind::Broker => {
+                view.this_broker(name)?;
+                Ok(describe::broker_where(view.config, is_wanted))
+            }
+            Kind::BrokerLogger if name.is_empty() => Err(Failure::request("a broker's id must be given")),
+            Kind::BrokerLogger => {
+                view.this_broker(name)?;
+                let levels = view.levels.list().into_iter();
+                let wanted = levels.filter(|(name, _)| is_wanted(name));
+                Ok(wanted.map(log_level).collect())
+            }
+            Kind::ClientMetrics if name.is_empty() => Err(Failure::request(
+                "the name of a metrics subscription must be given",
+            )),
+            Kind::ClientMetrics => Err(Failure::request(
+                "metrics subscriptions exist in KRaft clusters only",
+            )),
         }
-        Kind::BrokerLogger if name.is_empty() => Err(Failure::request("a broker's id must be given")),
-        Kind::BrokerLogger => {
-            view.this_broker(name)?;
-            Ok(view.levels.list().into_iter().map(log_level).collect())
+    }
+
+    fn failed(&self, failure: Failure) -> DescribeConfigsResult {
+        failed(self.resource_type, self.name, failure)
+    }
+
+    fn described(&self, request: &DescribeConfigsRequest, entries: Vec<Entry>) -> DescribeConfigsResult {
+        DescribeConfigsResult {
+            error_code: ErrorCode::None.code(),
+            error_message: Some(Text::EMPTY),
+            resource_type: self.resource_type,
+            resource_name: self.name.clone(),
+            configs: entries.into_iter().map(|entry| shown(request, entry)).collect(),
         }
-        Kind::ClientMetrics if name.is_empty() => Err(Failure::request(
-            "the name of a metrics subscription must be given",
-        )),
-        Kind::ClientMetrics => Err(Failure::request(
-            "metrics subscriptions exist in KRaft clusters only",
-        )),
     }
 }
 
@@ -100,26 +167,6 @@ fn log_level((name, level): (String, crate::config::LogLevel)) -> Entry {
         kind: None,
         documentation: None,
         synonyms: Vec::new(),
-    }
-}
-
-fn described(
-    request: &DescribeConfigsRequest,
-    resource: &DescribeConfigsResource,
-    entries: Vec<Entry>,
-) -> DescribeConfigsResult {
-    let asked = resource.configuration_keys.as_deref().unwrap_or_default();
-    let configs = entries
-        .into_iter()
-        .filter(|entry| asked.is_empty() || asked.iter().any(|name| name.as_str() == entry.name))
-        .map(|entry| shown(request, entry))
-        .collect();
-    DescribeConfigsResult {
-        error_code: ErrorCode::None.code(),
-        error_message: Some(Text::EMPTY),
-        resource_type: resource.resource_type,
-        resource_name: resource.resource_name.clone(),
-        configs,
     }
 }
 
@@ -152,11 +199,26 @@ fn shown(request: &DescribeConfigsRequest, entry: Entry) -> DescribeConfigsResou
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::super::config_resource::testing::{self, context, topics};
     use super::*;
     use crate::config::{BrokerConfig, LogLevels};
+    use crate::wire::messages::describe_configs::DescribeConfigsResource;
+
+    fn respond(
+        request: &DescribeConfigsRequest,
+        context: &RequestContext,
+        view: &View<'_>,
+    ) -> DescribeConfigsResponse {
+        let questions = match questions(request) {
+            Ok(questions) => questions,
+            Err(response) => return response,
+        };
+        let mut answers = Answers::default();
+        for question in &questions {
+            answers.answer(question, request, context, view);
+        }
+        answers.response()
+    }
 
     fn ask(resources: &[(i8, &str, Option<&[&str]>)], synonyms: bool) -> DescribeConfigsResponse {
         let request = DescribeConfigsRequest {
@@ -186,7 +248,7 @@ mod tests {
                 (2, "t", None),
                 (4, "7", Some(&[])),
                 (4, "", None),
-                (2, "t", Some(&["retention.ms", "no.such"])),
+                (8, "7", Some(&["root", "no.such"])),
             ],
             true,
         );
@@ -198,12 +260,50 @@ mod tests {
         assert_eq!(counts[0], 36);
         assert!(counts[1] > 310);
         assert_eq!(&counts[2..], [1, 1]);
-        let retention = &response.results[3].configs[0];
+        let response = ask(&[(2, "t", Some(&["retention.ms", "no.such"]))], true);
+        assert_eq!(response.results[0].configs.len(), 1);
+        let retention = &response.results[0].configs[0];
         assert_eq!(retention.value, Some(Text::from("5")));
         assert_eq!(retention.config_source, 1);
         assert_eq!(retention.config_type, 5);
         assert!(retention.documentation.is_some());
         assert_eq!(retention.synonyms.len(), 1);
+    }
+
+    #[test]
+    fn a_resource_that_is_named_again_is_answered_once_with_all_that_is_wanted() {
+        let again: (i8, &str, Option<&[&str]>) = (2, "t", Some(&["retention.ms", "segment.ms"]));
+        let response = ask(
+            &[
+                again,
+                (4, "7", None),
+                again,
+                (2, "t", Some(&["index.interval.bytes"])),
+                (4, "7", Some(&["num.partitions"])),
+                (2, "u", None),
+                (2, "u", None),
+            ],
+            false,
+        );
+        let names: Vec<_> = response
+            .results
+            .iter()
+            .map(|result| result.resource_name.as_str())
+            .collect();
+        assert_eq!(names, ["t", "7", "u"]);
+        let keys: Vec<_> = response.results[0]
+            .configs
+            .iter()
+            .map(|one| one.name.as_str())
+            .collect();
+        assert_eq!(keys, ["index.interval.bytes", "retention.ms", "segment.ms"]);
+        assert!(response.results[1].configs.len() > 310);
+        // What asks for all of them is not narrowed by what comes before, either.
+        let response = ask(&[again, (2, "t", Some(&[]))], false);
+        assert_eq!(response.results.len(), 1);
+        assert_eq!(response.results[0].configs.len(), 36);
+        let response = ask(&[(3, "x", None), (2, "t", None), (3, "x", None)], false);
+        assert_eq!(response.results.len(), 2);
     }
 
     #[test]

@@ -2,8 +2,10 @@
 //!
 //! What differs: what the client may do from 3 (KIP-430); instance ids from 4; from 6 a group that is not there is
 //! GROUP_ID_NOT_FOUND with a message (KIP-1043), before it is one in state `Dead` without an error. Ordering point: the
-//! groups' steps. As `KafkaApis.handleDescribeGroupsRequest`, but that the answer is in the order of the request.
+//! groups' steps. As `KafkaApis.handleDescribeGroupsRequest`, but that the answer is in the order of the request, and has
+//! each group once: a group may be a megabyte, and its name three bytes.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::authorized_operations::{NOT_ASKED, on_group};
@@ -29,8 +31,11 @@ pub(super) async fn handle(
     context: &RequestContext,
     request: DescribeGroupsRequest,
 ) -> Result<Answer, Rejected> {
-    let mut asked = Vec::with_capacity(request.groups.len());
-    for group_id in request.groups {
+    let mut seen = BTreeSet::new();
+    let groups = request.groups.into_iter();
+    let groups: Vec<Text> = groups.filter(|group_id| seen.insert(group_id.clone())).collect();
+    let mut asked = Vec::with_capacity(groups.len());
+    for group_id in groups {
         let answer = match context.authorize(Operation::Describe, Resource::Group(&group_id)) {
             true => {
                 let describe = Command::Describe(group_id.clone());

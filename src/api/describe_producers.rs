@@ -1,7 +1,9 @@
 //! DescribeProducers (key 61), version 0: what partitions know of their producers (KIP-664).
 //!
-//! Ordering point: completed. As `KafkaApis.handleDescribeProducersRequest`.
+//! Ordering point: completed. As `KafkaApis.handleDescribeProducersRequest`, but that each partition of a topic is answered
+//! once: its answer may be as long as its number is short.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::context::{Operation, Resource};
@@ -25,6 +27,7 @@ pub(super) async fn handle(
 ) -> Result<Answer, Rejected> {
     let image = services.cluster.get();
     let mut topics = Vec::with_capacity(request.topics.len());
+    let mut seen = BTreeSet::new();
     for topic in &request.topics {
         let refused = if let Err(rule) = topic_name::check(&topic.name) {
             Some((rule.code, rule.message.map(Text::from)))
@@ -38,6 +41,7 @@ pub(super) async fn handle(
         let partitions = topic
             .partition_indexes
             .iter()
+            .filter(|index| seen.insert((topic.name.as_str(), **index)))
             .map(|index| match &refused {
                 Some((error, message)) => failed(*index, *error, message.clone()),
                 None => describe(services, &topic.name, *index),

@@ -18,6 +18,7 @@ use crate::base::clock;
 use crate::base::error_code::ErrorCode;
 use crate::base::format::Codec;
 use crate::base::ids::{BrokerEpoch, BrokerId, TopicName, Uuid};
+use crate::base::task::Pace;
 use crate::config::{BrokerConfig, ReplicaSelector};
 use crate::metadata::ClusterImage;
 use crate::replica::answers::{FetchParameters, ReadAnswer};
@@ -36,6 +37,12 @@ use crate::wire::text::Text;
 
 /// The replica id of a log directory's future replica (`FetchRequest.FUTURE_LOCAL_REPLICA_ID`).
 const FUTURE_REPLICA_ID: i32 = -3;
+
+/// The last version for which records are converted down.
+const LAST_CONVERTED: i16 = 3;
+/// What it costs to convert the first batch of a partition, in what [`Pace`] counts. Those behind it are converted while they
+/// are sent.
+const CONVERSION_WORK: usize = 256 * 1024;
 
 /// What is answered once the partitions were read.
 struct Prepared {
@@ -89,15 +96,15 @@ pub(super) async fn handle(
         is_follower,
     };
     match services.replicas.fetch(parameters, partitions, refused) {
-        Fetch::Ready(answers) if fetch::is_warm(&answers) => Ok(Answer::Now(prepared.respond(answers))),
+        Fetch::Ready(answers) if fetch::is_warm(&answers) => Ok(Answer::Now(prepared.respond(answers).await)),
         Fetch::Ready(answers) => Ok(Answer::Later(Box::pin(async move {
             fetch::warm(&answers).await;
-            prepared.respond(answers)
+            prepared.respond(answers).await
         }))),
         Fetch::Parked(parked) => Ok(Answer::Later(Box::pin(async move {
             let answers = parked.finish().await;
             fetch::warm(&answers).await;
-            prepared.respond(answers)
+            prepared.respond(answers).await
         }))),
     }
 }
@@ -230,7 +237,7 @@ fn place(
 }
 
 impl Prepared {
-    fn respond(self, answers: Vec<ReadAnswer>) -> Response {
+    async fn respond(self, answers: Vec<ReadAnswer>) -> Response {
         let version = self.context.api_version;
         let mut left_out = Vec::new();
         let session = self.services.fetch_sessions.finish(
@@ -240,14 +247,19 @@ impl Prepared {
             |index| left_out.push(index),
             clock::now_ms(),
         );
-        let mut response = self.collect(session, answers, &left_out);
+        let mut response = self.collect(session, answers, &left_out).await;
         if version >= 16 {
             self.add_leaders(&mut response);
         }
         response.into_response(version)
     }
 
-    fn collect(&self, session: SessionAnswer, answers: Vec<ReadAnswer>, left_out: &[usize]) -> FetchResponse {
+    async fn collect(
+        &self,
+        session: SessionAnswer,
+        answers: Vec<ReadAnswer>,
+        left_out: &[usize],
+    ) -> FetchResponse {
         let mut response = FetchResponse {
             error_code: session.error.code(),
             session_id: session.session_id,
@@ -256,6 +268,7 @@ impl Prepared {
         if session.error != ErrorCode::None {
             return response;
         }
+        let mut pace = Pace::new();
         let mut left_out = left_out.iter().copied().peekable();
         let mut last: Option<(&Option<TopicName>, &Uuid)> = None;
         for (index, (answer, wanted)) in answers.into_iter().zip(self.partitions.iter()).enumerate() {
@@ -273,6 +286,9 @@ impl Prepared {
             }
             if let Some(topic) = response.topics.last_mut() {
                 topic.partitions.push(self.partition(wanted, answer));
+            }
+            if self.context.api_version <= LAST_CONVERTED {
+                pace.did(CONVERSION_WORK).await;
             }
         }
         response
@@ -298,7 +314,7 @@ impl Prepared {
         }
         let records = match (answer.records, config) {
             (None, _) => RecordsPart::Empty,
-            (Some(slice), Some(config)) if version <= 3 => {
+            (Some(slice), Some(config)) if version <= LAST_CONVERTED => {
                 if !self.is_follower && !config.message_downconversion_enable {
                     return FetchedPartition::failed(wanted.partition, ErrorCode::UnsupportedVersion.code());
                 }

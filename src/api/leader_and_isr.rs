@@ -32,7 +32,8 @@ pub(super) async fn handle(
             refused(ErrorCode::ClusterAuthorizationFailed)
         }
         Err(why) => {
-            tracing::error!("LeaderAndIsr refused: {why}");
+            // Anybody can send one, so no person must act.
+            tracing::warn!("LeaderAndIsr refused: {why}");
             refused(ErrorCode::UnknownServerError)
         }
         Ok(asked) => {

@@ -65,6 +65,8 @@ mod partitions_test;
 pub mod testing;
 #[cfg(test)]
 mod topics_test;
+#[cfg(test)]
+mod turns_test;
 
 use std::future::Future;
 use std::pin::Pin;

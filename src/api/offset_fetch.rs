@@ -4,8 +4,10 @@
 //! with null, and a group's error has a field of its own, before it is in each partition; leader epochs from 5; offsets
 //! of open transactions may be refused from 7 (KIP-447); many groups from 8; member and epoch from 9; topic ids instead
 //! of names from 10 (KIP-848). Ordering point: the groups' steps. As `KafkaApis.handleOffsetFetchRequest`: of all
-//! offsets, those of topics that the client may not describe are left out; what it asks for by name is refused.
+//! offsets, those of topics that the client may not describe are left out; what it asks for by name is refused. Each
+//! partition is answered once, and so is each group: what is asked for twice takes no memory twice.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::context::{Operation, Resource};
@@ -34,7 +36,7 @@ pub(super) async fn handle(
 ) -> Result<Answer, Rejected> {
     let version = context.api_version;
     let require_stable = request.require_stable;
-    let groups = lifted(request, version);
+    let groups = distinct(lifted(request, version));
     if version == 0 {
         let mut answers = Vec::with_capacity(groups.len());
         for group in groups {
@@ -79,6 +81,48 @@ fn lifted(request: OffsetFetchRequest, version: i16) -> Vec<OffsetFetchRequestGr
         topics,
         ..OffsetFetchRequestGroup::default()
     }]
+}
+
+/// The same questions, each once and where it was first asked: groups by their ids, those that are asked for all offsets
+/// apart from the others.
+fn distinct(groups: Vec<OffsetFetchRequestGroup>) -> Vec<OffsetFetchRequestGroup> {
+    let mut places = BTreeMap::new();
+    let mut once: Vec<OffsetFetchRequestGroup> = Vec::new();
+    for group in groups {
+        let key = (group.group_id.clone(), group.topics.is_none());
+        let place = *places.entry(key).or_insert(once.len());
+        match once.get_mut(place) {
+            Some(known) => {
+                if let (Some(known), Some(more)) = (&mut known.topics, group.topics) {
+                    known.extend(more);
+                }
+            }
+            None => once.push(group),
+        }
+    }
+    for group in &mut once {
+        group.topics = group.topics.take().map(distinct_topics);
+    }
+    once
+}
+
+/// A topic is known by its name and its id, of which only one is there.
+fn distinct_topics(topics: Vec<OffsetFetchRequestTopics>) -> Vec<OffsetFetchRequestTopics> {
+    let mut places = BTreeMap::new();
+    let mut once: Vec<OffsetFetchRequestTopics> = Vec::new();
+    for topic in topics {
+        let key = (topic.name.clone(), topic.topic_id);
+        let place = *places.entry(key).or_insert(once.len());
+        match once.get_mut(place) {
+            Some(known) => known.partition_indexes.extend(topic.partition_indexes),
+            None => once.push(topic),
+        }
+    }
+    for topic in &mut once {
+        let mut seen = BTreeSet::new();
+        topic.partition_indexes.retain(|index| seen.insert(*index));
+    }
+    once
 }
 
 /// A group that was asked, or that was not because the client may not.

@@ -698,7 +698,7 @@ async fn the_other_partition_apis_answer_in_every_version() {
         topics: vec![
             TopicRequest {
                 name: Text::from_static("t"),
-                partition_indexes: vec![0, 5],
+                partition_indexes: vec![0, 5, 0, 0, 5],
             },
             TopicRequest {
                 name: Text::from_static("a/b"),
@@ -711,6 +711,7 @@ async fn the_other_partition_apis_answer_in_every_version() {
     let known = &response.topics[0].partitions;
     assert_eq!(known[0].active_producers[0].producer_id, 77);
     assert_eq!((known[0].error_code, known[1].error_code), (0, 3));
+    assert_eq!(known.len(), 2, "each is answered once");
     assert_eq!(response.topics[1].partitions[0].error_code, 17);
     for version in ApiKey::DeleteRecords.stable_versions() {
         let delete = |partition_index, offset| DeleteRecordsPartition {

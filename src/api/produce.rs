@@ -20,9 +20,10 @@ use super::current_leader::CurrentLeaders;
 use super::{Answer, Rejected, RequestContext, Services};
 use crate::base::clock;
 use crate::base::error_code::ErrorCode;
+use crate::base::task::Pace;
 use crate::metadata::TopicImage;
 use crate::metadata::is_internal_topic;
-use crate::records::batch::{Batches, may_be_transactional};
+use crate::records::batch::{BatchHeader, Batches, may_be_transactional};
 use crate::records::validate::produce::check_produced;
 use crate::replica::answers::{AppendAnswer, PendingAck, PendingFlush};
 use crate::storage::producer_state::Origin;
@@ -37,6 +38,9 @@ use crate::wire::text::Text;
 const ADMIN_CLIENT_ID: &str = "__admin_client";
 const UNVERIFIED: &str = "Unable to verify the partition has been added to the transaction. Underlying error: \
                           COORDINATOR_NOT_AVAILABLE";
+/// How much more it costs to check compressed records than others: so many times its size any batch may have when it is
+/// decompressed.
+const COMPRESSED_WORK: usize = 64;
 const TWO_PRODUCERS: &str = "Transactional records contained more than one producer ID";
 
 /// Appends to each partition and answers, at once or when the followers have it.
@@ -132,6 +136,7 @@ async fn append_all(
     let by_id = context.api_version >= 13;
     let mut pending = Vec::new();
     let mut flushes = Vec::new();
+    let mut pace = Pace::new();
     let mut responses = Vec::with_capacity(request.topic_data.len());
     // A topic without partitions is not answered, as in Kafka.
     let asked = request
@@ -160,7 +165,9 @@ async fn append_all(
                         Origin::Client,
                         now_ms,
                     );
-                    append.await
+                    let appended = append.await;
+                    pace.did(work(records)).await;
+                    appended
                 }
                 Err((error, message)) => failed(error, message),
             };
@@ -182,6 +189,15 @@ async fn append_all(
         },
         pending,
         flushes,
+    }
+}
+
+/// What it costs to check records, in what [`Pace`] counts: compressed ones are usually some times as long, and may be a
+/// thousand times.
+pub(super) fn work(records: &[u8]) -> usize {
+    match BatchHeader::parse(records) {
+        Ok(Some(batch)) if batch.is_compressed() => records.len().saturating_mul(COMPRESSED_WORK),
+        _ => records.len(),
     }
 }
 

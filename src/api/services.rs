@@ -14,7 +14,7 @@ use crate::controller::request::NewTopic;
 use crate::controller::{BrokerLink, Controller, ToController};
 use crate::group::old_offsets::OldOffsets;
 use crate::group::service::Groups;
-use crate::metadata::{CONSUMER_OFFSETS, Cluster, ClusterImage};
+use crate::metadata::{CONSUMER_OFFSETS, Cluster, ClusterImage, TRANSACTION_STATE};
 use crate::replica::fetch_session::FetchSessions;
 use crate::replica::replicas::Replicas;
 use crate::wire::text::Text;
@@ -146,25 +146,92 @@ impl Services {
     }
 }
 
-/// A topic that a broker creates of itself (`AutoTopicCreationManager.creatableTopic`).
+/// A topic that a broker creates of itself (`AutoTopicCreationManager.creatableTopic`). The brokers' own are made as Kafka makes
+/// them, whoever asks first: what lies in them must not go by age, nor an unclean leader lose what was decided there.
 fn new_topic(config: &BrokerConfig, name: &str) -> NewTopic {
-    let mut topic = NewTopic {
-        name: name.to_owned(),
-        partitions: -1,
-        replication_factor: -1,
-        ..NewTopic::default()
+    let (partitions, replication_factor, configs) = match name {
+        CONSUMER_OFFSETS => (
+            config.offsets_topic_num_partitions,
+            config.offsets_topic_replication_factor,
+            vec![
+                ("cleanup.policy", "compact".to_owned()),
+                ("segment.bytes", config.offsets_topic_segment_bytes.to_string()),
+                ("compression.type", "producer".to_owned()),
+            ],
+        ),
+        TRANSACTION_STATE => (
+            config.transaction_state_log_num_partitions,
+            config.transaction_state_log_replication_factor,
+            vec![
+                ("unclean.leader.election.enable", "false".to_owned()),
+                ("compression.type", "uncompressed".to_owned()),
+                ("cleanup.policy", "compact".to_owned()),
+                (
+                    "min.insync.replicas",
+                    config.transaction_state_log_min_isr.to_string(),
+                ),
+                (
+                    "segment.bytes",
+                    config.transaction_state_log_segment_bytes.to_string(),
+                ),
+            ],
+        ),
+        _ => (-1, -1, Vec::new()),
     };
-    if name == CONSUMER_OFFSETS {
-        topic.partitions = config.offsets_topic_num_partitions;
-        topic.replication_factor = config.offsets_topic_replication_factor;
-        topic.configs = vec![
-            ("cleanup.policy".to_owned(), Some("compact".to_owned())),
-            (
-                "segment.bytes".to_owned(),
-                Some(config.offsets_topic_segment_bytes.to_string()),
-            ),
-            ("compression.type".to_owned(), Some("producer".to_owned())),
-        ];
+    NewTopic {
+        name: name.to_owned(),
+        partitions,
+        replication_factor,
+        configs: configs
+            .into_iter()
+            .map(|(key, value)| (key.to_owned(), Some(value)))
+            .collect(),
+        ..NewTopic::default()
     }
-    topic
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The config of a new topic, as the store keeps it: one written by Kafka 3.9.2 lies in `store/znodes/testdata`.
+    fn configs(topic: &NewTopic) -> BTreeMap<&str, &str> {
+        let configs = topic.configs.iter();
+        configs
+            .map(|(key, value)| (key.as_str(), value.as_deref().unwrap()))
+            .collect()
+    }
+
+    #[test]
+    fn the_topic_of_transactions_is_made_as_kafka_makes_it() {
+        let pairs = [("zookeeper.connect", "127.0.0.1:2181")];
+        let topic = new_topic(&BrokerConfig::from_pairs(&pairs).unwrap(), TRANSACTION_STATE);
+        assert_eq!((topic.partitions, topic.replication_factor), (50, 3));
+        let kafkas = [
+            ("cleanup.policy", "compact"),
+            ("compression.type", "uncompressed"),
+            ("min.insync.replicas", "2"),
+            ("segment.bytes", "104857600"),
+            ("unclean.leader.election.enable", "false"),
+        ];
+        assert_eq!(configs(&topic), BTreeMap::from(kafkas));
+    }
+
+    #[test]
+    fn the_topic_of_transactions_follows_its_keys() {
+        let pairs = [
+            ("transaction.state.log.num.partitions", "3"),
+            ("transaction.state.log.replication.factor", "2"),
+            ("transaction.state.log.min.isr", "4"),
+            ("transaction.state.log.segment.bytes", "5000000"),
+        ];
+        let config = BrokerConfig::from_pairs(&pairs).unwrap();
+        let topic = new_topic(&config, TRANSACTION_STATE);
+        assert_eq!((topic.partitions, topic.replication_factor), (3, 2));
+        let configs = configs(&topic);
+        assert_eq!(configs["min.insync.replicas"], "4");
+        assert_eq!(configs["segment.bytes"], "5000000");
+        let other = new_topic(&config, "t");
+        assert_eq!((other.partitions, other.configs.len()), (-1, 0));
+    }
 }

@@ -26,7 +26,8 @@ pub(super) async fn handle(
             ErrorCode::ClusterAuthorizationFailed
         }
         Err(why) => {
-            tracing::error!("UpdateMetadata refused: {why}");
+            // Anybody can send one, so no person must act.
+            tracing::warn!("UpdateMetadata refused: {why}");
             ErrorCode::UnknownServerError
         }
         Ok(asked) => services.local.update_metadata(asked).await,

@@ -62,6 +62,46 @@ impl StopSignals {
     }
 }
 
+/// Work of one request on a thread that others wait for: after each mebibyte of it they have their turn. It is counted, not
+/// timed: what it costs to look through so many bytes.
+#[derive(Debug, Default)]
+pub struct Pace {
+    done: usize,
+}
+
+/// What is done before others have their turn: about a millisecond's work.
+const TURN: usize = 1024 * 1024;
+
+impl Pace {
+    /// Nothing is done yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// So much was done since this was last called.
+    pub async fn did(&mut self, bytes: usize) {
+        self.done = self.done.saturating_add(bytes);
+        if self.done >= TURN {
+            self.done = 0;
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// How often `future` lets others have their turn until it is done: for tests.
+#[cfg(test)]
+pub async fn turns<T>(future: impl Future<Output = T>) -> (T, usize) {
+    let mut future = std::pin::pin!(future);
+    let mut turns = 0;
+    let done = std::future::poll_fn(|context| {
+        let poll = future.as_mut().poll(context);
+        turns += usize::from(poll.is_pending());
+        poll
+    });
+    let done = done.await;
+    (done, turns)
+}
+
 /// A future that is polled only when it was woken itself: for what seldom happens, beside what makes its task run often.
 /// Polling a timer or a signal takes locks and atomic operations that all connections share; this takes one load.
 pub struct Seldom<F> {
@@ -285,6 +325,22 @@ mod tests {
             signal.as_mut().poll(context)
         })
         .await;
+    }
+
+    #[tokio::test]
+    async fn others_have_their_turn_after_each_mebibyte() {
+        let counted = async |pieces: usize, bytes: usize| {
+            let work = async {
+                let mut pace = Pace::new();
+                for _ in 0..pieces {
+                    pace.did(bytes).await;
+                }
+            };
+            turns(work).await.1
+        };
+        assert_eq!(counted(1000, 1000).await, 0);
+        assert_eq!(counted(4096, 1024).await, 4);
+        assert_eq!(counted(3, usize::MAX).await, 3);
     }
 
     #[tokio::test]

@@ -27,8 +27,10 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         eprintln!("no such key");
         return ExitCode::FAILURE;
     }
-    let mut text = lines.join("\n");
-    text.push('\n');
+    let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    if text.is_empty() {
+        eprintln!("no default there is other than Kafka's");
+    }
     // A reader that has seen enough is no failure.
     let _ = std::io::stdout().lock().write_all(text.as_bytes());
     ExitCode::SUCCESS
@@ -119,6 +121,9 @@ fn scope(scope: Scope) -> &'static str {
 fn support(key: &Key) -> &'static str {
     match (key.support, key.scope) {
         (Support::Honoured, _) => "honoured",
+        (Support::Warned, _) if key.refuses_some() => {
+            "no effect yet (warned about; values that would ask for what is not there are refused)"
+        }
         (Support::Warned, Scope::Topic) => "no effect yet",
         (Support::Warned, _) => "no effect yet (warned about)",
         (Support::Refused, _) => "refused unless at its default",
@@ -141,6 +146,7 @@ fn deviation_line(key: &Key) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::BrokerConfig;
 
     #[test]
     fn a_key_is_one_line() {
@@ -159,6 +165,26 @@ mod tests {
              log.roll.hours; age at which a segment is closed and a new one begun"
         );
         assert!(only("offsets.topic.replication.factor").contains("default 1 (in a cluster Kafka's: 3)"));
+    }
+
+    #[test]
+    fn keys_without_effect_of_which_some_values_are_refused_say_so() {
+        let bad = [
+            ("inter.broker.protocol.version", "2.8"),
+            ("group.coordinator.rebalance.protocols", "classic,consumer"),
+            (
+                "zookeeper.clientCnxnSocket",
+                "org.apache.zookeeper.ClientCnxnSocketNetty",
+            ),
+        ];
+        for (name, value) in bad {
+            let pairs = [("zookeeper.connect", "127.0.0.1:2181"), (name, value)];
+            assert!(BrokerConfig::from_pairs(&pairs).is_err(), "{name}");
+            let line = line(selected(Some(name))[0]);
+            assert!(line.contains("are refused)"), "{line}");
+        }
+        let told = selected(None).into_iter().filter(|key| key.refuses_some());
+        assert_eq!(told.count(), bad.len());
     }
 
     #[test]

@@ -219,12 +219,15 @@ fn what_has_no_effect_is_warned_about_by_name() {
     assert_eq!(warned(&loaded), ["no.such.key", "num.io.threads"]);
     let sources = file(
         "zookeeper.connection.timeout.ms=1\nzookeeper.max.in.flight.requests=10\ntransaction.state.log.min.isr=7\n\
-        transaction.state.log.replication.factor=3",
+        transaction.max.timeout.ms=900000\ntransaction.state.log.load.buffer.size=7",
     );
-    // Kafka's default and ours are no wish for anything.
+    // A default is no wish for anything.
     assert_eq!(
         warned(&BrokerConfig::load(&sources).unwrap()),
-        ["transaction.state.log.min.isr", "zookeeper.connection.timeout.ms"]
+        [
+            "transaction.state.log.load.buffer.size",
+            "zookeeper.connection.timeout.ms"
+        ]
     );
 }
 

@@ -81,13 +81,23 @@ pub fn kind_id(kind: Option<Kind>) -> i8 {
     }
 }
 
-/// The configs of this broker, by name: all keys that Kafka lists, and everything that was set.
+/// The configs of this broker, by name.
+#[cfg(test)]
 pub fn broker(config: &BrokerConfig) -> Vec<Entry> {
+    broker_where(config, |_| true)
+}
+
+/// The configs of this broker, by name, whose name is wanted: of all keys that Kafka lists, and everything that was set. The
+/// others cost nothing.
+pub fn broker_where(config: &BrokerConfig, is_wanted: impl Fn(&str) -> bool) -> Vec<Entry> {
     let listed = table::broker_keys()
         .filter(|key| matches!(key.origin, KeyOrigin::Kafka | KeyOrigin::Barnabas))
         .map(|key| key.name);
     let set = layers(config).into_iter().flat_map(|(layer, _)| layer.keys());
-    let names: BTreeSet<&str> = listed.chain(set.map(String::as_str)).collect();
+    let names: BTreeSet<&str> = listed
+        .chain(set.map(String::as_str))
+        .filter(|name| is_wanted(name))
+        .collect();
     names
         .into_iter()
         .map(|name| broker_entry(name, &broker_synonyms(config, name), value_in_force(config, name)))
@@ -95,20 +105,37 @@ pub fn broker(config: &BrokerConfig) -> Vec<Entry> {
 }
 
 /// The dynamic configs of all brokers, by name.
+#[cfg(test)]
 pub fn all_brokers(config: &BrokerConfig) -> Vec<Entry> {
+    all_brokers_where(config, |_| true)
+}
+
+/// The dynamic configs of all brokers, by name, whose name is wanted.
+pub fn all_brokers_where(config: &BrokerConfig, is_wanted: impl Fn(&str) -> bool) -> Vec<Entry> {
     let entry = |(name, text): (&String, &String)| {
         let mut synonyms = broker_synonyms(config, name);
         synonyms.retain(|synonym| synonym.source == Source::DynamicDefaultBroker);
         broker_entry(name, &synonyms, Some(text.clone()))
     };
-    config.cluster_wide().iter().map(entry).collect()
+    let all = config.cluster_wide().iter();
+    all.filter(|(name, _)| is_wanted(name)).map(entry).collect()
 }
 
 /// The configs of a topic with these overrides, by name.
 pub fn topic(config: &BrokerConfig, overrides: &BTreeMap<String, String>) -> Vec<Entry> {
+    topic_where(config, overrides, |_| true)
+}
+
+/// Of these, the ones whose name is wanted; the others cost nothing.
+pub fn topic_where(
+    config: &BrokerConfig,
+    overrides: &BTreeMap<String, String>,
+    is_wanted: impl Fn(&str) -> bool,
+) -> Vec<Entry> {
     let names: BTreeSet<&str> = table::topic_keys()
         .map(|key| key.name)
         .chain(overrides.keys().map(String::as_str))
+        .filter(|name| is_wanted(name))
         .collect();
     names
         .into_iter()

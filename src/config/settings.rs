@@ -36,6 +36,7 @@ macro_rules! settings {
 }
 
 settings! {
+    accept_missing_log_dirs: bool = "accept.missing.log.dirs";
     auto_leader_rebalance_enable: bool = "auto.leader.rebalance.enable";
     controlled_shutdown_enable: bool = "controlled.shutdown.enable";
     controlled_shutdown_max_retries: i32 = "controlled.shutdown.max.retries";
@@ -155,6 +156,10 @@ settings! {
     socket_request_max_bytes: i32 = "socket.request.max.bytes";
     socket_send_buffer_bytes: i32 = "socket.send.buffer.bytes";
     transaction_partition_verification_enable: bool = "transaction.partition.verification.enable";
+    transaction_state_log_min_isr: i32 = "transaction.state.log.min.isr";
+    transaction_state_log_num_partitions: i32 = "transaction.state.log.num.partitions";
+    transaction_state_log_replication_factor: i16 = "transaction.state.log.replication.factor";
+    transaction_state_log_segment_bytes: i32 = "transaction.state.log.segment.bytes";
     unclean_leader_election_enable: bool = "unclean.leader.election.enable";
     zookeeper_connection_timeout_ms: Option<i32> = "zookeeper.connection.timeout.ms";
     zookeeper_max_in_flight_requests: i32 = "zookeeper.max.in.flight.requests";

@@ -14,7 +14,7 @@ use crate::base::ids::{BrokerId, TopicName};
 use crate::config::alter::{self, AlterError, Configs};
 use crate::metadata::ClusterImage;
 use crate::store::znodes::{ConfigChange, EntityConfig, paths};
-use crate::store::{CreateKind, MultiError, Operation, StoreError};
+use crate::store::{CHANGE_BYTES, CreateKind, MultiError, Operation, StoreError};
 
 /// How often a change is tried when somebody else is faster each time; each of these times one of the others is done.
 const TRIES: usize = 100;
@@ -189,6 +189,14 @@ async fn attempt(
             error: StoreError::ConnectionLoss,
             ..
         }) => Err(Failed::Again),
+        Err(MultiError {
+            error: StoreError::TooLarge,
+            ..
+        }) => Err(invalid_request(format!(
+            "All configs of one resource together may have some {} KiB, as in ZooKeeper.",
+            CHANGE_BYTES / 1024
+        ))
+        .into()),
         Err(failed) => Err(store_error(failed.error).into()),
     }
 }

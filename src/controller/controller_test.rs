@@ -1026,6 +1026,11 @@ async fn bad_changes_of_configs_are_refused_with_kafkas_codes() {
             ErrorCode::InvalidRequest,
         ),
         (set(of_broker("1"), "broker.id", "7"), ErrorCode::InvalidRequest),
+        // More than the store takes.
+        (
+            set(of_broker("1"), "no.such", &"x".repeat(1 << 20)),
+            ErrorCode::InvalidRequest,
+        ),
         (
             set(of_broker("1"), "log.retention.ms", "x"),
             ErrorCode::InvalidRequest,

@@ -45,7 +45,8 @@ impl Coordination {
         random: &Random,
     ) -> Result<Self, String> {
         let Some(connect) = config.zookeeper_connect() else {
-            let opened = EmbeddedStore::open(disk, paths, stall, random).await;
+            let accept_missing = config.accept_missing_log_dirs;
+            let opened = EmbeddedStore::open_left(disk, paths, stall, random, accept_missing).await;
             return opened.map(Self::Embedded).map_err(|error| error.to_string());
         };
         let milliseconds = |ms: i32| Duration::from_millis(u64::try_from(ms).unwrap_or(0));

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use crate::base::ids::{BrokerId, TopicPartition};
 use crate::config::BrokerConfig;
 
-pub use internal_topics::{CONSUMER_OFFSETS, is_internal_topic};
+pub use internal_topics::{CONSUMER_OFFSETS, TRANSACTION_STATE, is_internal_topic};
 
 pub use image::{BrokerImage, ClusterImage, Configs, Endpoint, PartitionImage, TopicConfigs, TopicImage};
 

@@ -11,13 +11,14 @@ use super::activity::Activity;
 use super::budget::Budget;
 use super::queue::{AnswerQueue, Queued, QueuedAnswer};
 use super::workers::Served;
-use super::writer::write_answers;
+use super::writer::{Unwritten, write_answers};
 use crate::api::{self, Answer, ConnectionContext, Rejected, Services};
 use crate::base::clock;
 use crate::base::net::{self, ReadHalf, TcpStream};
 use crate::base::shutdown::Shutdown;
 use crate::base::task;
 use crate::wire::frames::{FrameError, Frames};
+use crate::wire::response::RESPONSE_BYTES_MAX;
 
 /// Requests of one connection whose answers may be owed at a time, at most. Kafka has one; the clients' default is five.
 pub const REQUESTS_IN_FLIGHT: usize = 64;
@@ -40,11 +41,12 @@ pub struct ConnectionBounds {
     pub budget: Budget,
 }
 
-/// Why a connection ended. None of these is the broker's fault, so none is logged above `debug`.
+/// Why a connection ended. None of these is the broker's fault, so none is logged above `debug`, but for the one whose client
+/// has asked for nothing wrong and would not know why.
 enum Ended {
     Frame(FrameError),
     Rejected(Rejected),
-    Write(std::io::Error),
+    Write(Unwritten),
     Idle,
     Excess,
     ListenerClosed,
@@ -86,7 +88,14 @@ pub async fn serve(
     let why = match ended {
         Ended::Frame(FrameError::Closed) => return,
         Ended::Frame(FrameError::Length(length)) => format!("a frame of {length} bytes"),
-        Ended::Frame(FrameError::Io(error)) | Ended::Write(error) => error.to_string(),
+        Ended::Frame(FrameError::Io(error)) | Ended::Write(Unwritten::Failed(error)) => error.to_string(),
+        Ended::Write(Unwritten::TooLarge(key)) => {
+            tracing::warn!(
+                connection = %context.id,
+                "connection closed: the answer to its {key} would have more than {RESPONSE_BYTES_MAX} bytes; ask for less at a time"
+            );
+            return;
+        }
         Ended::Rejected(Rejected::Malformed(what)) => what,
         Ended::Rejected(Rejected::Close) => "a Produce without acks failed".to_owned(),
         Ended::Idle => "idle".to_owned(),

@@ -10,6 +10,7 @@
 //! | `connection`: `frames.length()`, `frames.body()` | the rest of the frame | `held_in_the_middle_of_its_frame` |
 //! | `connection`: `budget.charge()` | bytes of other requests to be freed | `held_for_memory` |
 //! | `connection`: `dispatch` → `produce::handle` → `append_all` → `Replicas::append`: `pool.run()` | a directory whose calls do not return | `held_by_a_stalled_directory` |
+//! | the same → `append_all`: `Pace::did()` | other connections of the thread, once | no one: it goes on in the next turn, as the other tests show |
 //! | `writer`: the answer's `PendingAcks::finish()` | followers | `held_for_its_followers` |
 //! | `writer`: the answer's `PendingFlush::done()` | the sync that `flush.messages` asks for | `held_for_its_sync` |
 //! | `writer`: `write_all()` | the client to take the answers before it | `held_behind_answers_that_nobody_takes` |
@@ -385,9 +386,10 @@ async fn held_for_its_sync() {
 
 #[tokio::test]
 async fn held_behind_answers_that_nobody_takes() {
+    /// More than the kernel takes, less than is held before no further request is read.
     const ANSWERS: i32 = 50;
     let ground = Ground::new(&[1], &[]).await;
-    ground.broker.lead("wide", 2, 2000, 0, &[1]).await;
+    ground.broker.lead("wide", 2, 120, 0, &[1]).await;
     let mut client = ground.connect(bounds()).await;
     let metadata = MetadataRequest {
         topics: Some(vec![MetadataRequestTopic {

@@ -28,11 +28,27 @@ pub(super) enum QueuedAnswer {
     Pending(Pending),
 }
 
+impl QueuedAnswer {
+    /// What it holds in memory, as far as it is there.
+    fn bytes_held(&self) -> usize {
+        match self {
+            Self::Ready(response) => response.bytes_held(),
+            Self::Pending(_) => 0,
+        }
+    }
+}
+
+/// What the answers of one connection may hold in memory before no further request is read: a client that does not read
+/// keeps so much and one answer more. Kafka reads the next request when the answer is out.
+pub(super) const BYTES_HELD: usize = 256 * 1024;
+
 #[derive(Default)]
 struct State {
     waiting: VecDeque<Queued>,
+    waiting_bytes: usize,
     /// Answers taken by the writer and not written yet.
     writing: usize,
+    writing_bytes: usize,
 }
 
 /// A bounded queue.
@@ -61,12 +77,20 @@ impl AnswerQueue {
         state.waiting.len() + state.writing
     }
 
-    /// True when fewer answers are owed than the bound.
-    pub(super) fn has_room(&self) -> bool {
-        self.in_flight() < self.bound
+    /// What answers hold that are not written yet, in bytes.
+    pub(super) fn bytes_held(&self) -> usize {
+        let state = self.state();
+        state.waiting_bytes + state.writing_bytes
     }
 
-    /// Waits until fewer answers are owed than the bound.
+    /// True when fewer answers are owed than the bound, and these hold less than [`BYTES_HELD`].
+    pub(super) fn has_room(&self) -> bool {
+        let state = self.state();
+        state.waiting.len() + state.writing < self.bound
+            && state.waiting_bytes + state.writing_bytes < BYTES_HELD
+    }
+
+    /// Waits until there is room.
     pub(super) async fn room(&self) {
         while !self.has_room() {
             self.written.notified().await;
@@ -88,7 +112,9 @@ impl AnswerQueue {
     }
 
     pub(super) fn push(&self, queued: Queued) {
-        self.state().waiting.push_back(queued);
+        let mut state = self.state();
+        state.waiting_bytes += queued.answer.bytes_held();
+        state.waiting.push_back(queued);
     }
 
     /// Waits for the next answer that is owed.
@@ -99,8 +125,16 @@ impl AnswerQueue {
     fn take(&self) -> Option<Queued> {
         let mut state = self.state();
         let queued = state.waiting.pop_front()?;
+        let bytes = queued.answer.bytes_held();
         state.writing += 1;
+        state.waiting_bytes -= bytes;
+        state.writing_bytes += bytes;
         Some(queued)
+    }
+
+    /// An answer that was taken before it was there holds so much.
+    pub(super) fn has_come(&self, bytes: usize) {
+        self.state().writing_bytes += bytes;
     }
 
     /// The next answer, when it is there already.
@@ -113,7 +147,76 @@ impl AnswerQueue {
 
     /// All that was taken is written.
     pub(super) fn written(&self) {
-        self.state().writing = 0;
+        let mut state = self.state();
+        state.writing = 0;
+        state.writing_bytes = 0;
+        drop(state);
         self.written.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::budget::Budget;
+    use super::*;
+    use crate::base::clock;
+    use crate::wire::api_key::ApiKey;
+    use crate::wire::response::ResponseWriter;
+
+    fn answer(bytes: usize) -> Response {
+        let mut writer = ResponseWriter::new(ApiKey::Metadata, 0, bytes);
+        writer.bytes().raw(&vec![1; bytes]);
+        writer.finish()
+    }
+
+    async fn push(queue: &AnswerQueue, answer: QueuedAnswer) {
+        queue.push(Queued {
+            correlation_id: 1,
+            answer,
+            charge: Budget::new(-1).charge(0).await,
+        });
+    }
+
+    async fn has_room(queue: &AnswerQueue) -> bool {
+        let waited = clock::timeout(Duration::from_secs(1), queue.room()).await;
+        waited.is_some()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn answers_that_nobody_takes_hold_up_requests_by_their_bytes() {
+        let queue = AnswerQueue::new(64);
+        push(&queue, QueuedAnswer::Ready(answer(BYTES_HELD / 2))).await;
+        assert!(has_room(&queue).await);
+        push(&queue, QueuedAnswer::Ready(answer(BYTES_HELD / 2))).await;
+        assert!(!has_room(&queue).await);
+        queue.next().await;
+        assert!(!has_room(&queue).await, "taken, not written");
+        queue.written();
+        assert!(has_room(&queue).await);
+        assert!(queue.bytes_held() > BYTES_HELD / 2);
+        assert!(queue.next_if_ready().is_some());
+        queue.written();
+        assert_eq!((queue.bytes_held(), queue.in_flight()), (0, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_comes_late_counts_from_then_on() {
+        let queue = AnswerQueue::new(64);
+        push(
+            &queue,
+            QueuedAnswer::Pending(Box::pin(async { answer(BYTES_HELD) })),
+        )
+        .await;
+        assert!(has_room(&queue).await);
+        let taken = queue.next().await;
+        let QueuedAnswer::Pending(pending) = taken.answer else {
+            panic!("it is not there yet");
+        };
+        queue.has_come(pending.await.bytes_held());
+        assert!(!has_room(&queue).await);
+        queue.written();
+        assert!(has_room(&queue).await);
     }
 }

@@ -21,6 +21,9 @@ use crate::base::ids::Offset;
 
 /// Stored bytes that are read and converted at once, unless one batch is longer.
 const READ_BYTES: usize = 128 << 10;
+/// Bytes of keys and values after which a chunk ends, so that whoever sends it can let others have their turn: what
+/// [`READ_BYTES`] hold may be a thousand times as long.
+const CONVERT_BYTES: usize = 1 << 20;
 /// Offset and size: the least that a filler can be, and the answer when nothing is left after conversion.
 const LEAST_FILLER_BYTES: usize = 12;
 
@@ -154,13 +157,18 @@ impl<R: FnMut(usize, &mut [u8]) -> io::Result<()>> DownConversion<R> {
     /// Converts what follows: one batch, or as many as are read at once. `None` at the end.
     fn convert(&mut self, only_one: bool) -> Result<Option<Vec<u8>>, ConversionError> {
         let mut out = Vec::new();
+        let mut work = 0;
         while !self.ended {
             let bytes = self.read_batches().map_err(ConversionError::Io)?;
             let start = self.position;
             for batch in Batches::new(&bytes) {
                 let converted = match batch {
-                    Ok(batch) => convert_batch(&batch, self.to_magic, self.first_offset, &mut out)
-                        .map(|()| self.position += batch.bytes().len()),
+                    Ok(batch) => {
+                        convert_batch(&batch, self.to_magic, self.first_offset, &mut out).map(|bytes| {
+                            work += bytes;
+                            self.position += batch.bytes().len();
+                        })
+                    }
                     Err(corrupt) => Err(ConversionError::Corrupt(corrupt.to_string())),
                 };
                 if let Err(error) = converted {
@@ -168,7 +176,7 @@ impl<R: FnMut(usize, &mut [u8]) -> io::Result<()>> DownConversion<R> {
                     // What was converted before it is still good.
                     return if out.is_empty() { Err(error) } else { Ok(Some(out)) };
                 }
-                if only_one && !out.is_empty() {
+                if (only_one || work >= CONVERT_BYTES) && !out.is_empty() {
                     break;
                 }
             }
@@ -203,23 +211,23 @@ impl<R: FnMut(usize, &mut [u8]) -> io::Result<()>> DownConversion<R> {
     }
 }
 
-/// Appends `batch`, converted, to `out`.
+/// Appends `batch`, converted, to `out`. Yields how many bytes its records have.
 fn convert_batch(
     batch: &Batch<'_>,
     to_magic: u8,
     first_offset: Offset,
     out: &mut Vec<u8>,
-) -> Result<(), ConversionError> {
+) -> Result<usize, ConversionError> {
     // The old formats know no transactions.
     if batch.is_control() {
-        return Ok(());
+        return Ok(0);
     }
     if batch.codec() == Some(Codec::Zstd) {
         return Err(ConversionError::UnsupportedCodec);
     }
     if batch.magic <= to_magic {
         out.extend_from_slice(batch.bytes());
-        return Ok(());
+        return Ok(batch.bytes().len());
     }
     let corrupt = |what: String| ConversionError::Corrupt(what);
     let mut records = batch.records(None).map_err(|error| corrupt(error.to_string()))?;
@@ -230,7 +238,9 @@ fn convert_batch(
         log_append_time_ms: (batch.timestamp_type() == TimestampType::LogAppendTime)
             .then_some(batch.max_timestamp),
     });
+    let mut bytes = 0;
     while let Some(record) = records.next().map_err(|error| corrupt(error.to_string()))? {
+        bytes += record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len);
         // In a compressed set the client skips by itself; single messages below the fetch confuse old clients.
         if batch.is_compressed() || record.offset >= first_offset {
             set.append(record.offset, record.timestamp, record.key, record.value)
@@ -239,7 +249,7 @@ fn convert_batch(
     }
     let set = set.build().map_err(|error| corrupt(error.to_string()))?;
     out.extend_from_slice(&set);
-    Ok(())
+    Ok(bytes)
 }
 
 /// The start of a batch that says it is longer than the `left` bytes it is given; the first of them in a chunk.

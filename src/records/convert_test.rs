@@ -201,3 +201,23 @@ fn long_logs_are_converted_in_pieces() {
     let long = batch(0, Codec::None, &[&[b'v'; 300_000]]);
     assert_eq!(rows(&convert(&long, 0, 0), true).len(), 1);
 }
+
+#[test]
+fn a_chunk_ends_where_much_was_converted() {
+    // Forty batches of a quarter of a mebibyte each, in few kilobytes.
+    let value = vec![0; 256 * 1024];
+    let stored: Vec<u8> = (0..40)
+        .flat_map(|base| batch(base, Codec::Gzip, &[&value]).to_vec())
+        .collect();
+    assert!(stored.len() < READ_BYTES);
+    let mut conversion = DownConversion::new(reader(&stored), stored.len(), 1, Offset(0)).unwrap();
+    let mut most = 0;
+    let mut records = 0;
+    while let Some(chunk) = conversion.next_chunk().unwrap() {
+        let whole = Batches::new(&chunk).map_while(Result::ok).count();
+        most = most.max(whole);
+        records += whole;
+    }
+    assert!(records >= 39, "{records}");
+    assert_eq!(most, 4, "records of a mebibyte");
+}

@@ -173,6 +173,7 @@ contract!(
         paths_are_checked;
     in_order:
         changes_take_effect_in_the_order_of_the_calls,
+        a_change_has_no_more_than_zookeeper_takes,
         reads_see_what_was_asked_before;
 );
 
@@ -209,6 +210,29 @@ async fn creates_need_a_parent_and_a_free_name(mut backend: impl Backend) {
     assert_eq!((stat.version, stat.cversion, stat.children), (0, 3, 1));
     assert!(stat.pzxid > stat.mzxid);
     assert_eq!(store.get("/a/a").await.unwrap(), None);
+}
+
+async fn a_change_has_no_more_than_zookeeper_takes(mut backend: impl Backend) {
+    let store = backend.connect().await;
+    let much = |bytes: usize| Some(Bytes::from(vec![b'x'; bytes]));
+    let create = |path: &str, bytes: usize| Operation::create(path, much(bytes), CreateKind::Persistent);
+    let refused = |answer: Result<Vec<Outcome>, MultiError>| {
+        assert_eq!(answer, Err(MultiError::from(StoreError::TooLarge)));
+    };
+    refused(store.multi(vec![create("/n", CHANGE_BYTES)]).await);
+    refused(
+        store
+            .multi(vec![create("/n", 600_000), create("/m", 600_000)])
+            .await,
+    );
+    assert_eq!(store.get("/n").await, Ok(None));
+    // The server's paths may be longer.
+    store.multi(vec![create("/n", CHANGE_BYTES - 500)]).await.unwrap();
+    let set = store.set("/n", much(1 << 20), None).await;
+    assert_eq!(set, Err(StoreError::TooLarge));
+    let node = store.get("/n").await.unwrap().unwrap();
+    assert_eq!(node.data.unwrap().len(), CHANGE_BYTES - 500);
+    assert_eq!(node.stat.version, 0);
 }
 
 async fn null_and_empty_data_differ(mut backend: impl Backend) {

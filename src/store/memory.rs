@@ -12,7 +12,7 @@ use super::tree::{Author, Records, Tree};
 use super::watches::{Fired, Watches};
 use super::{
     BoxFuture, ChangeKind, MultiError, Node, Operation, Outcome, Session, SessionId, Store, StoreError,
-    StoreFuture, Watcher,
+    StoreFuture, Watcher, check_size,
 };
 use crate::base::clock;
 
@@ -238,6 +238,7 @@ impl MemoryServer {
         session: SessionId,
         operations: Vec<Operation>,
     ) -> Result<Vec<Outcome>, MultiError> {
+        check_size(&operations)?;
         self.ask(session, |inner| inner.change(operations, session))?
     }
 }
@@ -382,6 +383,7 @@ impl Store for MemoryStore {
 
     fn multi(&self, operations: Vec<Operation>) -> BoxFuture<'static, Result<Vec<Outcome>, MultiError>> {
         let answer = self.alive().map_err(MultiError::from).and_then(|session| {
+            check_size(&operations)?;
             let mut inner = self.server.lock();
             match inner.lost(session) {
                 Some(Lost::Request) => Err(StoreError::ConnectionLoss.into()),

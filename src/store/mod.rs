@@ -240,6 +240,25 @@ impl Operation {
     }
 }
 
+/// What the operations of a change may have in all, in bytes: as much as ZooKeeper takes as it is delivered (`jute.maxbuffer`).
+/// It holds for every store, so that what lies in one can be taken to another.
+pub const CHANGE_BYTES: usize = 0xf_ffff - CHANGE_OVERHEAD_BYTES;
+
+/// What a change has beside its operations, on its way to a server.
+const CHANGE_OVERHEAD_BYTES: usize = 17;
+
+/// Refuses a change that has more than [`CHANGE_BYTES`].
+///
+/// # Errors
+/// [`StoreError::TooLarge`], about no operation in particular.
+fn check_size(operations: &[Operation]) -> Result<(), MultiError> {
+    let bytes: usize = operations.iter().map(Operation::size_in_bytes).sum();
+    match bytes > CHANGE_BYTES {
+        true => Err(StoreError::TooLarge.into()),
+        false => Ok(()),
+    }
+}
+
 /// What an [`Operation`] brought about.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Outcome {

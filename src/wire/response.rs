@@ -18,6 +18,9 @@ use crate::wire::writer::Writer;
 const PREFIX_BYTES: usize = 8;
 /// What is reserved at first; most answers are shorter.
 const INITIAL_BYTES: usize = 256;
+/// What a response may have besides records, at most: as much as all groups of one partition of the offsets topic may hold.
+/// A request of a few bytes can ask for any number of them.
+pub const RESPONSE_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 /// Yields a number of bytes that was promised before they exist, as down-conversion does.
 pub trait ChunkSource: Send {
@@ -63,9 +66,12 @@ impl fmt::Debug for Part {
 /// A response body, not yet bound to a correlation id.
 #[derive(Debug)]
 pub struct Response {
+    key: ApiKey,
     first: BytesMut,
     rest: Vec<Part>,
     length: usize,
+    bytes_held: usize,
+    is_too_large: bool,
 }
 
 /// A response as it goes out: size, header and body.
@@ -92,7 +98,23 @@ impl Response {
         self.length
     }
 
-    /// The response to the request with this correlation id.
+    /// The API that it is of.
+    pub fn key(&self) -> ApiKey {
+        self.key
+    }
+
+    /// True for what no frame can hold, or would take more than [`RESPONSE_BYTES_MAX`]: nothing is left of it, and the
+    /// connection is to be closed instead.
+    pub fn is_too_large(&self) -> bool {
+        self.is_too_large
+    }
+
+    /// What the response holds in memory until it is sent, in bytes; files and what is made while it is sent hold nothing.
+    pub fn bytes_held(&self) -> usize {
+        self.bytes_held
+    }
+
+    /// The response to the request with this correlation id. Not to be asked of one that is too large.
     pub fn frame(self, correlation_id: i32) -> Frame {
         let size = i32::try_from(self.length.saturating_sub(4)).unwrap_or(i32::MAX);
         let mut first = Writer::append_to(self.first);
@@ -135,25 +157,30 @@ impl Frame {
 /// Builds a response of several parts.
 #[derive(Debug)]
 pub struct ResponseWriter {
+    key: ApiKey,
     writer: Writer,
     first: Option<BytesMut>,
     rest: Vec<Part>,
     length: usize,
+    /// Of the length, what came through the writer.
+    written: usize,
 }
 
 impl ResponseWriter {
     /// Begins a response of `key` in `version`, with room for `capacity` bytes.
     pub fn new(key: ApiKey, version: i16, capacity: usize) -> Self {
-        let mut writer = Writer::with_capacity(capacity.max(PREFIX_BYTES + 1));
+        let mut writer = Writer::with_capacity(capacity.max(PREFIX_BYTES + 1)).limit(RESPONSE_BYTES_MAX);
         writer.i64(0);
         if key.response_header_version(version) >= 1 {
             writer.no_tagged_fields();
         }
         Self {
+            key,
             writer,
             first: None,
             rest: Vec::new(),
             length: 0,
+            written: 0,
         }
     }
 
@@ -174,6 +201,7 @@ impl ResponseWriter {
     }
 
     fn close_bytes(&mut self) {
+        self.written = self.written.saturating_add(self.writer.len());
         if self.first.is_none() {
             let written = self.writer.split();
             self.length = written.len();
@@ -197,10 +225,26 @@ impl ResponseWriter {
             };
         }
         self.close_bytes();
+        let is_too_large = self.writer.overflowed()
+            || self.written > RESPONSE_BYTES_MAX
+            || i32::try_from(self.length).is_err();
+        if is_too_large {
+            self.first = None;
+            self.rest = Vec::new();
+            self.length = 0;
+        }
+        let first = self.first.unwrap_or_default();
+        let held = |part: &Part| match part {
+            Part::Bytes(bytes) => bytes.len(),
+            Part::File(_) | Part::Chunks(_) => 0,
+        };
         Response {
-            first: self.first.unwrap_or_default(),
+            key: self.key,
+            bytes_held: first.len() + self.rest.iter().map(held).sum::<usize>(),
+            first,
             rest: self.rest,
             length: self.length,
+            is_too_large,
         }
     }
 }
@@ -250,6 +294,47 @@ mod tests {
             .read()
             .unwrap();
         assert_eq!(&flexible[8..11], [0, 0, 1]);
+    }
+
+    /// So many bytes that nobody asks for.
+    struct Endless(usize);
+
+    impl ChunkSource for Endless {
+        fn length(&self) -> usize {
+            self.0
+        }
+
+        fn next(&mut self) -> io::Result<Option<Bytes>> {
+            Ok(None)
+        }
+    }
+
+    #[test]
+    fn what_no_frame_can_hold_is_too_large() {
+        for (length, is_too_large) in [(i32::MAX as usize - 8, false), (i32::MAX as usize - 7, true)] {
+            let mut writer = ResponseWriter::new(ApiKey::Fetch, 0, 0);
+            writer.part(Part::Chunks(Box::new(Endless(length))));
+            let response = writer.finish();
+            assert_eq!(response.is_too_large(), is_too_large, "{length}");
+            assert_eq!(response.key(), ApiKey::Fetch);
+            assert_eq!(response.length() == 0, is_too_large);
+        }
+    }
+
+    #[test]
+    fn a_response_ends_where_it_would_take_too_much_memory() {
+        let piece = vec![1; 1024 * 1024];
+        for (pieces, is_too_large) in [(255, false), (256, true), (400, true)] {
+            let mut writer = ResponseWriter::new(ApiKey::DescribeGroups, 0, 0);
+            for _ in 0..pieces {
+                writer.bytes().bytes(false, &piece);
+            }
+            assert!(writer.bytes().len() <= RESPONSE_BYTES_MAX);
+            let response = writer.finish();
+            assert_eq!(response.is_too_large(), is_too_large, "{pieces}");
+            assert_eq!(response.bytes_held(), response.length());
+            assert_eq!(response.length() == 0, is_too_large);
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! [`Writer`]: appends the protocol's types to a buffer.
 //!
 //! Invariant: it never fails. A null where the version allows none goes out as empty, a string above the protocol's
-//! 32767 bytes is cut at a character. Called by the generated messages, the headers and the Fetch response.
+//! 32767 bytes is cut at a character, and what would exceed a limit is left out and remembered. Called by the generated messages, the headers and the Fetch response.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -10,9 +10,18 @@ use crate::wire::reader::MAX_STRING_BYTES;
 use crate::wire::varint;
 
 /// A growing buffer.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Writer {
     buffer: BytesMut,
+    /// No text or bytes are appended beyond it.
+    limit_bytes: usize,
+    overflowed: bool,
+}
+
+impl Default for Writer {
+    fn default() -> Self {
+        Self::append_to(BytesMut::new())
+    }
 }
 
 impl Writer {
@@ -23,14 +32,28 @@ impl Writer {
 
     /// An empty writer with room for `capacity` bytes.
     pub fn with_capacity(capacity: usize) -> Self {
-        Self {
-            buffer: BytesMut::with_capacity(capacity),
-        }
+        Self::append_to(BytesMut::with_capacity(capacity))
     }
 
     /// A writer that appends to `buffer`.
     pub fn append_to(buffer: BytesMut) -> Self {
-        Self { buffer }
+        Self {
+            buffer,
+            limit_bytes: usize::MAX,
+            overflowed: false,
+        }
+    }
+
+    /// From now on texts and bytes that would make what is written longer than `limit_bytes` are left out: they are what
+    /// a message can contain many times while it lies in memory once. Numbers are always written.
+    pub fn limit(mut self, limit_bytes: usize) -> Self {
+        self.limit_bytes = limit_bytes;
+        self
+    }
+
+    /// True when something was left out, so that what is written is no message.
+    pub fn overflowed(&self) -> bool {
+        self.overflowed
     }
 
     /// How many bytes have been written.
@@ -122,6 +145,10 @@ impl Writer {
 
     /// Bytes as they are, with no length before them.
     pub fn raw(&mut self, bytes: &[u8]) {
+        if self.buffer.len().saturating_add(bytes.len()) > self.limit_bytes {
+            self.overflowed = true;
+            return;
+        }
         self.buffer.put_slice(bytes);
     }
 

@@ -7,7 +7,6 @@ from .answers import NEW, OLD, spans
 OF_4 = deviations.OF_4
 # APIs that we answer and Kafka 3.9.2 in ZooKeeper mode does not.
 MORE = {"DescribeTopicPartitions": "DescribeTopicPartitions", "ListConfigResources": OF_4}
-CLUSTER = "between brokers: clusters are not there yet (README)"
 TRANSACTIONS = "transactions are not there yet (README)"
 SHARE = "share groups are of Kafka 4, and not there (README)"
 STREAMS = "the groups of Kafka Streams are of Kafka 4, and not there (README)"
@@ -21,7 +20,7 @@ NOT_THERE = {
     28: ("TxnOffsetCommit", TRANSACTIONS),
     36: ("SaslAuthenticate", "SASL is not there yet (README)"),
     55: ("DescribeQuorum", KRAFT),
-    58: ("Envelope", CLUSTER),
+    58: ("Envelope", "of KRaft, whose brokers send it to their controllers; ours ask the controller themselves"),
     64: ("UnregisterBroker", KRAFT),
     65: ("DescribeTransactions", TRANSACTIONS),
     66: ("ListTransactions", TRANSACTIONS),

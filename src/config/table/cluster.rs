@@ -11,6 +11,7 @@ use super::{Key, k};
 /// The rows, by name.
 #[rustfmt::skip]
 pub(super) const KEYS: &[Key] = &[
+    k("accept.missing.log.dirs", Boolean, Some("false"), Any, ReadOnly, Honoured, "a broker that stands alone starts although a log directory is missing, or unreadable, that may know more than the others: what only that one knows is lost").of_barnabas(),
     k("authorizer.class.name", Text, Some(""), Any, ReadOnly, Refused, "a class that decides who may do what"),
     k("background.threads", Int, Some("10"), Min(1), ClusterWide, Warned, "threads for odd jobs"),
     k("broker.heartbeat.interval.ms", Int, Some("2000"), Any, ReadOnly, Warned, "KRaft: how often a broker reports to the controller"),

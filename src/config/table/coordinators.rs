@@ -57,9 +57,9 @@ pub(super) const KEYS: &[Key] = &[
     k("transaction.partition.verification.enable", Boolean, Some("true"), Any, ClusterWide, Honoured, "a transactional write is checked against its coordinator"),
     k("transaction.remove.expired.transaction.cleanup.interval.ms", Int, Some("3600000"), Min(1), ReadOnly, Warned, "how often expired transactional ids are removed"),
     k("transaction.state.log.load.buffer.size", Int, Some("5242880"), Min(1), ReadOnly, Warned, "batch size while transactions are loaded"),
-    k("transaction.state.log.min.isr", Int, Some("2"), Min(1), ReadOnly, Warned, "min.insync.replicas of the transaction topic").ours_alone(Some("1"), "a broker of one has one replica in sync; with 2 no transaction could ever be written"),
-    k("transaction.state.log.num.partitions", Int, Some("50"), Min(1), ReadOnly, Warned, "partitions of the transaction topic"),
-    k("transaction.state.log.replication.factor", Short, Some("3"), Min(1), ReadOnly, Warned, "replicas of the transaction topic").ours_alone(Some("1"), "a broker of one has one place for a replica; with 3 the topic could never be created"),
-    k("transaction.state.log.segment.bytes", Int, Some("104857600"), Min(1), ReadOnly, Warned, "segment size of the transaction topic"),
+    k("transaction.state.log.min.isr", Int, Some("2"), Min(1), ReadOnly, Honoured, "min.insync.replicas of the transaction topic").ours_alone(Some("1"), "a broker of one has one replica in sync; with 2 no transaction could ever be written"),
+    k("transaction.state.log.num.partitions", Int, Some("50"), Min(1), ReadOnly, Honoured, "partitions of the transaction topic"),
+    k("transaction.state.log.replication.factor", Short, Some("3"), Min(1), ReadOnly, Honoured, "replicas of the transaction topic").ours_alone(Some("1"), "a broker of one has one place for a replica; with 3 the topic could never be created"),
+    k("transaction.state.log.segment.bytes", Int, Some("104857600"), Min(1), ReadOnly, Honoured, "segment size of the transaction topic"),
     k("transactional.id.expiration.ms", Int, Some("604800000"), Min(1), ReadOnly, Warned, "how long an unused transactional id is remembered"),
 ];

@@ -176,6 +176,16 @@ impl Key {
         }
     }
 
+    /// True for a key without effect of which some values stop the start all the same.
+    pub fn refuses_some(&self) -> bool {
+        matches!(
+            self.name,
+            "inter.broker.protocol.version"
+                | "group.coordinator.rebalance.protocols"
+                | "zookeeper.clientCnxnSocket"
+        )
+    }
+
     /// True when the value must never be shown.
     pub fn sensitive(&self) -> bool {
         self.kind == Kind::Password

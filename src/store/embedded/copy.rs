@@ -1,7 +1,8 @@
 //! One copy of the tree: a redb file in a log directory. All calls block; each copy has a thread of its own.
 //!
 //! The file is a plain one, which Kafka passes over in a log directory (an unknown folder would stop it). A new copy is
-//! built beside its place and renamed, so that a file of this name is always whole.
+//! built beside its place and renamed, so that a file of this name is always whole. Each commit also notes which copies it
+//! goes to, so that a later start knows which of them may know more than this one.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -43,11 +44,24 @@ pub struct Head {
     pub zxid: Zxid,
 }
 
+/// One of the copies that a commit goes to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Member {
+    /// The copy: it stays the same where its directory gets another name.
+    pub id: Uuid,
+    /// Its directory, for people.
+    pub directory: String,
+}
+
 /// An open copy.
 pub struct Copy {
     database: Database,
     /// Where the file is.
     pub path: PathBuf,
+    /// Which copy it is.
+    pub id: Uuid,
+    /// What the last commit that it has went to; nothing, where it was written before that was noted.
+    pub members: Vec<Member>,
 }
 
 /// Why a copy cannot be used.
@@ -95,8 +109,8 @@ fn redb<T>(call: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, CopyError
 }
 
 impl Copy {
-    /// The copy in `directory`; `None` when there is no such file.
-    pub fn open(disk: &Disk, directory: &Path) -> Result<Option<(Self, Head)>, CopyError> {
+    /// The copy in `directory`; `None` when there is no such file. `id` is for one that has none yet.
+    pub fn open(disk: &Disk, directory: &Path, id: Uuid) -> Result<Option<(Self, Head)>, CopyError> {
         let path = directory.join(FILE_NAME);
         let file = match disk.open(&path, Open::Existing) {
             Ok(file) => file,
@@ -107,13 +121,16 @@ impl Copy {
             return Err(CopyError::Damaged("the file is empty".to_owned()));
         }
         let backend = Backend::new(file, Arc::new(AtomicBool::new(false)));
-        let copy = Self {
+        let mut copy = Self {
             database: builder(true)
                 .create_with_backend(backend)
                 .map_err(|error| CopyError::from(redb::Error::from(error)))?,
             path,
+            id,
+            members: Vec::new(),
         };
         let head = copy.head()?;
+        copy.read_members()?;
         Ok(Some((copy, head)))
     }
 
@@ -132,17 +149,21 @@ impl Copy {
                 .create_with_backend(backend)
                 .map_err(|error| CopyError::from(redb::Error::from(error)))?,
             path: path.to_owned(),
+            id: Uuid::ZERO,
+            members: Vec::new(),
         };
         // Refuses what a newer program has written.
         copy.head()?;
         Ok(copy)
     }
 
-    /// Builds a copy with these records in place of whatever is at its path.
+    /// Builds the copy `id` of `members`, with these records, in place of whatever is at its path.
     pub fn create<'a>(
         disk: &Disk,
         directory: &Path,
         head: Head,
+        id: Uuid,
+        members: &[Member],
         records: impl Iterator<Item = (&'a Arc<str>, &'a Arc<Record>)>,
     ) -> Result<Self, CopyError> {
         let path = directory.join(FILE_NAME);
@@ -155,6 +176,8 @@ impl Copy {
                 .create_with_backend(backend)
                 .map_err(|error| CopyError::from(redb::Error::from(error)))?,
             path,
+            id,
+            members: members.to_vec(),
         };
         redb(|| {
             let transaction = copy.database.begin_write()?;
@@ -167,6 +190,8 @@ impl Copy {
                 table.insert("format", FORMAT.to_be_bytes().as_slice())?;
                 table.insert("store", head.store.0.as_slice())?;
                 table.insert("zxid", head.zxid.to_be_bytes().as_slice())?;
+                table.insert("copy", id.0.as_slice())?;
+                table.insert("copies", encode(members).as_slice())?;
             }
             transaction.commit()?;
             Ok(())
@@ -226,8 +251,27 @@ impl Copy {
         }
     }
 
-    /// Makes a change durable: all of it or nothing.
-    pub fn commit(&self, records: &Records, zxid: Zxid) -> Result<(), CopyError> {
+    /// Which copy this is, and of which.
+    fn read_members(&mut self) -> Result<(), CopyError> {
+        let (id, members) = redb(|| {
+            let transaction = self.database.begin_read()?;
+            let table = transaction.open_table(HEAD)?;
+            let id = table.get("copy")?.map(|value| value.value().to_vec());
+            let members = table.get("copies")?.map(|value| value.value().to_vec());
+            Ok((id, members))
+        })?;
+        let wrong = || CopyError::Damaged("the file does not say which copies there are".to_owned());
+        if let Some(id) = id {
+            self.id = Uuid(id.try_into().map_err(|_| wrong())?);
+        }
+        if let Some(members) = members {
+            self.members = decode(&members).ok_or_else(wrong)?;
+        }
+        Ok(())
+    }
+
+    /// Makes a change durable that goes to these copies: all of it or nothing.
+    pub fn commit(&self, records: &Records, zxid: Zxid, members: &[Member]) -> Result<(), CopyError> {
         redb(|| {
             let transaction = self.database.begin_write()?;
             {
@@ -244,11 +288,43 @@ impl Copy {
                 }
                 let mut head = transaction.open_table(HEAD)?;
                 head.insert("zxid", zxid.to_be_bytes().as_slice())?;
+                head.insert("copy", self.id.0.as_slice())?;
+                head.insert("copies", encode(members).as_slice())?;
             }
             transaction.commit()?;
             Ok(())
         })
     }
+}
+
+/// Each member's id, the length of its directory's name in two bytes, and the name.
+fn encode(members: &[Member]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for member in members {
+        let name = member.directory.as_str();
+        let name = name
+            .get(..name.floor_char_boundary(usize::from(u16::MAX)))
+            .unwrap_or_default();
+        bytes.extend_from_slice(&member.id.0);
+        bytes.extend_from_slice(&u16::try_from(name.len()).unwrap_or(u16::MAX).to_be_bytes());
+        bytes.extend_from_slice(name.as_bytes());
+    }
+    bytes
+}
+
+fn decode(mut bytes: &[u8]) -> Option<Vec<Member>> {
+    let mut members = Vec::new();
+    while !bytes.is_empty() {
+        let (id, rest) = bytes.split_first_chunk::<16>()?;
+        let (length, rest) = rest.split_first_chunk::<2>()?;
+        let (name, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes(*length)))?;
+        members.push(Member {
+            id: Uuid(*id),
+            directory: String::from_utf8_lossy(name).into_owned(),
+        });
+        bytes = rest;
+    }
+    Some(members)
 }
 
 fn builder(check: bool) -> Builder {
@@ -261,6 +337,17 @@ fn builder(check: bool) -> Builder {
 
 #[cfg(test)]
 impl Copy {
+    /// Lets the file be one of before it was noted which copies there are.
+    pub fn forget_members(&self) {
+        let transaction = self.database.begin_write().unwrap();
+        {
+            let mut head = transaction.open_table(HEAD).unwrap();
+            head.remove("copy").unwrap();
+            head.remove("copies").unwrap();
+        }
+        transaction.commit().unwrap();
+    }
+
     /// Lets the file say that it is of another format.
     pub fn set_format(&self, format: u32) {
         let transaction = self.database.begin_write().unwrap();
@@ -270,5 +357,26 @@ impl Copy {
             .insert("format", format.to_be_bytes().as_slice())
             .unwrap();
         transaction.commit().unwrap();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_round_trip_and_half_of_one_is_refused() {
+        let member = |id: u8, directory: &str| Member {
+            id: Uuid([id; 16]),
+            directory: directory.to_owned(),
+        };
+        let members = vec![member(1, "/a"), member(2, ""), member(3, "/ü/c")];
+        let bytes = encode(&members);
+        assert_eq!(decode(&bytes), Some(members));
+        assert_eq!(decode(&[]), Some(Vec::new()));
+        let whole = [0, 20, 38];
+        for length in (0..bytes.len()).filter(|length| !whole.contains(length)) {
+            assert_eq!(decode(&bytes[..length]), None, "{length}");
+        }
     }
 }

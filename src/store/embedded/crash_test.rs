@@ -42,6 +42,21 @@ async fn open(disk: &Disk, names: &[&str]) -> Result<EmbeddedStore, OpenStoreErr
     EmbeddedStore::open(disk, &directories(names), STALL, &Random::from_seed(7)).await
 }
 
+/// The same, whatever a missing copy may know.
+async fn open_left(disk: &Disk, names: &[&str]) -> EmbeddedStore {
+    let random = Random::from_seed(7);
+    let opened = EmbeddedStore::open_left(disk, &directories(names), STALL, &random, true).await;
+    opened.unwrap()
+}
+
+/// The directories without which the store in `names` does not start.
+async fn missing(disk: &Disk, names: &[&str]) -> Vec<String> {
+    match open(disk, names).await.err() {
+        Some(OpenStoreError::Missing { directories, .. }) => directories,
+        other => panic!("{other:?}"),
+    }
+}
+
 async fn put(store: &EmbeddedStore, number: u64) -> Result<(), StoreError> {
     store
         .multi(vec![
@@ -148,18 +163,123 @@ async fn any_directory_alone_knows_everything() {
     put(&store, 0).await.unwrap();
     store.close().await;
     disk.remove_file(&PathBuf::from("/a").join(FILE_NAME)).unwrap();
-    let store = open(&disk, &["/c", "/a"]).await.unwrap();
+    let store = open_left(&disk, &["/c", "/a"]).await;
     assert_has(&store, 1).await;
     put(&store, 1).await.unwrap();
     store.close().await;
     // /b slept through the last change; the order is another one.
-    let store = open(&disk, &["/b", "/a"]).await.unwrap();
+    let store = open_left(&disk, &["/b", "/a"]).await;
     assert_has(&store, 2).await;
     put(&store, 2).await.unwrap();
     store.close().await;
-    let store = open(&disk, &["/b"]).await.unwrap();
+    let store = open_left(&disk, &["/b"]).await;
     assert_has(&store, 3).await;
     store.close().await;
+}
+
+#[tokio::test]
+async fn a_copy_that_may_be_old_is_not_believed() {
+    let memory = MemoryDisk::new();
+    let disk = disk(&memory);
+    let store = open(&disk, &["/a", "/b"]).await.unwrap();
+    put(&store, 0).await.unwrap();
+    store.close().await;
+    assert_eq!(missing(&disk, &["/b"]).await, ["/a"]);
+    let line = open(&disk, &["/b"]).await.err().unwrap().to_string();
+    assert!(
+        line.starts_with("/b/barnabas-store ") && !line.contains('\n'),
+        "{line}"
+    );
+    assert!(line.contains("accept.missing.log.dirs=true"), "{line}");
+    // The user lets /a go; then it comes back alone.
+    let store = open_left(&disk, &["/b"]).await;
+    put(&store, 1).await.unwrap();
+    store.close().await;
+    let store = open(&disk, &["/b"]).await.unwrap();
+    store.close().await;
+    assert_eq!(missing(&disk, &["/a"]).await, ["/b"]);
+    // Beside the other one it is only behind, and from then on both are needed again.
+    let store = open(&disk, &["/a", "/b"]).await.unwrap();
+    assert_has(&store, 2).await;
+    put(&store, 2).await.unwrap();
+    store.close().await;
+    assert_eq!(missing(&disk, &["/a"]).await, ["/b"]);
+    assert_eq!(missing(&disk, &["/b", "/c"]).await, ["/a"]);
+    let store = open(&disk, &["/a", "/b"]).await.unwrap();
+    assert_has(&store, 3).await;
+    store.close().await;
+    // It is the file that counts, not where it lies.
+    for (from, to) in [("/a", "/c"), ("/b", "/a")] {
+        let path = |directory: &str| PathBuf::from(directory).join(FILE_NAME);
+        disk.rename(&path(from), &path(to)).unwrap();
+    }
+    let store = open(&disk, &["/a", "/c"]).await.unwrap();
+    assert_has(&store, 3).await;
+    store.close().await;
+}
+
+#[tokio::test]
+async fn those_that_are_left_note_that_a_copy_has_left() {
+    for call in [Call::Sync, Call::Write] {
+        let memory = MemoryDisk::new();
+        let disk = disk(&memory);
+        let store = open(&disk, &["/a", "/b", "/c"]).await.unwrap();
+        put(&store, 0).await.unwrap();
+        memory.fail(call, "/a/", 0, u64::MAX, ErrorKind::Other);
+        put(&store, 1).await.unwrap();
+        // At the moment at which the change was answered.
+        let memory = power_cut(&memory, || false);
+        memory.heal();
+        let disk = Disk::memory(memory.clone());
+        assert_eq!(missing(&disk, &["/a"]).await, ["/b", "/c"]);
+        let store = open(&disk, &["/c", "/b"]).await.unwrap();
+        assert_has(&store, 2).await;
+        store.close().await;
+        assert_eq!(missing(&disk, &["/c", "/a"]).await, ["/b"]);
+        let store = open(&disk, &["/a", "/b", "/c"]).await.unwrap();
+        assert_has(&store, 2).await;
+        store.close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_store_of_before_copies_were_noted_opens_and_notes_them() {
+    let memory = MemoryDisk::new();
+    let disk = disk(&memory);
+    let store = open(&disk, &["/a", "/b"]).await.unwrap();
+    put(&store, 0).await.unwrap();
+    store.close().await;
+    for directory in directories(&["/a", "/b"]) {
+        let (copy, _) = Copy::open(&disk, &directory, Uuid([9; 16])).unwrap().unwrap();
+        copy.forget_members();
+    }
+    let store = open(&disk, &["/b"]).await.unwrap();
+    assert_has(&store, 1).await;
+    store.close().await;
+    let store = open(&disk, &["/a", "/b"]).await.unwrap();
+    put(&store, 1).await.unwrap();
+    store.close().await;
+    assert_eq!(missing(&disk, &["/a"]).await, ["/b"]);
+}
+
+#[tokio::test]
+async fn a_directory_that_was_copied_is_one_more_copy() {
+    let memory = MemoryDisk::new();
+    let disk = disk(&memory);
+    let store = open(&disk, &["/a"]).await.unwrap();
+    put(&store, 0).await.unwrap();
+    store.close().await;
+    let [from, to] = ["/a", "/b"].map(|directory| PathBuf::from(directory).join(FILE_NAME));
+    let bytes = disk.read(&from, 1 << 24).unwrap();
+    disk.open(&to, Open::Truncate)
+        .unwrap()
+        .write_all_at(&bytes, 0)
+        .unwrap();
+    let store = open(&disk, &["/a", "/b"]).await.unwrap();
+    put(&store, 1).await.unwrap();
+    store.close().await;
+    assert_eq!(missing(&disk, &["/a"]).await, ["/b"]);
+    assert_eq!(missing(&disk, &["/b"]).await, ["/a"]);
 }
 
 #[tokio::test]
@@ -183,7 +303,7 @@ async fn a_failing_copy_is_left_out_and_written_anew_at_the_next_start() {
     let store = open(&disk, &["/a", "/b"]).await.unwrap();
     assert_has(&store, 3).await;
     store.close().await;
-    let store = open(&disk, &["/a"]).await.unwrap();
+    let store = open_left(&disk, &["/a"]).await;
     assert_has(&store, 3).await;
     store.close().await;
 }
@@ -242,12 +362,19 @@ async fn a_damaged_copy_is_replaced_and_alone_it_stops_the_start() {
     drop(file);
     let alone = open(&disk, &["/a"]).await;
     assert!(matches!(alone.err(), Some(OpenStoreError::Unusable { .. })));
-    let store = open(&disk, &["/a", "/b"]).await.unwrap();
+    // It may have known more than the other one.
+    let reasons = missing(&disk, &["/a", "/b"]).await;
+    let reason = &reasons[0];
+    assert!(reason.starts_with("/a (") && !reason.contains('\n'), "{reason}");
+    let store = open_left(&disk, &["/a", "/b"]).await;
     assert_has(&store, 20).await;
+    put(&store, 20).await.unwrap();
     store.close().await;
     assert!(disk.exists(&PathBuf::from("/a/barnabas-store.damaged")));
-    let store = open(&disk, &["/a"]).await.unwrap();
-    assert_has(&store, 20).await;
+    let store = open(&disk, &["/a", "/b"]).await.unwrap();
+    store.close().await;
+    let store = open_left(&disk, &["/a"]).await;
+    assert_has(&store, 21).await;
     store.close().await;
 }
 
@@ -273,7 +400,8 @@ async fn a_newer_format_is_refused_in_one_line() {
         store: Uuid([1; 16]),
         zxid: 0,
     };
-    let copy = Copy::create(&disk, &PathBuf::from("/a"), head, Tree::new().records()).unwrap();
+    let id = Uuid([2; 16]);
+    let copy = Copy::create(&disk, &PathBuf::from("/a"), head, id, &[], Tree::new().records()).unwrap();
     copy.set_format(2);
     drop(copy);
     let error = open(&disk, &["/a", "/b"]).await.err().unwrap();

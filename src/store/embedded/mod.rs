@@ -1,7 +1,7 @@
 //! The store of a broker that stands alone: the tree in memory, and a durable copy of it in every log directory.
 //!
-//! A change is answered when every copy that works has it, so any one of them knows all that was ever acknowledged. A
-//! start believes the newest. Each start begins a new epoch in the upper half of the zxid, as a new ZooKeeper leader
+//! A change is answered when every copy that works has it, so any one of them knows all that was ever acknowledged. Each
+//! knows which they are, and a start believes the newest when none of these is missing. Each start begins a new epoch in the upper half of the zxid, as a new ZooKeeper leader
 //! does, so that no number is given twice even if the newest copy is lost; and it ends the session of the start
 //! before it, whose ephemeral nodes go.
 
@@ -95,7 +95,22 @@ impl EmbeddedStore {
         stall: Duration,
         random: &Random,
     ) -> Result<Self, OpenStoreError> {
-        let (mut tree, copies) = open::open(disk, directories, random.uuid()).await?;
+        Self::open_left(disk, directories, stall, random, false).await
+    }
+
+    /// The same, where with `accept_missing` (`accept.missing.log.dirs`) the copies that are there are believed, whatever a
+    /// missing one may know.
+    ///
+    /// # Errors
+    /// See [`OpenStoreError`].
+    pub async fn open_left(
+        disk: &Disk,
+        directories: &[PathBuf],
+        stall: Duration,
+        random: &Random,
+        accept_missing: bool,
+    ) -> Result<Self, OpenStoreError> {
+        let (mut tree, copies) = open::open(disk, directories, random, accept_missing).await?;
         let epoch = (tree.zxid() >> 32).saturating_add(1);
         tree.advance(epoch << 32);
         let session = SessionId(epoch);

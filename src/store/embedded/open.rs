@@ -1,18 +1,23 @@
 //! Which copy a start believes, and what becomes of the others.
 //!
-//! The newest by zxid is believed. Copies that are behind, or that a directory lacks, are written anew from it. What
-//! cannot be read is passed over as long as another copy can; a file of a newer program, or of another store, stops
-//! the start.
+//! The newest by zxid is believed, once all copies are there that its last commit went to: one that is missing may have
+//! gone on without the others. Copies that are behind, or that a directory lacks, are written anew from it. A file of a newer
+//! program, or of another store, stops the start, and so does a missing copy, unless the user lets it go.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::copy::{Copy, CopyError, FILE_NAME, Head};
+use super::copy::{Copy, CopyError, FILE_NAME, Head, Member};
 use super::writer::{Kept, begin};
 use crate::base::disk::Disk;
 use crate::base::ids::Uuid;
+use crate::base::random::Random;
 use crate::base::task::Pool;
 use crate::store::tree::Tree;
+
+/// The key that lets missing copies go.
+const ACCEPT: &str = "accept.missing.log.dirs";
 
 /// Why a store could not be opened.
 #[derive(Debug)]
@@ -32,6 +37,13 @@ pub enum OpenStoreError {
         one: PathBuf,
         /// A file of the other.
         other: PathBuf,
+    },
+    /// Another copy may know more than the newest that was found.
+    Missing {
+        /// The newest.
+        path: PathBuf,
+        /// The directories of the others, and what is wrong with them where that is known.
+        directories: Vec<String>,
     },
     /// No copy can be read or written.
     Unusable {
@@ -58,6 +70,13 @@ impl std::fmt::Display for OpenStoreError {
                 one.display(),
                 other.display()
             ),
+            Self::Missing { path, directories } => write!(
+                f,
+                "{} may not be the newest state of this broker: the copy in {} is missing; bring it back, or start once \
+                 with {ACCEPT}=true to go on with what is here, without what only that copy knows",
+                path.display(),
+                directories.join(" and that in ")
+            ),
             Self::Unusable { path, reason } => write!(f, "{}: {reason}", path.display()),
         }
     }
@@ -76,19 +95,27 @@ enum Found {
 pub(super) async fn open(
     disk: &Disk,
     directories: &[PathBuf],
-    new_store: Uuid,
+    random: &Random,
+    accept_missing: bool,
 ) -> Result<(Tree, Vec<Kept>), OpenStoreError> {
     let mut waiting = Vec::new();
     for directory in directories {
         let pool = Pool::start("store", 1).map_err(OpenStoreError::Thread)?;
-        let (disk, at) = (disk.clone(), directory.clone());
-        let found = begin(&pool, move || Copy::open(&disk, &at));
+        let (disk, at, id) = (disk.clone(), directory.clone(), random.uuid());
+        let found = begin(&pool, move || Copy::open(&disk, &at, id));
         waiting.push((directory.clone(), pool, found));
     }
     let mut found = Vec::new();
+    let mut ids = BTreeSet::new();
     for (directory, pool, answer) in waiting {
         let state = match answer.await {
-            Ok(Ok(Some((copy, head)))) => Found::Copy(copy, head),
+            Ok(Ok(Some((mut copy, head)))) => {
+                // A directory that was copied is one more copy.
+                if !ids.insert(copy.id) {
+                    copy.id = random.uuid();
+                }
+                Found::Copy(copy, head)
+            }
             Ok(Ok(None)) => Found::Missing,
             Ok(Err(CopyError::Newer(format))) => {
                 let path = directory.join(FILE_NAME);
@@ -124,10 +151,54 @@ pub(super) async fn open(
     {
         return Err(unusable(directory, error));
     }
-    match head {
-        Some(head) => keep(disk, head, found).await,
-        None => create(disk, new_store, found).await,
+    let Some(head) = head else {
+        return create(disk, random, found).await;
+    };
+    if let Err(missing) = complete(head, &found) {
+        if !accept_missing {
+            return Err(missing);
+        }
+        tracing::warn!("{ACCEPT}: {missing}");
     }
+    keep(disk, head, found, random).await
+}
+
+/// Checks that nobody can know more than the newest copies: all that the last commit of one of them went to are there.
+fn complete(head: Head, found: &[(PathBuf, Pool, Found)]) -> Result<(), OpenStoreError> {
+    let copies = || {
+        found.iter().filter_map(|(_, _, state)| match state {
+            Found::Copy(copy, head) => Some((copy, head)),
+            Found::Missing | Found::Unusable(_) => None,
+        })
+    };
+    let ids: BTreeSet<Uuid> = copies().map(|(copy, _)| copy.id).collect();
+    let mut least: Option<(&Copy, Vec<&Member>)> = None;
+    for (copy, _) in copies().filter(|(_, other)| other.zxid == head.zxid) {
+        let missing = copy.members.iter().filter(|member| !ids.contains(&member.id));
+        let missing: Vec<&Member> = missing.collect();
+        if least
+            .as_ref()
+            .is_none_or(|(_, least)| missing.len() < least.len())
+        {
+            least = Some((copy, missing));
+        }
+    }
+    let Some((copy, missing)) = least.filter(|(_, missing)| !missing.is_empty()) else {
+        return Ok(());
+    };
+    let named = |member: &Member| {
+        let at = |(directory, _, state): &&(PathBuf, Pool, Found)| {
+            matches!(state, Found::Unusable(_)) && directory.display().to_string() == member.directory
+        };
+        match found.iter().find(at) {
+            Some((_, _, Found::Unusable(error))) => format!("{} ({error})", member.directory),
+            _ => member.directory.clone(),
+        }
+    };
+    Err(OpenStoreError::Missing {
+        path: copy.path.clone(),
+        directories: missing.into_iter().map(named).collect(),
+    })
 }
 
 fn unusable(directory: &Path, error: &CopyError) -> OpenStoreError {
@@ -140,16 +211,19 @@ fn unusable(directory: &Path, error: &CopyError) -> OpenStoreError {
 /// A new store in every directory.
 async fn create(
     disk: &Disk,
-    store: Uuid,
+    random: &Random,
     found: Vec<(PathBuf, Pool, Found)>,
 ) -> Result<(Tree, Vec<Kept>), OpenStoreError> {
     let tree = Tree::new();
-    let head = Head { store, zxid: 0 };
+    let head = Head {
+        store: random.uuid(),
+        zxid: 0,
+    };
     let directories = found
         .into_iter()
         .map(|(directory, pool, _)| (directory, pool))
         .collect();
-    let kept = build(disk, head, &tree, directories).await?;
+    let kept = build(disk, head, &tree, directories, Vec::new(), random).await?;
     Ok((tree, kept))
 }
 
@@ -158,6 +232,7 @@ async fn keep(
     disk: &Disk,
     head: Head,
     found: Vec<(PathBuf, Pool, Found)>,
+    random: &Random,
 ) -> Result<(Tree, Vec<Kept>), OpenStoreError> {
     let mut kept: Vec<Kept> = Vec::new();
     let mut behind = Vec::new();
@@ -219,24 +294,36 @@ async fn keep(
         }
     };
     let tree = Tree::restore(records, head.zxid);
-    match build(disk, head, &tree, behind).await {
+    let members = kept.iter().map(Kept::member).collect();
+    match build(disk, head, &tree, behind, members, random).await {
         Ok(built) => kept.extend(built),
         Err(error) => tracing::error!("a copy of the store could not be written: {error}"),
     }
     Ok((tree, kept))
 }
 
-/// Writes the tree as a new copy into each directory; those that fail are left out, unless all do.
+/// Writes the tree as a new copy, beside those of `members`, into each directory; those that fail are left out, unless all do.
 async fn build(
     disk: &Disk,
     head: Head,
     tree: &Tree,
     directories: Vec<(PathBuf, Pool)>,
+    mut members: Vec<Member>,
+    random: &Random,
 ) -> Result<Vec<Kept>, OpenStoreError> {
     let mut waiting = Vec::new();
-    for (directory, pool) in directories {
+    let ids: Vec<Uuid> = directories.iter().map(|_| random.uuid()).collect();
+    members.extend(ids.iter().zip(&directories).map(|(id, (directory, _))| Member {
+        id: *id,
+        directory: directory.display().to_string(),
+    }));
+    let members: Arc<[Member]> = members.into();
+    for (id, (directory, pool)) in ids.into_iter().zip(directories) {
         let (disk, at, tree) = (disk.clone(), directory.clone(), tree.clone());
-        let built = begin(&pool, move || Copy::create(&disk, &at, head, tree.records()));
+        let members = Arc::clone(&members);
+        let built = begin(&pool, move || {
+            Copy::create(&disk, &at, head, id, &members, tree.records())
+        });
         waiting.push((directory, pool, built));
     }
     let mut kept = Vec::new();

@@ -2,7 +2,8 @@
 //!
 //! It takes all changes that wait, applies them one after the other, commits them to every copy as one transaction, and
 //! only then shows them to readers, tells the watchers and answers: what nobody has seen cannot be lost. A copy whose
-//! disk fails or hangs is dropped until the next start; the store fails when none is left.
+//! disk fails or hangs is dropped until the next start; those that are left note that they go on without it before anybody
+//! is told what only they know. The store fails when none is left.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,12 +12,12 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::Shared;
-use super::copy::{Copy, CopyError};
+use super::copy::{Copy, CopyError, Member};
 use crate::base::clock::{self, Instant};
 use crate::base::starvation::{self, Place, Silence};
 use crate::base::task::Pool;
 use crate::store::tree::{Author, Records, Tree};
-use crate::store::{ChangeKind, MultiError, Operation, Outcome, Session, SessionId, StoreError};
+use crate::store::{ChangeKind, MultiError, Operation, Outcome, Session, SessionId, StoreError, check_size};
 
 /// About how many bytes of changes go into one transaction.
 const BATCH_BYTES: usize = 4 << 20;
@@ -36,6 +37,17 @@ type Reply = oneshot::Sender<Answer>;
 pub(super) struct Kept {
     pub(super) copy: Arc<Copy>,
     pub(super) pool: Pool,
+}
+
+impl Kept {
+    /// How the copies name it.
+    pub(super) fn member(&self) -> Member {
+        let directory = self.copy.path.parent().unwrap_or(&self.copy.path);
+        Member {
+            id: self.copy.id,
+            directory: directory.display().to_string(),
+        }
+    }
 }
 
 /// Starts blocking work at once; the receiver fails when the work panicked.
@@ -129,6 +141,10 @@ impl Writer {
             session: self.session,
             now_ms: clock::now_ms(),
         };
+        if let Err(error) = check_size(&operations) {
+            batch.answers.push((reply, Err(error)));
+            return;
+        }
         batch.bytes += operations.iter().map(Operation::size_in_bytes).sum::<usize>();
         let answer = match self.tree.apply(operations, author, &mut batch.records) {
             Ok(applied) => {
@@ -167,17 +183,32 @@ impl Writer {
         true
     }
 
+    /// Commits to every copy that works. False when none is left.
     async fn commit(&mut self, records: Records) -> bool {
-        let records = Arc::new(records);
+        let mut records = Arc::new(records);
+        loop {
+            let before = self.copies.len();
+            self.commit_once(&records).await;
+            if self.copies.len() == before || self.copies.is_empty() {
+                return !self.copies.is_empty();
+            }
+            // Once more, with nothing new but that others have left.
+            records = Arc::default();
+        }
+    }
+
+    async fn commit_once(&mut self, records: &Arc<Records>) {
         let zxid = self.tree.zxid();
+        let members: Arc<[Member]> = self.copies.iter().map(Kept::member).collect();
         let mut waiting = Vec::new();
         for kept in std::mem::take(&mut self.copies) {
-            let (copy, records) = (Arc::clone(&kept.copy), Arc::clone(&records));
+            let (copy, records) = (Arc::clone(&kept.copy), Arc::clone(records));
+            let members = Arc::clone(&members);
             let place = Arc::new(Place::default());
             let at_work = Arc::clone(&place);
             let done = begin(&kept.pool, move || {
                 let _taken = at_work.take();
-                copy.commit(&records, zxid)
+                copy.commit(&records, zxid, &members)
             });
             waiting.push((kept, done, place));
         }
@@ -208,7 +239,6 @@ impl Writer {
                 }
             }
         }
-        !self.copies.is_empty()
     }
 
     /// What a commit on the thread in `place` answers; `None` when it hangs, all of `silence` counted.

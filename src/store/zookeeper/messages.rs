@@ -35,12 +35,6 @@ pub(super) const XID_PING: i32 = -2;
 /// `xid` of the watches that a new connection sets again.
 pub(super) const XID_WATCHES: i32 = -8;
 
-/// The largest request that a server takes as it is delivered (`jute.maxbuffer`).
-pub(super) const REQUEST_BYTES: usize = 0xf_ffff;
-
-/// What a [`multi`] has beside its operations.
-pub(super) const MULTI_OVERHEAD_BYTES: usize = 17;
-
 /// Codes of errors that are about the session or the server (ZooKeeper: `KeeperException.Code`).
 pub(super) mod code {
     pub(in crate::store::zookeeper) const OK: i32 = 0;

@@ -27,8 +27,8 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
-    BoxFuture, CreateKind, MultiError, Node, Operation, Outcome, Session, SessionId, Store, StoreError,
-    StoreFuture, Watcher, path,
+    BoxFuture, CHANGE_BYTES, CreateKind, MultiError, Node, Operation, Outcome, Session, SessionId, Store,
+    StoreError, StoreFuture, Watcher, path,
 };
 use crate::base::clock;
 use crate::base::random::Random;
@@ -228,7 +228,7 @@ impl ZookeeperStore {
     /// # Errors
     /// What makes no sense to any server, which would not say it in our words.
     fn prepared(&self, operations: Vec<Operation>) -> Result<Vec<Operation>, MultiError> {
-        let mut bytes = messages::MULTI_OVERHEAD_BYTES;
+        let mut bytes = 0;
         let mut prepared = Vec::with_capacity(operations.len());
         for (index, mut operation) in operations.into_iter().enumerate() {
             let failed = |error| MultiError {
@@ -254,10 +254,10 @@ impl ZookeeperStore {
             prepared.push(operation);
         }
         // A server closes the connection on what is larger, and says nothing.
-        if bytes > messages::REQUEST_BYTES {
+        if bytes > CHANGE_BYTES {
             tracing::error!(
                 "a change of {bytes} bytes is larger than what ZooKeeper takes ({} bytes, jute.maxbuffer)",
-                messages::REQUEST_BYTES
+                CHANGE_BYTES
             );
             return Err(StoreError::TooLarge.into());
         }

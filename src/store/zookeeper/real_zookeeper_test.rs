@@ -349,7 +349,7 @@ async fn a_change_that_a_server_would_not_take_is_refused_in_words() {
     assert_eq!(create(1 << 20).await, Err(StoreError::TooLarge));
     // To the byte what a server takes.
     let rest = Operation::create(format!("{chroot}/n"), None, CreateKind::Persistent).size_in_bytes();
-    let room = messages::REQUEST_BYTES - messages::MULTI_OVERHEAD_BYTES - rest;
+    let room = CHANGE_BYTES - rest;
     assert_eq!(create(room + 1).await, Err(StoreError::TooLarge));
     create(room).await.unwrap();
     let node = store.get("/n").await.unwrap().unwrap();

@@ -27,7 +27,25 @@ pub struct WriteHalf(turmoil::net::tcp::OwnedWriteHalf);
 
 /// Ends a connection from outside the task that serves it. Holds nothing open.
 #[cfg(not(feature = "simulation"))]
-pub struct Severance(std::sync::Weak<tokio::net::tcp::OwnedWriteHalf>);
+pub struct Severance(Severed);
+
+/// What is closed: a connection that its worker has not taken yet, or one that is served.
+#[cfg(not(feature = "simulation"))]
+enum Severed {
+    Passed(std::sync::Weak<UntilTaken>),
+    Served(std::sync::Weak<tokio::net::tcp::OwnedWriteHalf>),
+}
+
+/// A connection until it is taken, to be served or to be closed.
+#[cfg(not(feature = "simulation"))]
+type UntilTaken = std::sync::Mutex<Option<std::net::TcpStream>>;
+
+#[cfg(not(feature = "simulation"))]
+fn take(passed: &UntilTaken) -> Option<std::net::TcpStream> {
+    let mut passed = passed.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    passed.take()
+}
+
 /// Ends a connection from outside the task that serves it.
 #[cfg(feature = "simulation")]
 pub struct Severance;
@@ -69,7 +87,7 @@ impl WriteHalf {
 
     /// For who may have to end the connection while its task cannot.
     pub fn severance(&self) -> Severance {
-        Severance(std::sync::Arc::downgrade(&self.0))
+        Severance(Severed::Served(std::sync::Arc::downgrade(&self.0)))
     }
 }
 
@@ -90,13 +108,23 @@ impl WriteHalf {
 }
 
 impl Severance {
+    /// Of no connection.
+    #[cfg(all(test, not(feature = "simulation")))]
+    pub fn of_nothing() -> Self {
+        Self(Severed::Served(std::sync::Weak::new()))
+    }
+
     /// Closes the connection in both directions, if it is still open; its task finds that out when it runs again.
     #[cfg(not(feature = "simulation"))]
     pub fn sever(&self) {
-        if let Some(half) = self.0.upgrade() {
-            let stream: &TcpStream = (*half).as_ref();
-            // It fails when the other side has gone already.
-            let _ = socket2::SockRef::from(stream).shutdown(std::net::Shutdown::Both);
+        match &self.0 {
+            Severed::Passed(passed) => drop(passed.upgrade().and_then(|passed| take(&passed))),
+            Severed::Served(half) => {
+                let Some(half) = half.upgrade() else { return };
+                let stream: &TcpStream = (*half).as_ref();
+                // It fails when the other side has gone already.
+                let _ = socket2::SockRef::from(stream).shutdown(std::net::Shutdown::Both);
+            }
         }
     }
 
@@ -217,7 +245,7 @@ pub async fn connect(host: &str, port: u16, _options: SocketOptions) -> io::Resu
 
 /// A connection on its way from the thread that accepted it to the worker that will serve it.
 #[cfg(not(feature = "simulation"))]
-pub struct Passed(std::net::TcpStream);
+pub struct Passed(std::sync::Arc<UntilTaken>);
 
 /// A connection on its way to its worker.
 #[cfg(feature = "simulation")]
@@ -236,15 +264,24 @@ impl Passed {
         if let Ok(bytes @ 1..) = usize::try_from(options.send_buffer_bytes) {
             socket.set_send_buffer_size(bytes)?;
         }
-        stream.into_std().map(Self)
+        let stream = stream.into_std()?;
+        Ok(Self(std::sync::Arc::new(std::sync::Mutex::new(Some(stream)))))
+    }
+
+    /// For who may have to end the connection before its worker takes it.
+    pub fn severance(&self) -> Severance {
+        Severance(Severed::Passed(std::sync::Arc::downgrade(&self.0)))
     }
 
     /// Gives the connection to the current runtime.
     ///
     /// # Errors
-    /// When the socket is gone.
+    /// When the socket is gone, or was severed.
     pub fn adopt(self) -> io::Result<TcpStream> {
-        TcpStream::from_std(self.0)
+        match take(&self.0) {
+            Some(stream) => TcpStream::from_std(stream),
+            None => Err(io::ErrorKind::NotConnected.into()),
+        }
     }
 }
 
@@ -256,6 +293,11 @@ impl Passed {
     /// None.
     pub fn new(stream: TcpStream, _options: SocketOptions) -> io::Result<Self> {
         Ok(Self(stream))
+    }
+
+    /// For who may have to end the connection before its worker takes it.
+    pub fn severance(&self) -> Severance {
+        Severance
     }
 
     /// Gives the connection to the current task.

@@ -65,7 +65,7 @@ pub async fn serve(
     closing: &Shutdown,
 ) {
     let (mut read_half, mut write_half) = net::split(stream);
-    let _served = served.enter(write_half.severance());
+    served.adopted(write_half.severance());
     let queue = AnswerQueue::new(bounds.requests_in_flight.clamp(1, REQUESTS_IN_FLIGHT));
     let mut ends = pin!(task::seldom(async {
         tokio::select! {

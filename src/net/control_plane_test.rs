@@ -14,7 +14,7 @@ use super::listeners::{self, Listeners};
 use super::workers::Workers;
 use crate::api::testing;
 use crate::base::clock;
-use crate::base::net::{SocketOptions, TcpStream};
+use crate::base::net::{Severance, SocketOptions, TcpStream};
 use crate::base::shutdown::Shutdown;
 use crate::replica::testing::TestBroker;
 
@@ -83,7 +83,7 @@ async fn the_controller_is_answered_while_every_thread_of_the_data_listeners_han
 
     let (release, held) = mpsc::channel::<()>();
     let (hangs, begun) = tokio::sync::oneshot::channel();
-    workers.serve(0, async move |_| {
+    workers.serve(0, Severance::of_nothing(), async move |_| {
         hangs.send(()).unwrap();
         held.recv().unwrap();
     });

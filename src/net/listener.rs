@@ -88,7 +88,8 @@ fn hand_over(
     let services = Arc::clone(services);
     let bounds = acceptor.bounds.clone();
     let (shutdown, closing) = (acceptor.shutdown.clone(), closing.clone());
-    acceptor.workers.serve(number, async move |served| {
+    let severance = passed.severance();
+    acceptor.workers.serve(number, severance, async move |served| {
         let place = place;
         let Ok(stream) = passed.adopt() else { return };
         tokio::select! {

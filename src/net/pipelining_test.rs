@@ -96,7 +96,7 @@ impl Ground {
         });
         let context = Arc::new(ConnectionContext::new(listener, peer, 0));
         let services = Arc::clone(&self.services);
-        self.workers.serve(0, async move |served| {
+        self.workers.serve(0, passed.severance(), async move |served| {
             let activity = Activity::new();
             let stream = passed.adopt().unwrap();
             connection::serve(

@@ -59,26 +59,23 @@ struct State {
 #[derive(Clone, Default)]
 pub struct Workers(Arc<Mutex<State>>);
 
-/// A connection's place among those of its worker.
+/// A connection's place among those of its worker, until it is dropped: while it is there, the connection is closed when the
+/// worker hangs.
 pub struct Served {
     number: u64,
     connections: Connections,
 }
 
-/// Takes a connection out when it ends.
-pub(super) struct Entered(Served);
-
 impl Served {
-    /// From now on the connection is closed when its worker hangs.
-    pub(super) fn enter(self, severance: Severance) -> Entered {
+    /// From now on the connection is closed in this way.
+    pub(super) fn adopted(&self, severance: Severance) {
         open(&self.connections).insert(self.number, severance);
-        Entered(self)
     }
 }
 
-impl Drop for Entered {
+impl Drop for Served {
     fn drop(&mut self) {
-        open(&self.0.connections).remove(&self.0.number);
+        open(&self.connections).remove(&self.number);
     }
 }
 
@@ -144,8 +141,9 @@ impl Workers {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has connection `number` served by the worker whose turn it is.
-    pub fn serve<F>(&self, number: u64, serve: impl FnOnce(Served) -> F)
+    /// Has connection `number` served by the worker whose turn it is. That one may hang already, and nobody know it yet:
+    /// then `severance` closes the connection before it was ever served.
+    pub fn serve<F>(&self, number: u64, severance: Severance, serve: impl FnOnce(Served) -> F)
     where
         F: Future<Output = ()> + Send + 'static,
     {
@@ -154,11 +152,13 @@ impl Workers {
         let Some(serving) = state.taking.get(turn).cloned() else {
             return;
         };
-        drop(state);
         let served = Served {
             number,
             connections: serving.connections,
         };
+        // While nobody can find out that the worker hangs, and let its connections go without this one.
+        served.adopted(severance);
+        drop(state);
         drop(serving.worker.spawn(serve(served)));
     }
 
@@ -265,124 +265,5 @@ fn ask(worker: &Worker) -> Arc<AtomicBool> {
 }
 
 #[cfg(all(test, not(feature = "simulation")))]
-mod tests {
-    use super::*;
-    use crate::base::net::{self, TcpListener, TcpStream};
-    use std::sync::mpsc;
-    use tokio::io::AsyncReadExt as _;
-
-    // Longer than a thread that is well waits for its turn on a machine that is busy with other things.
-    const PATIENCE: Duration = Duration::from_secs(1);
-
-    /// A connection that is served by the worker whose turn `number` is; the client's side.
-    async fn connect(workers: &Workers, number: u64) -> TcpStream {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let (stream, _) = listener.accept().await.unwrap();
-        let stream = stream.into_std().unwrap();
-        let (entered, is_entered) = tokio::sync::oneshot::channel();
-        workers.serve(number, async move |served| {
-            let (_read, write) = net::split(TcpStream::from_std(stream).unwrap());
-            let _place = served.enter(write.severance());
-            entered.send(()).unwrap();
-            std::future::pending::<()>().await;
-        });
-        is_entered.await.unwrap();
-        client
-    }
-
-    async fn answers(workers: &Workers, number: u64) -> bool {
-        let (sender, receiver) = tokio::sync::oneshot::channel();
-        workers.serve(number, async move |_| sender.send(()).unwrap());
-        clock::timeout(Duration::from_secs(10), receiver).await == Some(Ok(()))
-    }
-
-    #[tokio::test]
-    async fn a_worker_that_hangs_is_replaced_and_its_clients_are_let_go() {
-        let workers = Workers::start("test", 2).unwrap();
-        let mut hangs = connect(&workers, 0).await;
-        let lives = connect(&workers, 1).await;
-        assert!(workers.replace_hung(PATIENCE).await.is_empty(), "none hangs");
-
-        let (release, held) = mpsc::channel::<()>();
-        workers.serve(2, async move |_| held.recv().unwrap());
-        assert_eq!(workers.replace_hung(PATIENCE).await, [1]);
-        assert_eq!(hangs.read(&mut [0]).await.unwrap(), 0, "closed");
-        assert_eq!(
-            lives.try_read(&mut [0]).unwrap_err().kind(),
-            io::ErrorKind::WouldBlock
-        );
-        assert!(answers(&workers, 4).await, "another has its turn");
-        assert!(answers(&workers, 5).await);
-
-        // Its call returns: it is what replaces the next one.
-        release.send(()).unwrap();
-        while !workers
-            .state()
-            .aside
-            .iter()
-            .all(|(_, back)| back.load(Ordering::Acquire))
-        {
-            clock::sleep(Duration::from_millis(1)).await;
-        }
-        let (release, held) = mpsc::channel::<()>();
-        workers.serve(6, async move |_| held.recv().unwrap());
-        while workers.replace_hung(PATIENCE).await.is_empty() {}
-        {
-            let state = workers.state();
-            assert_eq!((state.started, state.aside.len()), (3, 1));
-        }
-        assert!(answers(&workers, 6).await);
-        release.send(()).unwrap();
-    }
-
-    #[test]
-    fn there_are_no_more_threads_than_cores() {
-        for (asked, cores, threads_there) in [
-            (3, 2, 2),
-            (3, 16, 3),
-            (8, 16, 8),
-            (1, 1, 1),
-            (0, 4, 1),
-            (-1, 4, 1),
-        ] {
-            assert_eq!(threads(asked, cores), threads_there, "{asked} on {cores} cores");
-        }
-    }
-
-    #[tokio::test]
-    async fn fewer_workers_go_on_with_what_they_serve_and_come_back() {
-        let workers = Workers::start("test", 3).unwrap();
-        let lives = connect(&workers, 2).await;
-        workers.resize(1).unwrap();
-        assert_eq!(workers.state().taking.len(), 1);
-        assert_eq!(
-            lives.try_read(&mut [0]).unwrap_err().kind(),
-            io::ErrorKind::WouldBlock
-        );
-        for number in 3..6 {
-            assert!(answers(&workers, number).await);
-        }
-        workers.resize(4).unwrap();
-        {
-            let state = workers.state();
-            assert_eq!((state.taking.len(), state.aside.len(), state.started), (4, 0, 4));
-        }
-        workers.resize(0).unwrap();
-        assert!(answers(&workers, 6).await, "one at least");
-    }
-
-    #[tokio::test]
-    async fn a_worker_that_was_set_aside_and_hangs_lets_its_clients_go() {
-        let workers = Workers::start("test", 2).unwrap();
-        let mut hangs = connect(&workers, 1).await;
-        let (release, held) = mpsc::channel::<()>();
-        workers.serve(3, async move |_| held.recv().unwrap());
-        workers.resize(1).unwrap();
-        assert_eq!(workers.replace_hung(PATIENCE).await, [1]);
-        assert_eq!(hangs.read(&mut [0]).await.unwrap(), 0, "closed");
-        workers.resize(2).unwrap();
-        assert!(answers(&workers, 5).await, "another one, not the one that hangs");
-        release.send(()).unwrap();
-    }
-}
+#[path = "workers_test.rs"]
+mod tests;

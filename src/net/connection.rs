@@ -23,8 +23,8 @@ use crate::wire::response::RESPONSE_BYTES_MAX;
 /// Requests of one connection whose answers may be owed at a time, at most. Kafka has one; the clients' default is five.
 pub const REQUESTS_IN_FLIGHT: usize = 64;
 
-/// How long the answers that are owed may take to be sent when a request, the client's leaving or the end of its listener
-/// ends the connection.
+/// How long the answers that are owed may take to be sent when the end of the requests, one of them or the end of the
+/// listener ends the connection.
 const DRAIN: Duration = Duration::from_secs(5);
 
 /// What bounds a connection.
@@ -45,6 +45,8 @@ pub struct ConnectionBounds {
 /// has asked for nothing wrong and would not know why.
 enum Ended {
     Frame(FrameError),
+    /// The client, while room or memory for its next request was waited for.
+    Gone,
     Rejected(Rejected),
     Write(Unwritten),
     Idle,
@@ -86,7 +88,7 @@ pub async fn serve(
         ended = &mut ends => ended,
     };
     let why = match ended {
-        Ended::Frame(FrameError::Closed) => return,
+        Ended::Frame(FrameError::Closed) | Ended::Gone => return,
         Ended::Frame(FrameError::Length(length)) => format!("a frame of {length} bytes"),
         Ended::Frame(FrameError::Io(error)) | Ended::Write(Unwritten::Failed(error)) => error.to_string(),
         Ended::Write(Unwritten::TooLarge(key)) => {
@@ -105,7 +107,27 @@ pub async fn serve(
     tracing::debug!(connection = %context.id, why, "connection closed");
 }
 
+/// Reads until nothing more is to be read. What was asked before that is still answered, as by Kafka, which reads no
+/// request before the answer to the last one is sent.
 async fn read_requests(
+    half: &mut ReadHalf,
+    context: &Arc<ConnectionContext>,
+    services: &Arc<Services>,
+    bounds: &ConnectionBounds,
+    queue: &AnswerQueue,
+    activity: &Activity,
+) -> Ended {
+    let ended = take_requests(half, context, services, bounds, queue, activity).await;
+    activity.end();
+    match ended {
+        // Nobody is there, or was waited for already.
+        Ended::Frame(FrameError::Io(_)) | Ended::Gone => {}
+        _ => drop(clock::timeout(DRAIN, queue.drained()).await),
+    }
+    ended
+}
+
+async fn take_requests(
     half: &mut ReadHalf,
     context: &Arc<ConnectionContext>,
     services: &Arc<Services>,
@@ -116,7 +138,7 @@ async fn read_requests(
     let mut frames = Frames::new(bounds.request_max_bytes);
     loop {
         if !queue.has_room() && unless_gone(half, queue.room()).await.is_none() {
-            return Ended::Frame(FrameError::Closed);
+            return Ended::Gone;
         }
         let length = match frames.length(half).await {
             Ok(length) => length,
@@ -127,7 +149,7 @@ async fn read_requests(
             None => unless_gone(half, bounds.budget.charge(length)).await,
         };
         let Some(mut charge) = charge else {
-            return Ended::Frame(FrameError::Closed);
+            return Ended::Gone;
         };
         let frame = match frames.body(half, length).await {
             Ok(frame) => frame,
@@ -147,11 +169,7 @@ async fn read_requests(
                 activity.end();
                 continue;
             }
-            Err(rejected) => {
-                // What was asked before is still answered.
-                clock::timeout(DRAIN, queue.drained()).await;
-                return Ended::Rejected(rejected);
-            }
+            Err(rejected) => return Ended::Rejected(rejected),
         };
         activity.end();
         queue.push(Queued {

@@ -9,7 +9,7 @@
 //! | `connection`: `queue.room()` | an answer that is owed to be written | `held_for_room_among_the_answers` |
 //! | `connection`: `frames.length()`, `frames.body()` | the rest of the frame | `held_in_the_middle_of_its_frame` |
 //! | `connection`: `budget.charge()` | bytes of other requests to be freed | `held_for_memory` |
-//! | `connection`: `dispatch` → `produce::handle` → `append_all` → `Replicas::append`: `pool.run()` | a directory whose calls do not return | `held_by_a_stalled_directory` |
+//! | `connection`: `dispatch` → `produce::handle` → `append_all` → `Replicas::begin_append`: `pool.begin()` | a directory whose calls do not return | `held_by_a_stalled_directory` |
 //! | the same → `append_all`: `Pace::did()` | other connections of the thread, once | no one: it goes on in the next turn, as the other tests show |
 //! | `writer`: the answer's `PendingAcks::finish()` | followers | `held_for_its_followers` |
 //! | `writer`: the answer's `PendingFlush::done()` | the sync that `flush.messages` asks for | `held_for_its_sync` |
@@ -157,6 +157,12 @@ impl Client {
             decode_response(frame.into(), key, version).unwrap()
         };
         clock::timeout(PATIENCE, read).await.expect("an answer")
+    }
+
+    async fn assert_closed(&mut self) {
+        let end = clock::timeout(PATIENCE, self.0.read(&mut [0])).await;
+        // With what the broker left unread the system tells of more than the end.
+        assert!(matches!(end, Some(Ok(0) | Err(_))), "{end:?}");
     }
 
     async fn assert_no_answer_yet(&mut self) {
@@ -407,4 +413,42 @@ async fn held_behind_answers_that_nobody_takes() {
         assert_eq!(client.answer(ApiKey::Metadata, 1).await.0, number);
     }
     client.assert_all_produced().await;
+}
+
+/// Kafka reads no request before the answer to the last one is out. Here the five are in the log, and must not be sent
+/// again by a client that does not know it.
+#[tokio::test]
+async fn what_was_asked_is_answered_before_the_connection_is_closed() {
+    let unknown_key = [0, 0, 0, 8, 3, 231, 0, 0, 0, 0, 0, 9].to_vec();
+    let bad_version = frame(9, ApiKey::Produce, 99, &[]);
+    let bad_length = (-5_i32).to_be_bytes().to_vec();
+    for last in [Some(unknown_key), Some(bad_version), Some(bad_length), None] {
+        let ground = Ground::new(&[1, 2], &[]).await;
+        let mut client = ground.connect(bounds()).await;
+        let mut sent = produces();
+        let ends = last.is_none();
+        sent.extend(last.unwrap_or_default());
+        client.send(&sent).await;
+        if ends {
+            client.0.shutdown().await.unwrap();
+        }
+        ground.all_appended().await;
+        client.assert_no_answer_yet().await;
+        let mut follower = ground.connect(bounds()).await;
+        follower.send(&fetch(3, 0, 5, 2, 0)).await;
+        for number in 0..5 {
+            client.assert_produced(number).await;
+        }
+        client.assert_closed().await;
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_ends_its_direction_gets_the_answer_to_its_first_request() {
+    let ground = Ground::new(&[1], &[]).await;
+    let mut client = ground.connect(bounds()).await;
+    client.send(&frame(1, ApiKey::ApiVersions, 0, &[])).await;
+    client.0.shutdown().await.unwrap();
+    assert_eq!(client.answer(ApiKey::ApiVersions, 0).await.0, 1);
+    client.assert_closed().await;
 }

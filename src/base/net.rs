@@ -243,6 +243,33 @@ pub async fn connect(host: &str, port: u16, _options: SocketOptions) -> io::Resu
     TcpStream::connect(resolve(host, port).await?).await
 }
 
+/// Of the descriptors that the process may have, how many there are for what is not kept back.
+#[derive(Clone, Copy, Debug)]
+pub struct DescriptorBound(u64);
+
+impl DescriptorBound {
+    /// The descriptors with the number `bound` and above are kept back.
+    pub fn below(bound: u64) -> Self {
+        Self(bound)
+    }
+
+    /// True when the descriptor of `stream` is not one of those that are kept back, or one that is not is free by now. The
+    /// system gives the lowest number that is free: all below it were taken.
+    #[cfg(not(feature = "simulation"))]
+    pub fn has_room(self, stream: &TcpStream) -> bool {
+        use std::os::fd::AsRawFd as _;
+        let is_below = |number: i32| u64::try_from(number).is_ok_and(|number| number < self.0);
+        is_below(stream.as_raw_fd())
+            || rustix::io::fcntl_dupfd_cloexec(stream, 0).is_ok_and(|next| is_below(next.as_raw_fd()))
+    }
+
+    /// The simulation has no descriptors: all of them are kept back, or none.
+    #[cfg(feature = "simulation")]
+    pub fn has_room(self, _stream: &TcpStream) -> bool {
+        self.0 > 0
+    }
+}
+
 /// A connection on its way from the thread that accepted it to the worker that will serve it.
 #[cfg(not(feature = "simulation"))]
 pub struct Passed(std::sync::Arc<UntilTaken>);

@@ -5,11 +5,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::open_files;
 use crate::api::Services;
 use crate::base::clock;
 use crate::base::disk::Disk;
 use crate::base::ids::BrokerId;
-use crate::base::net::SocketOptions;
+use crate::base::net::{DescriptorBound, SocketOptions};
 use crate::base::random::Random;
 use crate::base::shutdown::Shutdown;
 use crate::base::task::{self, Pool, Worker};
@@ -118,7 +119,7 @@ impl Broker {
         let open_segment_files = usize::try_from(open_files / 2)
             .unwrap_or(usize::MAX)
             .min(OPEN_SEGMENT_FILES);
-        let descriptors = Descriptors::new(open_segment_files);
+        let descriptors = Descriptors::below(open_segment_files, open_files::for_segments(open_files));
         let mut places = directories::open(&config, &disk, &descriptors, &random).map_err(because)?;
         let owner = directories::owner(&config, &places).map_err(because)?;
         moves::settle(&disk, &places).map_err(because)?;
@@ -321,9 +322,15 @@ impl Broker {
             Arc::new(PeerLeaders::new(&cluster)),
             Arc::new(ControllerIsrs(to_controller())),
         );
-        let accepts = |workers| acceptor(&config, workers, admission.clone(), &shutdown);
-        let control = control_name.zip(control_workers.map(accepts));
-        let listeners = Listeners::open(listeners, advertised, services, accepts(workers), control);
+        let files = descriptors;
+        let accepts = |workers, descriptors| {
+            let bound = (DescriptorBound::below(descriptors), Arc::clone(&files));
+            acceptor(&config, workers, admission.clone(), bound, &shutdown)
+        };
+        // The controller's connections are few, and may have the last ones.
+        let control = control_name.zip(control_workers.map(|workers| accepts(workers, u64::MAX)));
+        let acceptor = accepts(workers, open_files::for_connections(open_files));
+        let listeners = Listeners::open(listeners, advertised, services, acceptor, control);
         drop(task::spawn(listeners.follow()));
         Ok(Self {
             addresses,
@@ -483,7 +490,13 @@ fn on_stall(workers: [Option<Workers>; 2], stall: Duration) -> crate::replica::b
     })
 }
 
-fn acceptor(config: &BrokerConfig, workers: Workers, admission: Admission, shutdown: &Shutdown) -> Acceptor {
+fn acceptor(
+    config: &BrokerConfig,
+    workers: Workers,
+    admission: Admission,
+    (descriptors, files): (DescriptorBound, Arc<Descriptors>),
+    shutdown: &Shutdown,
+) -> Acceptor {
     Acceptor {
         workers,
         admission,
@@ -494,6 +507,8 @@ fn acceptor(config: &BrokerConfig, workers: Workers, admission: Admission, shutd
             budget: Budget::new(config.queued_max_request_bytes),
         },
         options: socket_options(config),
+        descriptors,
+        files,
         shutdown: shutdown.clone(),
     }
 }

@@ -25,3 +25,18 @@ pub(super) fn raise() -> u64 {
     }
     now
 }
+
+/// The descriptors with this number and above are no connection's: one in five, and 1024 at most, are for files and for what
+/// the broker itself opens.
+pub(super) fn for_connections(limit: u64) -> u64 {
+    limit - kept_back(limit)
+}
+
+/// Those above are not for the files of segments either, which are opened again when they are needed.
+pub(super) fn for_segments(limit: u64) -> u64 {
+    limit - kept_back(limit) / 2
+}
+
+fn kept_back(limit: u64) -> u64 {
+    (limit / 5).min(1024)
+}

@@ -14,9 +14,10 @@ use super::listeners::{self, Listeners};
 use super::workers::Workers;
 use crate::api::testing;
 use crate::base::clock;
-use crate::base::net::{Severance, SocketOptions, TcpStream};
+use crate::base::net::{DescriptorBound, Severance, SocketOptions, TcpStream};
 use crate::base::shutdown::Shutdown;
 use crate::replica::testing::TestBroker;
+use crate::storage::descriptors::Descriptors;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 /// ApiVersions, version 0, correlation id 7, no client id.
@@ -67,6 +68,8 @@ async fn the_controller_is_answered_while_every_thread_of_the_data_listeners_han
             budget: Budget::new(-1),
         },
         options,
+        descriptors: DescriptorBound::below(u64::MAX),
+        files: Descriptors::new(1),
         shutdown: shutdown.clone(),
     };
     let workers = Workers::start("data", 1).unwrap();
@@ -96,5 +99,41 @@ async fn the_controller_is_answered_while_every_thread_of_the_data_listeners_han
     release.send(()).unwrap();
     let late = clock::timeout(PATIENCE, other.read_u32()).await;
     assert!(late.is_some_and(|length| length.is_ok()));
+    shutdown.begin();
+}
+
+#[tokio::test]
+async fn connections_do_not_take_the_last_descriptors() {
+    let broker = TestBroker::with_config(1, &[("listeners", "PLAINTEXT://127.0.0.1:0")]);
+    let config = broker.cluster.get().broker_config.clone();
+    let options = SocketOptions {
+        backlog: 8,
+        send_buffer_bytes: -1,
+        receive_buffer_bytes: -1,
+    };
+    let shutdown = Shutdown::new();
+    // All are kept back, or none.
+    for (bound, patience, is_served) in [(0, Duration::from_millis(300), false), (u64::MAX, PATIENCE, true)] {
+        let one = listeners::bind(&config.listeners()[0], options).await.unwrap();
+        let address = one.1.local_addr().unwrap();
+        let acceptor = Acceptor {
+            workers: Workers::start("data", 1).unwrap(),
+            admission: Admission::new(ConnectionLimits::new(&config)),
+            bounds: ConnectionBounds {
+                request_max_bytes: 1 << 20,
+                idle: PATIENCE * 10,
+                requests_in_flight: REQUESTS_IN_FLIGHT,
+                budget: Budget::new(-1),
+            },
+            options,
+            descriptors: DescriptorBound::below(bound),
+            files: Descriptors::new(1),
+            shutdown: shutdown.clone(),
+        };
+        let services = testing::services(&broker);
+        let _listeners = Listeners::open(vec![one], Vec::new(), services, acceptor, None);
+        let mut client = TcpStream::connect(address).await.unwrap();
+        assert_eq!(asked(&mut client, patience).await.is_some(), is_served);
+    }
     shutdown.begin();
 }

@@ -10,8 +10,9 @@ use super::limits::AddressFull;
 use super::workers::Workers;
 use crate::api::{ConnectionContext, ListenerContext, Services};
 use crate::base::clock;
-use crate::base::net::{Passed, SocketOptions, TcpListener};
+use crate::base::net::{DescriptorBound, Passed, SocketOptions, TcpListener, TcpStream};
 use crate::base::shutdown::Shutdown;
+use crate::storage::descriptors::Descriptors;
 
 /// What listeners share: all of a broker, but for that of the controller.
 pub struct Acceptor {
@@ -23,6 +24,10 @@ pub struct Acceptor {
     pub bounds: ConnectionBounds,
     /// What is set on each socket.
     pub options: SocketOptions,
+    /// The descriptors that connections may have; the others are for files, and for what the broker itself needs.
+    pub descriptors: DescriptorBound,
+    /// The files that are kept open, which give way to connections.
+    pub files: Arc<Descriptors>,
     /// Ends all connections.
     pub shutdown: Shutdown,
 }
@@ -51,11 +56,15 @@ pub(super) async fn accept(
                 continue;
             }
         };
+        let admitted = async {
+            wait_for_descriptors(&stream, &listening, &acceptor).await;
+            acceptor.admission.admit(&listening.name, peer.ip()).await
+        };
         let admitted = tokio::select! {
             biased;
             () = acceptor.shutdown.wait() => return,
             () = closing.wait() => return,
-            admitted = acceptor.admission.admit(&listening.name, peer.ip()) => admitted,
+            admitted = admitted => admitted,
         };
         match admitted {
             Ok(place) => {
@@ -71,6 +80,24 @@ pub(super) async fn accept(
                 "connection refused: max.connections.per.ip"
             ),
         }
+    }
+}
+
+/// Returns when connections do not take the last descriptors; the next ones wait in the kernel meanwhile. Nobody tells that a
+/// file was closed, so this looks from time to time.
+async fn wait_for_descriptors(stream: &TcpStream, listening: &ListenerContext, acceptor: &Acceptor) {
+    const PAUSE: Duration = Duration::from_millis(100);
+    while !acceptor.descriptors.has_room(stream) {
+        // Files are opened again when they are needed.
+        acceptor.files.give_way();
+        if acceptor.descriptors.has_room(stream) {
+            return;
+        }
+        tracing::warn!(
+            listener = %listening.name,
+            "nearly as many files are open as the process may have: new connections wait, see ulimit -n"
+        );
+        clock::sleep(PAUSE).await;
     }
 }
 

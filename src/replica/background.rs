@@ -69,7 +69,7 @@ impl Buried {
             Corpse::Files(files) => files.remove(),
             Corpse::Folder(path) => {
                 let volume = self.directory.volume();
-                match volume.disk().remove_directory(&path) {
+                match volume.patiently(|disk| disk.remove_directory(&path)) {
                     Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                         Err(volume.failed("remove", &path, &error))
                     }

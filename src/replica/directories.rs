@@ -127,7 +127,7 @@ impl HostDirectory {
     /// Makes folders that were made or renamed in it durable. Blocks.
     pub(super) fn sync(&self) -> Result<(), LogIoError> {
         self.volume.check()?;
-        let synced = self.volume.disk().sync_directory(self.path());
+        let synced = self.volume.patiently(|disk| disk.sync_directory(self.path()));
         synced.map_err(|error| self.volume.failed("sync", self.path(), &error))
     }
 
@@ -165,7 +165,8 @@ impl HostDirectory {
             return Ok(());
         }
         let path = self.path().join(name);
-        checkpoint::write_offsets(self.volume.disk(), &path, &offsets)
+        self.volume
+            .patiently(|disk| checkpoint::write_offsets(disk, &path, &offsets))
             .map_err(|error| self.volume.failed("write", &path, &error))?;
         match at.and_then(|at| written.get_mut(at)) {
             Some(known) => known.1 = offsets,

@@ -257,6 +257,8 @@ impl From<FollowError> for TakeError {
 
 fn refusal(log: &Log, error: AppendError) -> TakeError {
     match error {
+        // Without a descriptor for a file it is tried again.
+        AppendError::Io(_) if log.volume().failure().is_none() => FollowError::Stalled.into(),
         AppendError::Io(_) => FollowError::Storage.into(),
         AppendError::UnexpectedOffset {
             first,

@@ -159,6 +159,6 @@ fn is_of(work: &CreationWork, log: &Log) -> bool {
 }
 
 fn sync(volume: &Volume) -> Result<(), LogIoError> {
-    let done = volume.disk().sync_file_system(volume.path());
+    let done = volume.patiently(|disk| disk.sync_file_system(volume.path()));
     done.map_err(|error| volume.failed("sync", volume.path(), &error))
 }

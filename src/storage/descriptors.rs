@@ -1,15 +1,16 @@
 //! Open files, at most as many as the process may hold: ten thousand partitions do not mean ten thousand descriptors.
 //!
-//! Invariant: the cache holds at most `capacity` files; one that was used lately stays. A file that is dropped here
-//! lives on while a read still holds it. A file's id never names another file, and outlives renames. Each append and
-//! each read comes here, so who finds a busy file holds up nobody.
+//! Invariant: the cache holds at most `capacity` files; one that was used lately stays. It gives way where the process is
+//! about to run out of descriptors, whoever has them. A file that is dropped here lives on while a read still holds it. A
+//! file's id never names another file, and outlives renames. Each append and each read comes here, so who finds a busy file
+//! holds up nobody.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use crate::base::disk::File;
+use crate::base::disk::{File, is_shortage};
 use crate::base::hash::HashMap;
 
 /// Names a file in the cache, whatever it is called on disk.
@@ -52,6 +53,8 @@ impl Cache {
 /// The cache of open files; one serves all log directories.
 pub struct Descriptors {
     capacity: usize,
+    /// A file whose descriptor has this number, or a higher one, is one too many.
+    bound: u64,
     next_id: AtomicU64,
     cache: RwLock<Cache>,
 }
@@ -59,8 +62,14 @@ pub struct Descriptors {
 impl Descriptors {
     /// A cache of at most `capacity` files (at least one).
     pub fn new(capacity: usize) -> Arc<Self> {
+        Self::below(capacity, u64::MAX)
+    }
+
+    /// The same, which leaves the descriptors with the number `bound` and above to others.
+    pub fn below(capacity: usize, bound: u64) -> Arc<Self> {
         Arc::new(Self {
             capacity: capacity.max(1),
+            bound,
             next_id: AtomicU64::new(0),
             cache: RwLock::default(),
         })
@@ -80,12 +89,19 @@ impl Descriptors {
     }
 
     /// The open file `id`, opened with `open` when it is not in the cache.
-    pub fn get(&self, id: FileId, open: impl FnOnce() -> io::Result<File>) -> io::Result<Arc<File>> {
+    pub fn get(&self, id: FileId, open: impl Fn() -> io::Result<File>) -> io::Result<Arc<File>> {
         if let Some(file) = self.cached(id) {
             return Ok(file);
         }
         // Not under the lock: opening may wait for the disk.
-        let file = Arc::new(open()?);
+        let file = match open() {
+            Err(error) if is_shortage(&error) => {
+                self.let_go();
+                open()
+            }
+            opened => opened,
+        };
+        let file = Arc::new(file?);
         self.put(id, Arc::clone(&file));
         Ok(file)
     }
@@ -105,6 +121,7 @@ impl Descriptors {
     /// Keeps a file that was just opened or created.
     pub fn put(&self, id: FileId, file: Arc<File>) {
         let mut dropped = Vec::new();
+        let is_one_too_many = file.number().is_some_and(|number| number >= self.bound);
         let mut cache = self.change();
         let used = cache.clock;
         cache.clock += 1;
@@ -113,7 +130,13 @@ impl Descriptors {
             dropped.push(before.file);
         }
         cache.by_use.insert(used, id);
-        while cache.files.len() > self.capacity {
+        let room = if is_one_too_many {
+            // More than one, so that not each of the next files goes at once.
+            cache.files.len() - cache.files.len() / 4
+        } else {
+            self.capacity
+        };
+        while cache.files.len() > room.min(self.capacity) {
             let Some((_, oldest)) = cache.by_use.pop_first() else {
                 break;
             };
@@ -135,6 +158,29 @@ impl Descriptors {
         drop(gone);
     }
 
+    /// Closes those files that were used least recently, down to half of the capacity: for connections that wait.
+    pub fn give_way(&self) {
+        let mut dropped = Vec::new();
+        let mut cache = self.change();
+        while cache.files.len() > self.capacity / 2 {
+            let Some((_, oldest)) = cache.by_use.pop_first() else {
+                break;
+            };
+            dropped.extend(cache.files.remove(&oldest).map(|cached| cached.file));
+        }
+        drop(cache);
+        drop(dropped);
+    }
+
+    /// Closes all files but those that are in use, for others to be opened.
+    pub fn let_go(&self) {
+        let mut cache = self.change();
+        cache.by_use.clear();
+        let gone = std::mem::take(&mut cache.files);
+        drop(cache);
+        drop(gone);
+    }
+
     /// How many files are open in the cache.
     pub fn open_files(&self) -> usize {
         self.look().files.len()
@@ -146,7 +192,7 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
-    use crate::base::disk::memory::MemoryDisk;
+    use crate::base::disk::memory::{Call, MemoryDisk};
     use crate::base::disk::{Disk, Open};
 
     fn path(number: u64) -> PathBuf {
@@ -175,5 +221,51 @@ mod tests {
         assert_eq!(descriptors.open_files(), 7);
         let cache = descriptors.look();
         assert_eq!(cache.by_use.len(), 7);
+    }
+
+    #[test]
+    fn gives_way_when_there_is_no_descriptor() {
+        let memory = MemoryDisk::new();
+        let disk = Disk::memory(memory.clone());
+        disk.create_directory("/d".as_ref()).unwrap();
+        let descriptors = Descriptors::new(8);
+        let first = descriptors.ids(8);
+        let get = |number: u64| {
+            let open = || disk.open(&path(number), Open::Create);
+            descriptors.get(first.plus(number), open).map(drop)
+        };
+        (0..4).for_each(|number| get(number).unwrap());
+        memory.run_short(Call::Open, "/d/4", 0, 1);
+        get(4).unwrap();
+        assert_eq!(descriptors.open_files(), 1);
+        (0..8).for_each(|number| get(number).unwrap());
+        descriptors.give_way();
+        assert_eq!(descriptors.open_files(), 4, "connections get half of them");
+        assert!(descriptors.cached(first.plus(7)).is_some());
+        descriptors.give_way();
+        assert_eq!(descriptors.open_files(), 4);
+        descriptors.let_go();
+        memory.run_short(Call::Open, "/d/5", 0, 2);
+        assert!(is_shortage(&get(5).unwrap_err()), "it is tried once more");
+        get(5).unwrap();
+    }
+
+    #[cfg(not(feature = "simulation"))]
+    #[test]
+    fn leaves_the_last_descriptors_to_others() {
+        let disk = Disk::system();
+        let null = || disk.open("/dev/null".as_ref(), Open::Read);
+        let descriptors = Descriptors::below(8, 0);
+        let first = descriptors.ids(8);
+        (0..4).for_each(|number| drop(descriptors.get(first.plus(number), null).unwrap()));
+        assert_eq!(
+            descriptors.open_files(),
+            3,
+            "the fourth takes another one's place"
+        );
+        assert!(descriptors.cached(first.plus(3)).is_some(), "the newest stays");
+        let descriptors = Descriptors::below(8, u64::MAX);
+        (0..4).for_each(|number| drop(descriptors.get(first.plus(number), null).unwrap()));
+        assert_eq!(descriptors.open_files(), 4);
     }
 }

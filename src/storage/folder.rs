@@ -1,6 +1,6 @@
 //! A partition's folder: the paths of its files, and their descriptors.
 //!
-//! Invariant: every failed call goes through [`Volume::failed`], so that no log works on after its disk failed.
+//! Invariant: every failed call goes through [`Volume`], so that no log works on after its disk failed.
 //! Called by segment/ and log/.
 
 use std::io;
@@ -68,7 +68,7 @@ impl Folder {
         match self.descriptor(files, base, kind, Open::Existing) {
             Ok(file) => Ok(Some(file)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(self.failed("open", base, kind, &error)),
+            Err(error) => Err(self.not_opened(base, kind, &error)),
         }
     }
 
@@ -80,7 +80,7 @@ impl Folder {
 
     fn open(&self, files: FileId, base: Offset, kind: FileKind, how: Open) -> Result<Arc<File>, LogIoError> {
         self.descriptor(files, base, kind, how)
-            .map_err(|error| self.failed("open", base, kind, &error))
+            .map_err(|error| self.not_opened(base, kind, &error))
     }
 
     /// The path is made only when the file must be opened: every append and every fetch comes through here, and making
@@ -89,6 +89,10 @@ impl Folder {
         self.volume.descriptors().get(files.plus(slot(kind)), || {
             self.disk().open(&self.path_of(base, kind), how)
         })
+    }
+
+    fn not_opened(&self, base: Offset, kind: FileKind, error: &io::Error) -> LogIoError {
+        self.volume.not_opened("open", &self.path_of(base, kind), error)
     }
 
     /// Lets go of a segment's open files.

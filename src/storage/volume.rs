@@ -2,17 +2,19 @@
 //!
 //! Invariant: after the first failed call the volume is offline for good, and nothing of it is written or
 //! acknowledged any more. A failed sync is never tried again: the kernel may have dropped the pages (pitfall
-//! "fsyncgate"). Held by every log, made by the log directory.
+//! "fsyncgate"). That there is no descriptor left for a file is no failure of the disk: what needs one is refused before it
+//! has changed anything, or waits. Held by every log, made by the log directory.
 
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use tokio::sync::watch;
 
 use super::descriptors::Descriptors;
-use crate::base::disk::Disk;
+use crate::base::disk::{Disk, is_shortage};
 use crate::base::random::Random;
 
 /// A failed call to the disk, or the refusal because an earlier one failed. KAFKA_STORAGE_ERROR to a client.
@@ -135,6 +137,61 @@ impl Volume {
             );
         }
         failure
+    }
+
+    /// The same for a call that opens a file, and before which nothing was changed: where it got no descriptor the volume
+    /// stays online, and the call may be tried again.
+    pub fn not_opened(&self, action: &'static str, path: &Path, error: &io::Error) -> LogIoError {
+        if !is_shortage(error) {
+            return self.failed(action, path, error);
+        }
+        let refusal = LogIoError::new(action, path, error);
+        tracing::error!("{refusal}: see ulimit -n; what needs the file is refused");
+        refusal
+    }
+
+    /// Says that a change ended in its middle for `failure`, whatever that was. What is known of the log and what is in its
+    /// files differ now, so the volume goes offline.
+    pub fn half_done(&self, failure: &LogIoError) {
+        if self.take_offline(failure.clone()) {
+            tracing::error!(
+                directory = %self.path.display(),
+                "log directory goes offline in the middle of a change: {failure}"
+            );
+        }
+    }
+
+    /// Does what needs a descriptor when there is one. Blocks until then: not for threads that serve connections.
+    ///
+    /// # Errors
+    /// All others of the call.
+    pub fn patiently<T>(&self, call: impl Fn(&Disk) -> io::Result<T>) -> io::Result<T> {
+        loop {
+            match call(&self.disk) {
+                Err(error) if is_shortage(&error) => self.wait_for_descriptor(&error),
+                done => return done,
+            }
+        }
+    }
+
+    /// The same for what makes its own error of [`not_opened`](Self::not_opened).
+    ///
+    /// # Errors
+    /// Those that take the volume offline.
+    pub fn until_opened<T>(&self, open: impl Fn() -> Result<T, LogIoError>) -> Result<T, LogIoError> {
+        loop {
+            match open() {
+                Err(refusal) if self.check().is_ok() => self.wait_for_descriptor(&refusal),
+                done => return done,
+            }
+        }
+    }
+
+    fn wait_for_descriptor(&self, why: &dyn fmt::Display) {
+        const PAUSE: Duration = Duration::from_millis(20);
+        tracing::error!(directory = %self.path.display(), "{why}: see ulimit -n; waiting for a file to be closed");
+        self.descriptors.let_go();
+        std::thread::park_timeout(PAUSE);
     }
 }
 

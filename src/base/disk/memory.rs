@@ -52,7 +52,13 @@ struct Fault {
     after: u64,
     /// How many then fail.
     times: u64,
-    kind: io::ErrorKind,
+    failure: Failure,
+}
+
+#[derive(Clone, Copy)]
+enum Failure {
+    Kind(io::ErrorKind),
+    Shortage,
 }
 
 struct Node {
@@ -115,12 +121,21 @@ impl MemoryDisk {
 
     /// Lets calls of this kind on paths that contain `path_contains` fail `times` times, after `after` good ones.
     pub fn fail(&self, call: Call, path_contains: &str, after: u64, times: u64, kind: io::ErrorKind) {
+        self.fault(call, path_contains, (after, times), Failure::Kind(kind));
+    }
+
+    /// The same, for want of a descriptor.
+    pub fn run_short(&self, call: Call, path_contains: &str, after: u64, times: u64) {
+        self.fault(call, path_contains, (after, times), Failure::Shortage);
+    }
+
+    fn fault(&self, call: Call, path_contains: &str, (after, times): (u64, u64), failure: Failure) {
         self.state().faults.push(Fault {
             call,
             path_contains: path_contains.to_owned(),
             after,
             times,
-            kind,
+            failure,
         });
     }
 
@@ -230,7 +245,10 @@ impl MemoryDisk {
                     fault.after -= 1;
                 } else if fault.times > 0 {
                     fault.times -= 1;
-                    return Err(fault.kind.into());
+                    return Err(match fault.failure {
+                        Failure::Kind(kind) => kind.into(),
+                        Failure::Shortage => rustix::io::Errno::MFILE.into(),
+                    });
                 }
             }
         }

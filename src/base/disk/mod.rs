@@ -76,6 +76,13 @@ enum FileKind {
     Memory(memory::MemoryFile),
 }
 
+/// True for the error of a call that got no descriptor: as many files are open as the process, or the system, may have
+/// open. It says nothing of the disk.
+pub fn is_shortage(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))
+}
+
 /// A lock on a file, held until it is dropped.
 #[expect(dead_code, reason = "held for its drop")]
 pub struct FileLock(File);
@@ -343,6 +350,13 @@ impl File {
     /// system cannot tell.
     pub fn is_resident(&self, position: u64, length: usize) -> bool {
         on!(self, FileKind, file => file.is_resident(position, length))
+    }
+
+    /// The number of the descriptor, where there is one. The system gives the lowest that is free: all below it were
+    /// taken.
+    pub fn number(&self) -> Option<u64> {
+        use std::os::fd::AsRawFd as _;
+        u64::try_from(self.descriptor()?.as_raw_fd()).ok()
     }
 
     /// The descriptor, where there is one: for sendfile.

@@ -78,7 +78,7 @@ impl CleanedWriter {
             let made = folder.disk().open(&path, Open::Truncate);
             match made {
                 Ok(file) => Ok(Target { file, path }),
-                Err(error) => Err(folder.volume().failed("make", &path, &error)),
+                Err(error) => Err(folder.volume().not_opened("make", &path, &error)),
             }
         };
         Ok(Self {

@@ -247,7 +247,9 @@ impl LogDirectory {
     /// synced, and the checkpoints are written. Nothing is written when the directory is offline.
     pub fn mark_clean(&self) -> Result<(), LogIoError> {
         self.volume.check()?;
-        let written = clean_shutdown::write(self.volume.disk(), self.path());
+        let written = self
+            .volume
+            .patiently(|disk| clean_shutdown::write(disk, self.path()));
         written.map_err(|error| {
             self.volume
                 .failed("write the marker of a clean stop in", self.path(), &error)

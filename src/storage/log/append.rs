@@ -296,14 +296,16 @@ impl Log {
         for update in updates {
             if let Some(completed) = self.producers.apply(update, self.config.max_producer_ids) {
                 if let Some(aborted) = self.producers.aborted(&completed) {
-                    self.add_aborted(&aborted)?;
+                    let added = self.add_aborted(&aborted);
+                    added.inspect_err(|failure| self.volume().half_done(failure))?;
                 }
                 self.producers.complete(&completed);
             }
         }
         self.producers.set_end_offset(self.log_end_offset);
-        if self.active.wants_writing() {
-            self.write_indexes()?;
+        if self.active.wants_writing() && self.write_indexes().is_err() {
+            // Else there was no descriptor: the entries stay in memory, and are written with the next ones.
+            self.check_online()?;
         }
         Ok(())
     }

@@ -125,7 +125,7 @@ impl CreationWork {
         match reason {
             Unwritten::Failed(error) => {
                 let path = self.folder.join(PARTITION_METADATA);
-                self.volume.failed("write", &path, &error)
+                self.volume.not_opened("write", &path, &error)
             }
             Unwritten::Offline(error) => error,
         }

@@ -136,7 +136,7 @@ impl FlushWork {
         let mut written = self.epoch_file.lock().unwrap_or_else(PoisonError::into_inner);
         if is_newer(*version, *written) {
             let path = self.folder.join(LEADER_EPOCH_CHECKPOINT);
-            let staged = self.volume.disk().write_beside(&path, contents);
+            let staged = self.volume.patiently(|disk| disk.write_beside(&path, contents));
             staged.map_err(|error| self.volume.failed("write", &path, &error))?;
             // From now on no older work writes there.
             *written = *version;
@@ -166,7 +166,7 @@ impl FlushWork {
 
     /// A file that is gone was removed by retention or truncation meanwhile, and needs no sync.
     fn sync_file(&self, path: &Path) -> Result<(), LogIoError> {
-        match self.volume.disk().open(path, Open::Existing) {
+        match self.volume.patiently(|disk| disk.open(path, Open::Existing)) {
             Ok(file) => file
                 .sync()
                 .map_err(|error| self.volume.failed("sync", path, &error)),
@@ -181,7 +181,7 @@ impl FlushWork {
             return Ok(());
         }
         let path = self.folder.join(LEADER_EPOCH_CHECKPOINT);
-        match self.volume.disk().replace(&path, contents) {
+        match self.volume.patiently(|disk| disk.replace(&path, contents)) {
             Ok(()) => {
                 *written = version;
                 Ok(())
@@ -193,7 +193,7 @@ impl FlushWork {
     }
 
     fn sync_directory(&self, path: &Path) -> Result<(), LogIoError> {
-        match self.volume.disk().sync_directory(path) {
+        match self.volume.patiently(|disk| disk.sync_directory(path)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 Err(self.volume.failed("sync", path, &error))
             }

@@ -38,6 +38,8 @@ mod moving_test;
 #[cfg(test)]
 mod pitfall_test;
 #[cfg(test)]
+mod shortage_test;
+#[cfg(test)]
 pub(in crate::storage) mod testing;
 
 use std::path::Path;

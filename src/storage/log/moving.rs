@@ -66,7 +66,7 @@ impl MovedMarker {
         let disk = self.volume.disk();
         let removed = disk.remove_file(&self.path);
         let synced = removed.and_then(|()| match self.path.parent() {
-            Some(folder) => disk.sync_directory(folder),
+            Some(folder) => self.volume.patiently(|disk| disk.sync_directory(folder)),
             None => Ok(()),
         });
         self.done(synced).map(|_| ())
@@ -305,7 +305,7 @@ impl Log {
         let from = self.path().to_owned();
         let renamed = volume.disk().rename(&from, &path);
         renamed.map_err(|error| volume.failed("rename", &from, &error))?;
-        let synced = volume.disk().sync_directory(volume.path());
+        let synced = volume.patiently(|disk| disk.sync_directory(volume.path()));
         if let Err(error) = synced {
             // What can be done so that the next start does not find two folders of the name.
             let _ = volume.disk().rename(&path, &from);

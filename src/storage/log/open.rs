@@ -93,7 +93,8 @@ impl Log {
             _ => {}
         }
         let folder = Folder::new(Arc::clone(volume), path);
-        let active = create_segment(&folder, &config, Offset::ZERO, now_ms, 0)?;
+        // A replica that could not be made would be taken for lost.
+        let active = volume.until_opened(|| create_segment(&folder, &config, Offset::ZERO, now_ms, 0))?;
         let mut log = Self {
             folder,
             partition,

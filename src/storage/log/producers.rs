@@ -107,7 +107,7 @@ pub(super) fn write_snapshot(
         .disk()
         .open(&path, Open::Truncate)
         .and_then(|file| file.write_all_at(&states.to_snapshot(), 0));
-    written.map_err(|error| folder.volume().failed("write", &path, &error))
+    written.map_err(|error| folder.volume().not_opened("write", &path, &error))
 }
 
 /// The state in the newest snapshot at or below `limit` that is whole, with at most `most` producers. Those that are not

@@ -131,7 +131,7 @@ impl FolderSync {
     /// Syncs. A folder that is gone was deleted with its topic.
     pub(in crate::storage) fn run(self) -> Result<(), LogIoError> {
         self.volume.check()?;
-        match self.volume.disk().sync_directory(&self.path) {
+        match self.volume.patiently(|disk| disk.sync_directory(&self.path)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 Err(self.volume.failed("sync", &self.path, &error))
             }

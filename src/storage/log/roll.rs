@@ -44,24 +44,25 @@ impl Log {
             return self.active.restart(&self.folder, now_ms, jitter_ms);
         }
         let changed = self.active.is_changed();
-        self.active.deactivate(&self.folder)?;
+        self.active.complete(&self.folder)?;
         if changed && self.recovery_point >= base_offset {
-            self.sync_closed()?;
+            let synced = self.sync_closed();
+            synced.inspect_err(|failure| self.volume().half_done(failure))?;
         }
-        let next = create_segment(
-            &self.folder,
-            &self.config,
-            base_offset,
-            now_ms,
-            self.roll_jitter_ms(),
-        )?;
+        let jitter_ms = self.roll_jitter_ms();
+        // Without a descriptor for it the one in use stays that, and the next append rolls.
+        let next = create_segment(&self.folder, &self.config, base_offset, now_ms, jitter_ms)?;
+        self.active.deactivate(&self.folder)?;
         let full = std::mem::replace(&mut self.active, next);
         self.inactive.push(full);
         self.unsynced.folder_changed();
         // The snapshot stands at the new base, so that the segment can be recovered from there on.
         self.producers
             .set_end_offset(base_offset.max(self.producers.end_offset()));
-        self.take_snapshot()?;
+        if self.take_snapshot().is_err() {
+            // Else there was no descriptor: without it recovery begins at an earlier one.
+            self.check_online()?;
+        }
         tracing::debug!(partition = %self.partition, "rolled to a new segment at offset {base_offset}");
         Ok(())
     }

@@ -82,6 +82,28 @@ impl Log {
         self.abort_cleaning();
         self.truncations = self.truncations.wrapping_add(1);
         self.recovery_point = self.recovery_point.min(offset);
+        let cut = self.cut_at(
+            number,
+            offset,
+            (now_ms, producer_expiration_ms),
+            &mut truncated.files,
+        );
+        if let Err(SegmentError::Io(failure)) = &cut {
+            self.volume().half_done(failure);
+        }
+        cut?;
+        truncated.flush = self.plan_truncation_flush();
+        Ok(truncated)
+    }
+
+    /// Cuts segment `number` at `offset`. What a failure leaves is neither what was nor what is to be.
+    fn cut_at(
+        &mut self,
+        number: usize,
+        offset: Offset,
+        (now_ms, producer_expiration_ms): (i64, i64),
+        deleted: &mut DeletedFiles,
+    ) -> Result<(), SegmentError> {
         // The segment that is cut becomes the active one; those behind it go.
         let mut behind = self
             .inactive
@@ -90,7 +112,7 @@ impl Log {
         if let Some(cut) = behind.next() {
             let last = std::mem::replace(&mut self.active, cut);
             for segment in behind.chain([last]).rev() {
-                self.delete_files(segment.base_offset(), segment.files(), &mut truncated.files)?;
+                self.delete_files(segment.base_offset(), segment.files(), deleted)?;
             }
         }
         self.active.truncate(&self.folder, offset, now_ms)?;
@@ -104,12 +126,10 @@ impl Log {
         self.log_start_offset = self.log_start_offset.min(offset);
         let above: Vec<Offset> = self.snapshots.iter().copied().filter(|at| *at > offset).collect();
         for snapshot in above {
-            self.delete_snapshot(snapshot, &mut truncated.files)?;
+            self.delete_snapshot(snapshot, deleted)?;
         }
         self.high_watermark = self.high_watermark.min(offset);
-        self.rebuild_producers(now_ms, producer_expiration_ms)?;
-        truncated.flush = self.plan_truncation_flush();
-        Ok(truncated)
+        Ok(self.rebuild_producers(now_ms, producer_expiration_ms)?)
     }
 
     /// Removes everything; the log then begins and ends at `offset`.
@@ -144,7 +164,8 @@ impl Log {
         let (base, files) = (self.active.base_offset(), self.active.files());
         self.delete_files(base, files, &mut truncated.files)?;
         let jitter_ms = self.roll_jitter_ms();
-        self.active = create_segment(&self.folder, &self.config, offset, now_ms, jitter_ms)?;
+        let begun = create_segment(&self.folder, &self.config, offset, now_ms, jitter_ms);
+        self.active = begun.inspect_err(|failure| self.volume().half_done(failure))?;
         for snapshot in std::mem::take(&mut self.snapshots) {
             self.snapshots.push(snapshot);
             self.delete_snapshot(snapshot, &mut truncated.files)?;

@@ -106,7 +106,6 @@ impl Segment {
             base,
         )?;
         write_index(folder, &mut active.index.times, FileKind::TimeIndex, files, base)?;
-        active.changed = false;
         let file = folder.file(files, base, FileKind::Log)?;
         let length = file.length();
         let cut = length.and_then(|length| {
@@ -115,7 +114,11 @@ impl Segment {
             }
             file.set_length(u64::from(self.size))
         });
-        cut.map_err(|error| self.io(folder, "cut", FileKind::Log, &error))
+        cut.map_err(|error| self.io(folder, "cut", FileKind::Log, &error))?;
+        if let Some(active) = &mut self.active {
+            active.changed = false;
+        }
+        Ok(())
     }
 
     /// Ends the writing: the files are completed, and the memory of the active segment let go.

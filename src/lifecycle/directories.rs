@@ -29,6 +29,8 @@ use crate::store::Store;
 pub enum DirectoriesError {
     /// A directory refuses.
     Directory(DirectoryError),
+    /// Two of them are the same one.
+    Same(PathBuf, PathBuf),
     /// Directories of different clusters or brokers.
     Contradiction(Contradiction),
     /// Not one directory works.
@@ -43,6 +45,12 @@ impl fmt::Display for DirectoriesError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Directory(error) => error.fmt(f),
+            Self::Same(one, other) => write!(
+                f,
+                "log.dirs: {} is the same directory as {}; each may be named once",
+                other.display(),
+                one.display()
+            ),
             Self::Contradiction(error) => error.fmt(f),
             Self::NoneWorks => f.write_str("none of log.dirs can be used"),
             Self::Differences(differences) => {
@@ -66,15 +74,26 @@ pub struct Place {
     pub directory: Option<LogDirectory>,
 }
 
-/// Locks all of `log.dirs`. One whose disk fails is offline, as long as another works. Blocks.
+/// Locks all of `log.dirs`. One whose disk fails is offline, as long as another works. One that is named twice stops the
+/// start: the lock does not tell, as it lets one process in twice. Blocks.
 pub fn open(
     config: &BrokerConfig,
     disk: &Disk,
     descriptors: &Arc<Descriptors>,
     random: &Random,
 ) -> Result<Vec<Place>, DirectoriesError> {
-    let mut places = Vec::new();
+    let mut places: Vec<Place> = Vec::new();
     for path in config.log_directories() {
+        let same = places.iter().find(|place| {
+            let known = place.volume.path();
+            disk.is_same(known, path).unwrap_or(false)
+        });
+        if let Some(same) = same {
+            return Err(DirectoriesError::Same(
+                same.volume.path().to_owned(),
+                path.clone(),
+            ));
+        }
         let opened = LogDirectory::open(
             path.clone(),
             disk.clone(),
@@ -223,5 +242,34 @@ pub async fn compare(
         Ok(())
     } else {
         Err(DirectoriesError::Differences(differences))
+    }
+}
+
+#[cfg(all(test, not(feature = "simulation")))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_under_two_names_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let (real, link) = (folder.path().join("real"), folder.path().join("link"));
+        let around = folder.path().join("real/../real");
+        std::os::unix::fs::symlink(&real, &link).unwrap();
+        let other = folder.path().join("other");
+        let opened = |second: &Path| {
+            let directories = format!("{},{}", real.display(), second.display());
+            let config = BrokerConfig::from_pairs(&[("log.dirs", &directories)]).unwrap();
+            let disk = Disk::system();
+            open(&config, &disk, &Descriptors::new(1), &Random::from_seed(1)).map(|places| places.len())
+        };
+        for second in [&link, &around] {
+            let refused = opened(second).unwrap_err().to_string();
+            let (one, two) = (real.display(), second.display());
+            assert_eq!(
+                refused,
+                format!("log.dirs: {two} is the same directory as {one}; each may be named once")
+            );
+        }
+        assert_eq!(opened(&other).unwrap(), 2);
     }
 }

@@ -194,6 +194,11 @@ impl Disk {
         self.metadata(path).is_ok()
     }
 
+    /// True when both paths lead to the same directory or file, through a link or in another way.
+    pub fn is_same(&self, one: &Path, other: &Path) -> io::Result<bool> {
+        on!(self, Kind, disk => disk.is_same(one, other))
+    }
+
     /// The size of the file system that holds `path`.
     pub fn space(&self, path: &Path) -> io::Result<Space> {
         on!(self, Kind, disk => disk.space(path))

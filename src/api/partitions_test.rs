@@ -1,11 +1,13 @@
 //! The handlers that reach partitions, from request to the bytes of the answer.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::testing::{self, decoded};
 use super::{Answer, Rejected, RequestContext, Services};
+use crate::base::clock::{self, Instant};
 use crate::base::error_code::ErrorCode;
 use crate::base::format::Codec;
 use crate::base::ids::{BrokerEpoch, BrokerId, ControllerEpoch, ProducerEpoch, ProducerId, Uuid};
@@ -13,7 +15,7 @@ use crate::metadata::BrokerImage;
 use crate::metadata::control::UpdateMetadata;
 use crate::records::batch::Batches;
 use crate::records::build::BatchOptions;
-use crate::replica::testing::{TestBroker, batch, batch_with, topic_id};
+use crate::replica::testing::{TestBroker, batch, batch_with, idempotent, topic_id};
 use crate::wire::api_key::ApiKey;
 use crate::wire::messages::delete_records::{
     DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsResponse, DeleteRecordsTopic,
@@ -775,4 +777,64 @@ async fn a_broker_that_was_told_nothing_says_of_no_topic_that_it_is_not_there() 
         super::metadata::unknown(&image),
         ErrorCode::UnknownTopicOrPartition
     );
+}
+
+/// One of them lies in a directory that does not answer: the other is in its log all the same.
+#[tokio::test]
+async fn a_produce_to_several_partitions_waits_for_none_before_it_has_begun_with_all() {
+    let broker = TestBroker::new(2);
+    broker.lead("t", 1, 2, 0, &[1]).await;
+    let api = Api::of(broker);
+    let replicas = &api.broker.replicas;
+    let end = |index| {
+        replicas
+            .partition("t", index)
+            .unwrap()
+            .progress()
+            .unwrap()
+            .log_end
+            .get()
+    };
+    let slow = Arc::clone(replicas.partition("t", 0).unwrap().directory());
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let second = Duration::from_secs(1);
+    let watch = slow.watch();
+    let mut look = watch.look(Instant::now());
+    let hanging = watch.begin();
+    let later = Instant::now().after(second * 5);
+    assert_eq!(watch.look_again(&mut look, later, second), Some(true));
+    slow.pool().start_work(move || {
+        let _ = held.recv();
+    });
+    // The same partition twice, too: in this order, or the second one is out of sequence.
+    let partition = |index, sequence| PartitionProduceData {
+        index,
+        records: Some(idempotent(sequence, 1)),
+    };
+    let request = |partition_data| ProduceRequest {
+        acks: 1,
+        timeout_ms: 1000,
+        topic_data: vec![TopicProduceData {
+            name: Text::from_static("t"),
+            partition_data,
+            ..TopicProduceData::default()
+        }],
+        ..ProduceRequest::default()
+    };
+    let all = vec![partition(0, 0), partition(1, 0), partition(0, 1), partition(1, 1)];
+    let context = api.in_version(9);
+    let mut answer = std::pin::pin!(super::produce::handle(&api.services, &context, request(all)));
+    let early = clock::timeout(Duration::from_millis(50), answer.as_mut()).await;
+    assert!(early.is_none(), "the slow one is waited for");
+    assert_eq!(end(1), 1);
+    drop(hanging);
+    let later = Instant::now().after(second * 6);
+    assert_eq!(watch.look_again(&mut look, later, second), Some(false));
+    drop(release);
+    let response: ProduceResponse = decoded(answer.await.unwrap(), 9).await;
+    let answers = response.responses[0].partition_responses.iter();
+    let answers: Vec<_> = answers
+        .map(|one| (one.index, one.error_code, one.base_offset))
+        .collect();
+    assert_eq!(answers, [(0, 0, 0), (1, 0, 0), (0, 0, 1), (1, 0, 1)]);
 }

@@ -26,6 +26,7 @@ use crate::metadata::is_internal_topic;
 use crate::records::batch::{BatchHeader, Batches, may_be_transactional};
 use crate::records::validate::produce::check_produced;
 use crate::replica::answers::{AppendAnswer, PendingAck, PendingFlush};
+use crate::replica::append::Appending;
 use crate::storage::producer_state::Origin;
 use crate::wire::messages::produce::{
     BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceData,
@@ -89,12 +90,22 @@ pub(super) async fn handle(
 /// Where in the response a partition is answered.
 type Place = (usize, usize);
 
+#[derive(Default)]
 struct Appended {
     response: ProduceResponse,
     /// What waits for followers.
     pending: Vec<(Place, PendingAck)>,
     /// What waits for the disk.
     flushes: Vec<(Place, PendingFlush)>,
+}
+
+impl Appended {
+    /// The answer without what is still to be waited for, which is noted.
+    fn take(&mut self, place: Place, mut answer: AppendAnswer) -> AppendAnswer {
+        self.pending.extend(answer.pending.take().map(|one| (place, one)));
+        self.flushes.extend(answer.flush.take().map(|one| (place, one)));
+        answer
+    }
 }
 
 fn answer_silently(context: &RequestContext, response: &ProduceResponse) -> Result<Answer, Rejected> {
@@ -113,16 +124,19 @@ fn answer_silently(context: &RequestContext, response: &ProduceResponse) -> Resu
     }
 }
 
-fn set_error(response: &mut ProduceResponse, (topic, partition): Place, error: ErrorCode) {
-    let slot = response
-        .responses
-        .get_mut(topic)
-        .and_then(|topic| topic.partition_responses.get_mut(partition));
-    if let Some(slot) = slot {
+fn slot(response: &mut ProduceResponse, (topic, partition): Place) -> Option<&mut PartitionProduceResponse> {
+    let topic = response.responses.get_mut(topic)?;
+    topic.partition_responses.get_mut(partition)
+}
+
+fn set_error(response: &mut ProduceResponse, place: Place, error: ErrorCode) {
+    if let Some(slot) = slot(response, place) {
         slot.error_code = error.code();
     }
 }
 
+/// Appends to all partitions, and waits for none before the others have begun: one may lie in a directory that does not
+/// answer.
 async fn append_all(
     services: &Arc<Services>,
     context: &RequestContext,
@@ -134,8 +148,9 @@ async fn append_all(
     let refusal = refuse_transaction(context, request);
     let now_ms = clock::now_ms();
     let by_id = context.api_version >= 13;
-    let mut pending = Vec::new();
-    let mut flushes = Vec::new();
+    let mut waiting: Vec<(Place, (&str, i32), Appending)> = Vec::new();
+    let mut done: Vec<(Place, AppendAnswer)> = Vec::new();
+    let mut appended = Appended::default();
     let mut pace = Pace::new();
     let mut responses = Vec::with_capacity(request.topic_data.len());
     // A topic without partitions is not answered, as in Kafka.
@@ -155,26 +170,30 @@ async fn append_all(
                 Some(refusal) => Err(*refusal),
                 None => check(context, request.acks, verifies, data, topic, partition),
             };
-            let mut answer = match checked {
+            let place = (topic_index, partition_index);
+            let answer = match checked {
                 Ok((name, records)) => {
-                    let append = replicas.append(
-                        name,
-                        partition.index,
-                        records,
-                        request.acks,
-                        Origin::Client,
-                        now_ms,
-                    );
-                    let appended = append.await;
+                    let named = (name, partition.index);
+                    if waiting.iter().any(|(_, before, _)| *before == named) {
+                        // What the request has for it first is first in its log.
+                        for (place, _, appending) in waiting.drain(..) {
+                            done.push((place, appending.done().await));
+                        }
+                    }
+                    let (index, acks) = (partition.index, request.acks);
+                    let begun = replicas.begin_append(name, index, records, acks, Origin::Client, now_ms);
                     pace.did(work(records)).await;
-                    appended
+                    match begun {
+                        Appending::Done(answer) => answer,
+                        waits @ Appending::Waits(_) => {
+                            waiting.push((place, named, waits));
+                            failed(ErrorCode::UnknownServerError, None)
+                        }
+                    }
                 }
                 Err((error, message)) => failed(error, message),
             };
-            let place = (topic_index, partition_index);
-            pending.extend(answer.pending.take().map(|one| (place, one)));
-            flushes.extend(answer.flush.take().map(|one| (place, one)));
-            answers.push(partition_response(partition.index, answer));
+            answers.push(partition_response(partition.index, appended.take(place, answer)));
         }
         responses.push(TopicProduceResponse {
             name: data.name.clone(),
@@ -182,14 +201,17 @@ async fn append_all(
             partition_responses: answers,
         });
     }
-    Appended {
-        response: ProduceResponse {
-            responses,
-            ..ProduceResponse::default()
-        },
-        pending,
-        flushes,
+    appended.response.responses = responses;
+    for (place, _, appending) in waiting {
+        done.push((place, appending.done().await));
     }
+    for (place, answer) in done {
+        let answer = appended.take(place, answer);
+        if let Some(slot) = slot(&mut appended.response, place) {
+            *slot = partition_response(slot.index, answer);
+        }
+    }
+    appended
 }
 
 /// What it costs to check records, in what [`Pace`] counts: compressed ones are usually some times as long, and may be a

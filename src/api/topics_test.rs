@@ -5,13 +5,17 @@ use std::time::Duration;
 
 use super::Services;
 use super::testing::{Idle, context, decoded, services, services_of_controller};
-use crate::base::clock;
+use crate::base::clock::{self, Instant};
 use crate::base::error_code::ErrorCode;
-use crate::base::ids::{BrokerEpoch, ControllerEpoch, LeaderEpoch, TopicName, Uuid};
+use crate::base::ids::{
+    BrokerEpoch, ControllerEpoch, LeaderEpoch, ProducerEpoch, ProducerId, TopicName, Uuid,
+};
 use crate::controller::NewTopic;
 use crate::metadata::control::{PartitionMetadata, UpdateMetadata, UpdateMetadataTopic};
 use crate::metadata::{BrokerImage, Cluster, PartitionImage};
-use crate::replica::testing::{ME, TestBroker, topic_id};
+use crate::records::build::BatchOptions;
+use crate::replica::testing::{ME, NOW_MS, TestBroker, batch_with, topic_id};
+use crate::storage::producer_state::Origin;
 use crate::wire::messages::alter_partition::{
     AlterPartitionRequest, AlterPartitionRequestPartitionData, AlterPartitionRequestTopicData,
     AlterPartitionResponse,
@@ -116,6 +120,38 @@ async fn a_block_of_producer_ids_that_does_not_come_holds_up_one_producer() {
     let (first, second) = tokio::join!(next(), next());
     assert_eq!(first, None);
     assert_eq!(second, Some(Err(ErrorCode::CoordinatorLoadInProgress)));
+}
+
+/// Not even where all ids of the first blocks are those of a log that does not answer.
+#[tokio::test]
+async fn a_producer_gets_an_id_while_a_log_directory_does_not_answer() {
+    let broker = TestBroker::new(1);
+    let services = services_of_controller(&broker, Idle { hangs: false }).await;
+    broker.lead("t", 1, 1, 0, &[1]).await;
+    let records = batch_with(
+        1,
+        10,
+        BatchOptions {
+            producer_id: ProducerId(1500),
+            producer_epoch: ProducerEpoch(0),
+            base_sequence: 0,
+            ..BatchOptions::default()
+        },
+    );
+    let append = broker
+        .replicas
+        .append("t", 0, &records, 1, Origin::Client, NOW_MS);
+    assert!(append.await.error.is_none());
+    let watch = broker.replicas.directories()[0].watch();
+    let mut look = watch.look(Instant::now());
+    let _hanging = watch.begin();
+    let later = Instant::now().after(Duration::from_secs(5));
+    let stalls = watch.look_again(&mut look, later, Duration::from_secs(1));
+    assert_eq!(stalls, Some(true));
+    for id in [1501, 1502] {
+        let next = clock::timeout(LONG, services.producer_ids.next()).await;
+        assert_eq!(next, Some(Ok(ProducerId(id))));
+    }
 }
 
 #[tokio::test]

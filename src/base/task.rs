@@ -275,6 +275,18 @@ impl Pool {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, PoolClosed> {
+        self.begin(work).await
+    }
+
+    /// Queues `work` at once, whether or not what it returns is waited for.
+    ///
+    /// # Errors
+    /// As of [`run`](Self::run).
+    pub fn begin<T, W>(&self, work: W) -> impl Future<Output = Result<T, PoolClosed>> + Send + use<T, W>
+    where
+        T: Send + 'static,
+        W: FnOnce() -> T + Send + 'static,
+    {
         let (sender, receiver) = tokio::sync::oneshot::channel();
         self.start_work(move || {
             let _ = sender.send(work());
@@ -309,6 +321,18 @@ impl Pool {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, PoolClosed> {
         Ok(work())
+    }
+
+    /// Runs `work` at once.
+    ///
+    /// # Errors
+    /// None in the simulation.
+    pub fn begin<T, W>(&self, work: W) -> impl Future<Output = Result<T, PoolClosed>> + Send + use<T, W>
+    where
+        T: Send + 'static,
+        W: FnOnce() -> T + Send + 'static,
+    {
+        std::future::ready(Ok(work()))
     }
 }
 

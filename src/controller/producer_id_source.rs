@@ -3,6 +3,7 @@
 //! Invariant: an id is given out once. What is left of a block when the broker stops is lost, as in Kafka. An id that a log
 //! knows already is passed over: another broker had the log directories for a while, with a store of its own, and gave it
 //! out. With such an id a new producer's first batches would be taken for those of the old one, and dropped as duplicates.
+//! Where a log does not answer, so are all ids that it may know.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,6 +21,9 @@ use crate::store::znodes::ProducerIdBlock;
 /// How long a producer waits, and its connection with it, for the block that another one has asked for.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// Blocks that may be asked for, for one producer, while logs know all ids in them.
+const BLOCKS: usize = 100;
+
 /// This broker's producer ids. Clones share them.
 #[derive(Clone)]
 pub struct ProducerIds {
@@ -31,8 +35,8 @@ struct Inner {
     replicas: Arc<Replicas>,
     /// What is left of the block, in order.
     left: Mutex<VecDeque<ProducerId>>,
-    /// Held while a block is asked for, so that only one is. Holds one that could not be compared with the logs yet.
-    asking: AsyncMutex<Option<ProducerIdBlock>>,
+    /// Held while a block is asked for, so that only one is.
+    asking: AsyncMutex<()>,
 }
 
 impl ProducerIds {
@@ -54,52 +58,44 @@ impl ProducerIds {
         left.pop_front()
     }
 
-    /// Takes up the ids of a block that no log knows. False while the logs cannot be asked.
-    fn put(&self, block: &ProducerIdBlock) -> bool {
+    /// Takes up the ids of a block that no log knows.
+    fn put(&self, block: &ProducerIdBlock) {
         let ids = block.first..=block.last;
-        let Some(known) = self.inner.replicas.known_producer_ids(&ids) else {
-            return false;
-        };
-        if !known.is_empty() {
+        let known = self.inner.replicas.known_producer_ids(&ids);
+        let all = ids.clone().count();
+        let free: VecDeque<_> = ids.map(ProducerId).filter(|id| !known.has(*id)).collect();
+        if free.len() < all {
             let (first, last) = (block.first, block.last);
             tracing::warn!(
-                known = known.len(),
+                known = all - free.len(),
                 first,
                 last,
-                "producer ids that logs know already are not given out"
+                "producer ids that logs know already, or may know, are not given out"
             );
         }
-        let free = ids.map(ProducerId).filter(|id| !known.contains(id));
-        *self.inner.left.lock().unwrap_or_else(PoisonError::into_inner) = free.collect();
-        true
+        *self.inner.left.lock().unwrap_or_else(PoisonError::into_inner) = free;
     }
 
     /// An id that nobody has.
     ///
     /// # Errors
-    /// COORDINATOR_LOAD_IN_PROGRESS while the controller gives no block or does not answer, or a log directory stalls: the
-    /// producer tries again, as with Kafka.
+    /// COORDINATOR_LOAD_IN_PROGRESS while the controller gives no block or does not answer, or logs know all ids of many
+    /// blocks: the producer tries again, as with Kafka.
     pub async fn next(&self) -> Result<ProducerId, ErrorCode> {
-        loop {
+        for _ in 0..BLOCKS {
             if let Some(id) = self.take() {
                 return Ok(id);
             }
-            let Some(mut asking) = clock::timeout(PATIENCE, self.inner.asking.lock()).await else {
+            let Some(_asking) = clock::timeout(PATIENCE, self.inner.asking.lock()).await else {
                 return Err(ErrorCode::CoordinatorLoadInProgress);
             };
             if let Some(id) = self.take() {
                 return Ok(id);
             }
-            let block = match asking.take() {
-                Some(kept) => kept,
-                None => self.block().await?,
-            };
-            if !self.put(&block) {
-                tracing::warn!("no producer id is given out before each log was asked whether it knows it");
-                *asking = Some(block);
-                return Err(ErrorCode::CoordinatorLoadInProgress);
-            }
+            let block = self.block().await?;
+            self.put(&block);
         }
+        self.take().ok_or(ErrorCode::CoordinatorLoadInProgress)
     }
 
     async fn block(&self) -> Result<ProducerIdBlock, ErrorCode> {

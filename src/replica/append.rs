@@ -1,8 +1,10 @@
 //! Append across partitions, and waiting for replication (Kafka's `ReplicaManager.appendRecords`, `DelayedProduce`).
 //!
-//! The append itself is over when [`Replicas::append`] returns: refused, or in the log. With acks=all and followers
-//! the acknowledgement comes later, through [`PendingAcks`].
+//! The append itself is over when [`Replicas::append`] returns: refused, or in the log. Who appends to several partitions
+//! begins with all of them, as one of their directories may not answer. With acks=all and followers the acknowledgement
+//! comes later, through [`PendingAcks`].
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +18,24 @@ use super::replicas::Replicas;
 use super::waiting::{Ticket, Wants};
 use crate::storage::producer_state::Origin;
 
+/// An append that has begun.
+pub enum Appending {
+    /// It is over.
+    Done(AppendAnswer),
+    /// It waits for a directory whose calls do not return, on the pool of that.
+    Waits(Pin<Box<dyn Future<Output = AppendAnswer> + Send>>),
+}
+
+impl Appending {
+    /// Waits until it is over.
+    pub async fn done(self) -> AppendAnswer {
+        match self {
+            Self::Done(answer) => answer,
+            Self::Waits(answer) => answer.await,
+        }
+    }
+}
+
 impl Replicas {
     /// Appends `records` to one partition and says how that went. With acks −1 the answer may be pending. Does not wait
     /// for anything, unless the calls into the log directory do not return: then for those, on its pool.
@@ -28,23 +48,38 @@ impl Replicas {
         origin: Origin,
         now_ms: i64,
     ) -> AppendAnswer {
+        self.begin_append(topic, partition, records, acks, origin, now_ms)
+            .done()
+            .await
+    }
+
+    /// The same without waiting. Appends to one partition that wait are not carried out in any order.
+    pub fn begin_append(
+        &self,
+        topic: &str,
+        partition: i32,
+        records: &Bytes,
+        acks: i16,
+        origin: Origin,
+        now_ms: i64,
+    ) -> Appending {
         let Some(found) = self.partition(topic, partition) else {
-            return AppendAnswer::failed(self.missing(topic, partition));
+            return Appending::Done(AppendAnswer::failed(self.missing(topic, partition)));
         };
-        let done = match found.append(records, acks, origin, now_ms) {
-            Some(done) => Some(done),
-            None => {
-                let pool = found.pool().clone();
-                let records = records.clone();
-                let work = move || found.append_on_pool(&records, acks, origin, now_ms);
-                pool.run(work).await.ok()
-            }
-        };
-        let Some((answer, wakes)) = done else {
-            return AppendAnswer::failed(ErrorCode::UnknownServerError);
-        };
-        wakes.dispatch();
-        answer
+        if let Some((answer, wakes)) = found.append(records, acks, origin, now_ms) {
+            wakes.dispatch();
+            return Appending::Done(answer);
+        }
+        let pool = found.pool().clone();
+        let records = records.clone();
+        let appended = pool.begin(move || found.append_on_pool(&records, acks, origin, now_ms));
+        Appending::Waits(Box::pin(async move {
+            let Ok((answer, wakes)) = appended.await else {
+                return AppendAnswer::failed(ErrorCode::UnknownServerError);
+            };
+            wakes.dispatch();
+            answer
+        }))
     }
 
     /// Registers appends that wait for followers. Call it before the handler's ordering point.

@@ -3,7 +3,7 @@
 //! [`replicas::Replicas`] holds them all and is what the rooms above use.
 
 pub mod answers;
-mod append;
+pub mod append;
 pub mod background;
 pub mod cleaner;
 mod control;

@@ -3,6 +3,8 @@
 //! What memory knows is answered at once. A look-up by time reads indexes and records, and is done on the pool of the
 //! log directory.
 
+use std::sync::Arc;
+
 use crate::base::clock;
 use crate::base::error_code::ErrorCode;
 use crate::base::ids::{LeaderEpoch, Offset, TopicPartition};
@@ -58,10 +60,9 @@ impl Replicas {
         if is_quick(query.timestamp_ms) {
             return found.find_offset(&query);
         }
-        let pool = found.pool().clone();
-        pool.run(move || found.find_offset(&query))
+        found
+            .look_up(move |partition| partition.find_offset(&query))
             .await
-            .unwrap_or(Err(ErrorCode::UnknownServerError))
     }
 
     /// Base offsets of segments that were written before a time, the newest first (ListOffsets v0).
@@ -78,10 +79,11 @@ impl Replicas {
         leader_only: bool,
     ) -> Result<Vec<i64>, ErrorCode> {
         let found = self.find(topic, partition)?;
-        let pool = found.pool().clone();
-        pool.run(move || found.segment_offsets(timestamp_ms, count, is_consumer, leader_only))
+        found
+            .look_up(move |partition| {
+                partition.segment_offsets(timestamp_ms, count, is_consumer, leader_only)
+            })
             .await
-            .unwrap_or(Err(ErrorCode::UnknownServerError))
     }
 
     /// Epoch and end offset for a leader epoch, (−1, −1) when it is not known (`Partition.lastOffsetForLeaderEpoch`).
@@ -120,6 +122,20 @@ impl Replicas {
 }
 
 impl Partition {
+    /// Looks something up on the pool of the directory, but does not wait for one whose calls do not return.
+    async fn look_up<T: Send + 'static>(
+        self: Arc<Self>,
+        look: impl FnOnce(&Self) -> Result<T, ErrorCode> + Send + 'static,
+    ) -> Result<T, ErrorCode> {
+        let directory = Arc::clone(self.directory());
+        let looked = directory.pool().run(move || look(&self));
+        tokio::select! {
+            biased;
+            () = directory.watch().stalls() => Err(ErrorCode::KafkaStorageError),
+            found = looked => found.unwrap_or(Err(ErrorCode::UnknownServerError)),
+        }
+    }
+
     fn find_offset(&self, query: &OffsetQuery) -> Result<FoundOffset, ErrorCode> {
         let mut locked = self.lock()?;
         let state = &mut *locked.state;

@@ -17,6 +17,7 @@ use crate::config::LogConfig;
 use crate::metadata::Cluster;
 use crate::metadata::control::LeaderAndIsrPartition;
 use crate::storage::log::Log;
+use crate::storage::producer_state::HighestProducerId;
 
 use super::cut_off::CutOff;
 use super::directories::HostDirectory;
@@ -36,6 +37,8 @@ pub struct Partition {
     first: Arc<HostDirectory>,
     /// The newest leader epoch that the controller has told of.
     newest_epoch: AtomicI32,
+    /// That of its log, and of each that takes its place.
+    highest_producer_id: HighestProducerId,
     state: Mutex<State>,
 }
 
@@ -151,6 +154,7 @@ impl Partition {
             coming_from: AtomicUsize::new(usize::MAX),
             first: Arc::clone(directory),
             newest_epoch: AtomicI32::new(-1),
+            highest_producer_id: log.producer_states().highest().clone(),
             state: Mutex::new(State {
                 surroundings: Arc::clone(surroundings),
                 leadership: Leadership::new(me),
@@ -277,6 +281,11 @@ impl Partition {
     /// The newest leader epoch that the controller has told of; −1 for none. Never waits.
     pub(super) fn newest_epoch(&self) -> LeaderEpoch {
         LeaderEpoch(self.newest_epoch.load(Ordering::Acquire))
+    }
+
+    /// No producer that the log knows has a higher id. Never waits.
+    pub(super) fn highest_producer_id(&self) -> i64 {
+        self.highest_producer_id.get()
     }
 
     /// The leader and its epoch, as far as this replica knows.

@@ -5,13 +5,16 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use super::directories::HostDirectory;
+use super::offsets::OffsetQuery;
 use super::partition::Partition;
-use super::testing::{NOW_MS, TestBroker, batch, sender};
+use super::testing::{NOW_MS, TestBroker, batch, batch_with, idempotent, sender};
+use super::waiting::Bound;
 use crate::base::clock::{self, Instant};
 use crate::base::disk::memory::Call;
 use crate::base::error_code::ErrorCode;
-use crate::base::ids::{BrokerId, LeaderEpoch, Offset, TopicPartition};
+use crate::base::ids::{BrokerId, LeaderEpoch, Offset, ProducerEpoch, ProducerId, TopicPartition};
 use crate::metadata::control::{ControlAnswer, StopReplica, StopReplicaPartition};
+use crate::records::build::BatchOptions;
 use crate::storage::producer_state::Origin;
 
 /// Nothing runs on the pool of a directory before this is dropped.
@@ -251,4 +254,106 @@ async fn nobody_sees_what_flush_messages_wants_synced_before() {
     drop(release);
     assert_eq!(second.flush.unwrap().done().await, ErrorCode::None);
     assert_eq!(high_watermark(&partition), Offset(5));
+}
+
+#[tokio::test]
+async fn a_look_up_does_not_wait_for_a_directory_that_does_not_answer() {
+    let broker = TestBroker::new(1);
+    broker.lead("t", 1, 1, 0, &[1]).await;
+    let directory = Arc::clone(broker.replicas.partition("t", 0).unwrap().directory());
+    let release = occupy(&directory);
+    let query = OffsetQuery {
+        timestamp_ms: 5,
+        bound: Bound::HighWatermark,
+        is_client: true,
+        current_leader_epoch: -1,
+        leader_only: true,
+    };
+    let patience = Duration::from_secs(20);
+    let by_time = async || {
+        let found = clock::timeout(patience, broker.replicas.find_offset("t", 0, query)).await?;
+        found.err()
+    };
+    let of_version_0 = async || {
+        let offsets = broker.replicas.segment_offsets("t", 0, -1, 5, true, true);
+        clock::timeout(patience, offsets).await?.err()
+    };
+    let watch = directory.watch();
+    let mut look = watch.look(Instant::now());
+    let hanging = watch.begin();
+    let (second, later) = (
+        Duration::from_secs(1),
+        Instant::now().after(Duration::from_secs(5)),
+    );
+    // It begins to stall while they wait.
+    let stalls = async {
+        clock::sleep(Duration::from_millis(20)).await;
+        assert_eq!(watch.look_again(&mut look, later, second), Some(true));
+    };
+    let error = Some(ErrorCode::KafkaStorageError);
+    assert_eq!(
+        tokio::join!(by_time(), of_version_0(), stalls),
+        (error, error, ())
+    );
+    assert_eq!((by_time().await, of_version_0().await), (error, error));
+    drop(hanging);
+    let later = Instant::now().after(Duration::from_secs(6));
+    assert_eq!(watch.look_again(&mut look, later, second), Some(false));
+    drop(release);
+    assert_eq!((by_time().await, of_version_0().await), (None, None));
+}
+
+/// Producers of other ids wait for nobody, and none gets an id that a log may know.
+#[tokio::test]
+async fn of_a_log_that_does_not_answer_all_producer_ids_count_up_to_its_highest() {
+    let broker = TestBroker::new(1);
+    broker.lead("t", 1, 1, 0, &[1]).await;
+    let partition = broker.replicas.partition("t", 0).unwrap();
+    let of = |producer_id| BatchOptions {
+        producer_id: ProducerId(producer_id),
+        producer_epoch: ProducerEpoch(0),
+        base_sequence: 0,
+        ..BatchOptions::default()
+    };
+    for records in [batch_with(1, 10, of(40)), idempotent(0, 1)] {
+        let append = broker
+            .replicas
+            .append("t", 0, &records, 1, Origin::Client, NOW_MS);
+        assert!(append.await.error.is_none());
+    }
+    let known = || {
+        let known = broker.replicas.known_producer_ids(&(0..=99));
+        let ids = (0..=99).filter(|id| known.has(ProducerId(*id)));
+        ids.collect::<Vec<_>>()
+    };
+    assert_eq!(known(), [7, 40]);
+    let watch = partition.directory().watch();
+    let mut look = watch.look(Instant::now());
+    let _hanging = watch.begin();
+    let later = Instant::now().after(Duration::from_secs(5));
+    let stalls = watch.look_again(&mut look, later, Duration::from_secs(1));
+    assert_eq!(stalls, Some(true));
+    assert_eq!(known(), (0..=40).collect::<Vec<_>>());
+}
+
+/// That the producers of a log were forgotten, or came with its files, changes nothing.
+#[tokio::test]
+async fn the_highest_producer_id_of_a_log_survives_what_becomes_of_its_producers() {
+    let broker = TestBroker::new(1);
+    broker.lead("t", 1, 1, 0, &[1]).await;
+    let partition = broker.replicas.partition("t", 0).unwrap();
+    let first = idempotent(0, 1);
+    let append = broker.replicas.append("t", 0, &first, 1, Origin::Client, NOW_MS);
+    assert!(append.await.error.is_none());
+    {
+        let mut state = partition.lock_blocking();
+        let _ = state.log.truncate_to(Offset(0), NOW_MS, i64::MAX).unwrap();
+        assert_eq!(state.log.producers().len(), 0);
+    }
+    assert_eq!(partition.highest_producer_id(), 7);
+    let append = broker.replicas.append("t", 0, &first, 1, Origin::Client, NOW_MS);
+    assert!(append.await.error.is_none());
+    let mut state = partition.lock_blocking();
+    let _ = state.log.truncate_fully_and_start_at(Offset(5), NOW_MS).unwrap();
+    assert_eq!(partition.highest_producer_id(), 7);
 }

@@ -8,6 +8,8 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use tokio::sync::Notify;
+
 use crate::base::clock::Instant;
 use crate::base::starvation::{self, Place, Silence, Taken, Tell, ThreadId};
 
@@ -20,6 +22,8 @@ pub struct StallWatch {
     begun: AtomicU64,
     ended: AtomicU64,
     stalled: AtomicBool,
+    /// It began to stall.
+    begins: Notify,
     callers: [Place; PLACES],
 }
 
@@ -71,6 +75,15 @@ impl StallWatch {
         self.stalled.load(Ordering::Relaxed)
     }
 
+    /// Returns when the directory takes no calls from threads that serve connections, at once where that is so.
+    pub async fn stalls(&self) {
+        // Made before the look, so that it hears of what happens from here on.
+        let begins = self.begins.notified();
+        if !self.is_stalled() {
+            begins.await;
+        }
+    }
+
     fn callers(&self) -> impl Iterator<Item = ThreadId> {
         self.callers.iter().filter_map(Place::thread)
     }
@@ -102,7 +115,11 @@ impl StallWatch {
                 .goes_on(now, Duration::MAX, std::iter::empty(), turns);
         }
         let stalled = is_busy && last.silence.outlasts(stall);
-        (self.stalled.swap(stalled, Ordering::Relaxed) != stalled).then_some(stalled)
+        let changed = self.stalled.swap(stalled, Ordering::Relaxed) != stalled;
+        if changed && stalled {
+            self.begins.notify_waiters();
+        }
+        changed.then_some(stalled)
     }
 }
 

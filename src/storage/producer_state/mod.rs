@@ -9,6 +9,7 @@
 mod bound;
 mod check;
 mod entry;
+mod highest;
 pub mod snapshot;
 mod verification;
 
@@ -21,6 +22,7 @@ use std::collections::BTreeMap;
 
 pub use check::{Check, Duplicate, Marker, Origin, ProducerError, Update};
 pub use entry::{LastBatch, ProducerEntry};
+pub use highest::HighestProducerId;
 pub use verification::{Guard, Verification};
 
 use super::transaction_index::AbortedTransaction;
@@ -49,7 +51,7 @@ struct Unreplicated {
     last_offset: Offset,
 }
 
-/// The producers of one partition. Without producers it allocates nothing.
+/// The producers of one partition. Without producers it takes next to nothing.
 #[derive(Clone, Debug, Default)]
 pub struct ProducerStates {
     producers: BTreeMap<ProducerId, Box<ProducerEntry>>,
@@ -59,6 +61,7 @@ pub struct ProducerStates {
     /// Completed ones by their first offset, until the high watermark passes their markers.
     unreplicated: BTreeMap<Offset, Unreplicated>,
     verifications: Verifications,
+    highest: HighestProducerId,
     end_offset: Offset,
     snapshot_offset: Offset,
 }
@@ -91,6 +94,7 @@ impl ProducerStates {
             if let Some(first_offset) = entry.transaction_first_offset() {
                 states.ongoing.insert(first_offset, producer_id);
             }
+            states.highest.raise(producer_id);
             states.producers.insert(producer_id, Box::new(entry));
         }
         states.forget_above(most, None);
@@ -121,6 +125,11 @@ impl ProducerStates {
     /// Says that the newest snapshot file is the one at `offset`.
     pub fn set_snapshot_offset(&mut self, offset: Offset) {
         self.snapshot_offset = offset;
+    }
+
+    /// The highest producer id that was ever known. Clones of the state share it.
+    pub fn highest(&self) -> &HighestProducerId {
+        &self.highest
     }
 
     /// How many producer ids are known.
@@ -185,6 +194,7 @@ impl ProducerStates {
         if update.change == Change::Nothing {
             return None;
         }
+        self.highest.raise(producer_id);
         let entry = self.producers.entry(producer_id).or_default();
         self.order.leave(producer_id, entry);
         let completed = match update.change {
@@ -300,6 +310,7 @@ impl ProducerStates {
     pub fn truncate_fully(&mut self, offset: Offset) {
         *self = Self {
             verifications: std::mem::take(&mut self.verifications),
+            highest: self.highest.clone(),
             ..Self::new(offset)
         };
         self.snapshot_offset = Offset::ZERO;
@@ -309,8 +320,13 @@ impl ProducerStates {
     /// Pending verifications stay.
     pub fn replace(&mut self, rebuilt: Self) {
         let verifications = std::mem::take(&mut self.verifications);
-        *self = rebuilt;
-        self.verifications = verifications;
+        let highest = self.highest.clone();
+        highest.raise(ProducerId(rebuilt.highest.get()));
+        *self = Self {
+            verifications,
+            highest,
+            ..rebuilt
+        };
     }
 
     /// Forgets producers without an open transaction that have been idle for `expiration_ms`, and verifications as old.

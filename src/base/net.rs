@@ -133,16 +133,32 @@ impl Severance {
     pub fn sever(&self) {}
 }
 
-/// The first address of `host`, a name or an address.
+/// The first address of `host`, a name or an address; of a name's the first of IPv4, if there is one, as a JVM does.
 ///
 /// # Errors
 /// When the name is not known.
 #[cfg(not(feature = "simulation"))]
 pub async fn resolve(host: &str, port: u16) -> io::Result<SocketAddr> {
-    tokio::net::lookup_host((host, port))
-        .await?
-        .next()
-        .ok_or_else(|| io::ErrorKind::NotFound.into())
+    let found = tokio::net::lookup_host((host, port)).await?;
+    preferred(found).ok_or_else(|| io::ErrorKind::NotFound.into())
+}
+
+#[cfg(not(feature = "simulation"))]
+fn preferred(mut found: impl Iterator<Item = SocketAddr>) -> Option<SocketAddr> {
+    let first = found.next()?;
+    if first.is_ipv4() {
+        return Some(first);
+    }
+    Some(found.find(SocketAddr::is_ipv4).unwrap_or(first))
+}
+
+/// True for the error of a call that says that the machine has no IPv6.
+pub fn lacks_ipv6(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    matches!(
+        Errno::from_io_error(error),
+        Some(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL)
+    )
 }
 
 /// The address of a simulated host.
@@ -388,4 +404,36 @@ pub async fn gone(half: &ReadHalf) {
 #[cfg(feature = "simulation")]
 pub async fn gone(_half: &ReadHalf) {
     std::future::pending().await
+}
+
+#[cfg(all(test, not(feature = "simulation")))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_taken_for_its_first_address_of_ipv4() {
+        let found = |texts: &[&str]| {
+            let addresses = texts.iter().map(|text| text.parse().unwrap());
+            preferred(addresses).map(|address| address.to_string())
+        };
+        let one = |text: &str| Some(text.to_owned());
+        assert_eq!(
+            found(&["[::1]:1", "127.0.0.1:1", "127.0.0.2:1"]),
+            one("127.0.0.1:1")
+        );
+        assert_eq!(
+            found(&["127.0.0.2:1", "[::1]:1", "127.0.0.1:1"]),
+            one("127.0.0.2:1")
+        );
+        assert_eq!(found(&["[::1]:1", "[::2]:1"]), one("[::1]:1"));
+        assert_eq!(found(&[]), None);
+    }
+
+    #[test]
+    fn only_some_errors_say_that_there_is_no_ipv6() {
+        use rustix::io::Errno;
+        assert!(lacks_ipv6(&Errno::AFNOSUPPORT.into()));
+        assert!(lacks_ipv6(&Errno::ADDRNOTAVAIL.into()));
+        assert!(!lacks_ipv6(&Errno::ADDRINUSE.into()));
+    }
 }

@@ -34,8 +34,9 @@ pub fn run_control<T>(future: impl Future<Output = T>) -> io::Result<T> {
     Ok(runtime.block_on(future))
 }
 
-/// SIGINT and SIGTERM.
+/// SIGINT, SIGTERM and SIGHUP. As with a JVM, SIGHUP is none where whoever started the process has it ignored, as nohup does.
 pub struct StopSignals {
+    hangup: Option<tokio::signal::unix::Signal>,
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
 }
@@ -47,7 +48,13 @@ impl StopSignals {
     /// When the system refuses.
     pub fn new() -> io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let hangup = match ignores_hangup(&status) {
+            true => None,
+            false => Some(signal(SignalKind::hangup())?),
+        };
         Ok(Self {
+            hangup,
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
         })
@@ -55,7 +62,14 @@ impl StopSignals {
 
     /// Waits for one.
     pub async fn wait(&mut self) {
+        let hangup = async {
+            match &mut self.hangup {
+                Some(hangup) => hangup.recv().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
+            _ = hangup => {}
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
         }
@@ -100,6 +114,12 @@ pub async fn turns<T>(future: impl Future<Output = T>) -> (T, usize) {
     });
     let done = done.await;
     (done, turns)
+}
+
+/// What Linux says of a process in `/proc/<id>/status`: the signals that it ignores, SIGHUP being the first.
+fn ignores_hangup(status: &str) -> bool {
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    ignored.is_some_and(|mask| u64::from_str_radix(mask.trim(), 16).is_ok_and(|mask| mask & 1 != 0))
 }
 
 /// A future that is polled only when it was woken itself: for what seldom happens, beside what makes its task run often.
@@ -291,7 +311,7 @@ impl Pool {
         self.start_work(move || {
             let _ = sender.send(work());
         });
-        receiver.await.map_err(|_| PoolClosed)
+        async { receiver.await.map_err(|_| PoolClosed) }
     }
 }
 
@@ -349,6 +369,17 @@ mod tests {
             signal.as_mut().poll(context)
         })
         .await;
+    }
+
+    #[test]
+    fn a_hangup_is_ignored_where_it_was_before() {
+        assert!(ignores_hangup(
+            "SigBlk:\t0000000000000000\nSigIgn:\t0000000000001001\n"
+        ));
+        assert!(!ignores_hangup(
+            "SigBlk:\t0000000000000001\nSigIgn:\t0000000000001000\n"
+        ));
+        assert!(!ignores_hangup(""));
     }
 
     #[tokio::test]

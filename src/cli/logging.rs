@@ -79,6 +79,7 @@ enum Output {
     Queue {
         sender: SyncSender<Message>,
         dropped: AtomicU64,
+        format: LogFormat,
     },
 }
 
@@ -95,6 +96,7 @@ impl Output {
         Ok(Self::Queue {
             sender,
             dropped: AtomicU64::new(0),
+            format,
         })
     }
 
@@ -105,12 +107,16 @@ impl Output {
                 // There is nobody to tell that the log cannot be written.
                 let _ = writer.write_all(line.as_bytes());
             }
-            Self::Queue { sender, dropped } => {
+            Self::Queue {
+                sender,
+                dropped,
+                format,
+            } => {
                 let lost = dropped.swap(0, Ordering::Relaxed);
                 let line = if lost == 0 {
                     line
                 } else {
-                    format!("({lost} lines lost: they came faster than they could be written)\n{line}")
+                    lost_line(lost, *format) + &line
                 };
                 if sender.try_send(Message::Line(line)).is_err() {
                     dropped.fetch_add(lost + 1, Ordering::Relaxed);
@@ -133,6 +139,23 @@ impl Output {
             if sender.try_send(Message::Flushed(done)).is_ok() {
                 let _ = wait.recv_timeout(Duration::from_secs(1));
             }
+        }
+    }
+}
+
+/// A line for those that did not fit into the queue.
+fn lost_line(lost: u64, format: LogFormat) -> String {
+    let message = format!("{lost} lines lost: they came faster than they could be written");
+    match format {
+        LogFormat::Text => format!("({message})\n"),
+        LogFormat::Json => {
+            let mut object = serde_json::Map::new();
+            object.insert("time".to_owned(), Time(clock::now_ms()).to_string().into());
+            object.insert("level".to_owned(), "WARN".into());
+            object.insert("target".to_owned(), module_path!().into());
+            object.insert("message".to_owned(), message.into());
+            object.insert("lost".to_owned(), lost.into());
+            format!("{}\n", serde_json::Value::Object(object))
         }
     }
 }

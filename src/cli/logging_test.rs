@@ -168,6 +168,7 @@ fn lines_that_do_not_fit_the_queue_are_counted() {
     let output = Output::Queue {
         sender,
         dropped: AtomicU64::new(0),
+        format: LogFormat::Text,
     };
     for line in ["a\n", "b\n", "c\n"] {
         output.line(line.to_owned());
@@ -194,5 +195,41 @@ fn times_are_utc() {
         (-1, "1969-12-31T23:59:59.999Z"),
     ] {
         assert_eq!(Time(ms).to_string(), text);
+    }
+}
+
+#[test]
+fn lost_lines_are_told_in_the_format_of_the_others() {
+    for format in [LogFormat::Text, LogFormat::Json] {
+        let (sender, receiver) = sync_channel(1);
+        let output = Output::Queue {
+            sender,
+            dropped: AtomicU64::new(0),
+            format,
+        };
+        for number in 0..3 {
+            output.line(format!("{{\"number\":{number}}}\n"));
+        }
+        let next = || match receiver.try_recv().unwrap() {
+            Message::Line(line) => line,
+            _ => panic!("no line"),
+        };
+        assert_eq!(next(), "{\"number\":0}\n");
+        output.line("{\"number\":3}\n".to_owned());
+        let told = next();
+        let (lost, line) = told.split_once('\n').unwrap();
+        assert_eq!(line, "{\"number\":3}\n");
+        match format {
+            LogFormat::Text => {
+                assert_eq!(
+                    lost,
+                    "(2 lines lost: they came faster than they could be written)"
+                );
+            }
+            LogFormat::Json => {
+                let object: serde_json::Value = serde_json::from_str(lost).unwrap();
+                assert_eq!((&object["lost"], &object["level"]), (&2.into(), &"WARN".into()));
+            }
+        }
     }
 }

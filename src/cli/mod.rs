@@ -25,7 +25,7 @@ struct Arguments {
 
 #[derive(clap::Subcommand, Debug)]
 enum Command {
-    /// Run a broker until Ctrl-C or SIGTERM
+    /// Run a broker until Ctrl-C, SIGTERM or SIGHUP
     Serve(options::Options),
     /// Show the configuration keys
     Config(config::Arguments),

@@ -603,3 +603,17 @@ fn replica_selectors_are_known_by_their_names() {
         assert!(refused, "{dynamic}");
     }
 }
+
+#[test]
+fn of_two_times_that_contradict_each_other_the_one_that_was_set_is_named() {
+    const IDLE: (&str, &str) = ("connections.max.idle.ms", "0");
+    const DELAY: (&str, &str) = ("connection.failed.authentication.delay.ms", "600000");
+    for (pairs, named) in [
+        (&[IDLE][..], IDLE.0),
+        (&[DELAY], DELAY.0),
+        (&[IDLE, DELAY], DELAY.0),
+    ] {
+        let error = BrokerConfig::from_pairs(pairs).unwrap_err().to_string();
+        assert!(error.starts_with(named), "{error}");
+    }
+}

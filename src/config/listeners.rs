@@ -6,7 +6,7 @@
 use crate::base::planted::planted;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 use super::error::ConfigError;
 
@@ -28,11 +28,25 @@ pub struct Endpoint {
 impl Endpoint {
     /// True when this listens on every interface.
     pub fn is_wildcard(&self) -> bool {
-        self.host.is_empty()
-            || matches!(
-                self.host.parse(),
-                Ok(IpAddr::V4(Ipv4Addr::UNSPECIFIED) | IpAddr::V6(Ipv6Addr::UNSPECIFIED))
-            )
+        self.host.is_empty() || is_unspecified(&self.host)
+    }
+}
+
+/// True for an address that stands for all: `0.0.0.0` and `::`, in each form that resolvers take for them.
+fn is_unspecified(host: &str) -> bool {
+    // A number in fewer parts than four, each of them decimal, octal or hexadecimal.
+    let is_zero = |part: &str| {
+        let digits = part.strip_prefix("0x").or_else(|| part.strip_prefix("0X"));
+        let digits = digits.unwrap_or(part);
+        !digits.is_empty() && digits.bytes().all(|digit| digit == b'0')
+    };
+    if host.split('.').all(is_zero) && host.split('.').count() <= 4 {
+        return true;
+    }
+    let (address, _zone) = host.split_once('%').unwrap_or((host, ""));
+    match address.parse::<IpAddr>() {
+        Ok(address) => address.to_canonical().is_unspecified(),
+        Err(_) => false,
     }
 }
 
@@ -377,11 +391,25 @@ mod tests {
             ("PLAINTEXT://[::]:9092", None),
             ("PLAINTEXT://:9092", Some("PLAINTEXT://0.0.0.0:9092")),
             ("PLAINTEXT://:9092", Some("PLAINTEXT://[::]:9092")),
+            ("PLAINTEXT://:9092", Some("PLAINTEXT://000.0.0.0:9092")),
+            ("PLAINTEXT://:9092", Some("PLAINTEXT://0:9092")),
+            ("PLAINTEXT://:9092", Some("PLAINTEXT://0x0.00:9092")),
+            ("PLAINTEXT://:9092", Some("PLAINTEXT://[::ffff:0.0.0.0]:9092")),
+            ("PLAINTEXT://:9092", Some("PLAINTEXT://[0:0:0:0:0:0:0:0]:9092")),
+            ("PLAINTEXT://:9092", Some("PLAINTEXT://[::%eth0]:9092")),
         ] {
             assert!(
                 parse(listeners, advertised, MAP)
                     .unwrap_err()
-                    .contains("cannot connect")
+                    .contains("cannot connect"),
+                "{listeners} {advertised:?}"
+            );
+        }
+        for host in ["0.0.0.1", "0.0.0.0.0", "0x.example", "x0", "[::1]", "10.0.0.0"] {
+            let advertised = format!("PLAINTEXT://{host}:9092");
+            assert!(
+                parse("PLAINTEXT://:9092", Some(&advertised), MAP).is_ok(),
+                "{host}"
             );
         }
     }

@@ -223,8 +223,13 @@ impl Whole<'_> {
         let delay = i64::from(settings.connection_failed_authentication_delay_ms);
         let idle = settings.connections_max_idle_ms;
         if idle >= 0 && delay >= idle {
-            let rule = format!("must be below connections.max.idle.ms, which is {idle}");
-            return fail("connection.failed.authentication.delay.ms", delay, rule);
+            const DELAY: &str = "connection.failed.authentication.delay.ms";
+            const IDLE: &str = "connections.max.idle.ms";
+            // The one that was set is the wrong one.
+            if !self.is_set(DELAY) {
+                return fail(IDLE, idle, format!("must be above {DELAY}, which is {delay}"));
+            }
+            return fail(DELAY, delay, format!("must be below {IDLE}, which is {idle}"));
         }
         Ok(())
     }

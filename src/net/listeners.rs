@@ -21,19 +21,22 @@ use crate::store::znodes::{self, BrokerEndpoint};
 /// A socket that listens, and the endpoint in `listeners` that it is for.
 pub type Bound = (Endpoint, TcpListener);
 
-/// Listens on the address of an endpoint.
+/// Listens on the address of an endpoint; for one without a host, on all addresses of IPv6 and IPv4, or of IPv4 where there is
+/// nothing else.
 ///
 /// # Errors
 /// One line: the endpoint and why.
 pub async fn bind(endpoint: &Endpoint, options: SocketOptions) -> Result<Bound, String> {
-    let host = match endpoint.host.as_str() {
-        "" => "::",
-        host => host,
-    };
     let because = |error| format!("listeners={endpoint}: {error}");
-    let addresses = net::resolve(host, endpoint.port).await.map_err(because)?;
-    let listener = net::listen(addresses, options).await.map_err(because)?;
-    Ok((endpoint.clone(), listener))
+    let on = async |host: &str| net::listen(net::resolve(host, endpoint.port).await?, options).await;
+    let listener = match endpoint.host.as_str() {
+        "" => match on("::").await {
+            Err(error) if net::lacks_ipv6(&error) => on("0.0.0.0").await,
+            listener => listener,
+        },
+        host => on(host).await,
+    };
+    Ok((endpoint.clone(), listener.map_err(because)?))
 }
 
 /// What clients are told to connect to: `advertised.listeners`, as far as those listeners are among `open`. Where no port is

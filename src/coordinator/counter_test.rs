@@ -625,18 +625,17 @@ async fn what_is_held_back_is_not_told_by_a_broker_that_leads_no_more() {
     // Not even that, once another broker has led.
     let followed = (2, &[1, 2][..], &[1, 2][..]);
     let slot = Slot::<Counters>::new(0, LeaderEpoch(0), Arc::clone(&partition));
-    let mut state = slot.lock_on_pool();
-    assert!(slot.activate(&mut state, Counters::default()));
-    drop(state);
+    assert!(slot.activate(&mut slot.lock_on_pool(), Counters::default()));
     let settings = CoordinatorSettings {
         replication_timeout: Duration::from_millis(1),
         ..test_settings()
     };
     let write = |state: &mut State<Counters>| slot.act(state, &settings, false, 0, |_| write("a", 1, None));
-    let mut state = slot.lock_on_pool();
-    drop(write(&mut state));
-    assert_eq!(slot.see_replicated(&mut state), Ok(()));
-    drop(state);
+    {
+        let mut state = slot.lock_on_pool();
+        drop(write(&mut state));
+        assert_eq!(slot.see_replicated(&mut state), Ok(()));
+    }
     floor.broker.decide(TOPIC, 1, 2, 1, followed).await;
     let mut state = slot.lock_on_pool();
     assert_eq!(slot.see_replicated(&mut state), Err(ErrorCode::NotCoordinator));

@@ -78,6 +78,7 @@ impl AnswerQueue {
     }
 
     /// What answers hold that are not written yet, in bytes.
+    #[cfg(test)]
     pub(super) fn bytes_held(&self) -> usize {
         let state = self.state();
         state.waiting_bytes + state.writing_bytes

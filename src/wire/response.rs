@@ -215,19 +215,19 @@ impl ResponseWriter {
 
     /// Ends the response.
     pub fn finish(mut self) -> Response {
+        let mut overflowed = self.writer.overflowed();
         if self.first.is_none() {
             // Nothing but bytes: their buffer is not shared with what follows, so nothing counts who holds it.
-            let first = self.writer.into_buffer();
-            return Response {
-                length: first.len(),
-                first,
-                rest: self.rest,
-            };
+            let only = std::mem::replace(&mut self.writer, Writer::with_capacity(0)).into_buffer();
+            self.written = only.len();
+            self.length = only.len();
+            self.first = Some(only);
+        } else {
+            self.close_bytes();
+            overflowed |= self.writer.overflowed();
         }
-        self.close_bytes();
-        let is_too_large = self.writer.overflowed()
-            || self.written > RESPONSE_BYTES_MAX
-            || i32::try_from(self.length).is_err();
+        let is_too_large =
+            overflowed || self.written > RESPONSE_BYTES_MAX || i32::try_from(self.length).is_err();
         if is_too_large {
             self.first = None;
             self.rest = Vec::new();

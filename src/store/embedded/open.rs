@@ -111,7 +111,7 @@ pub(super) async fn open(
         let state = match answer.await {
             Ok(Ok(Some((mut copy, head)))) => {
                 // A directory that was copied is one more copy.
-                if !ids.insert(copy.id) {
+                while !ids.insert(copy.id) {
                     copy.id = random.uuid();
                 }
                 Found::Copy(copy, head)

@@ -94,7 +94,8 @@ impl TestBroker {
                     disk: brokers_disk,
                     random: Random::from_seed(1),
                     levels: LogLevels::default(),
-                    open_files: 1000,
+                    // Those of all brokers of the process.
+                    open_files: 100_000,
                     #[cfg(feature = "simulation")]
                     store: None,
                 };

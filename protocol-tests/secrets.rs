@@ -11,7 +11,7 @@
 
 mod socket;
 
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 
@@ -73,6 +73,11 @@ fn log_of_one_who_knows(format: &str) -> String {
         .unwrap();
     let address = line.trim().rsplit("//").next().unwrap();
     let client = || Client::over(TcpStream::connect(address).unwrap());
+
+    // Why a connection is closed is told to who wants to know all.
+    let mut closed = TcpStream::connect(address).unwrap();
+    closed.write_all(&(-5_i32).to_be_bytes()).unwrap();
+    let _ = closed.read_to_end(&mut Vec::new());
 
     // In configs: of a topic that is created, of a topic and of a broker that are changed, known and unknown.
     assert_ne!(client().create_topic("bad", 1, &[("their.password", SECRET)]), 0);

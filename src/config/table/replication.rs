@@ -37,6 +37,6 @@ pub(super) const KEYS: &[Key] = &[
     k("replica.selector.class", Text, None, Any, ReadOnly, Honoured, "what picks the replica a consumer reads from: org.apache.kafka.common.replica.RackAwareReplicaSelector, or the leader where it is not set"),
     k("replica.socket.receive.buffer.bytes", Int, Some("65536"), Any, ReadOnly, Honoured, "SO_RCVBUF of a follower"),
     k("replica.socket.timeout.ms", Int, Some("30000"), Any, ReadOnly, Honoured, "longest wait of a follower for its leader"),
-    k("unclean.leader.election.enable", Boolean, Some("false"), Any, ClusterWide, Honoured, "a replica out of sync may become leader, at the price of records; no other replica exists yet"),
+    k("unclean.leader.election.enable", Boolean, Some("false"), Any, ClusterWide, Honoured, "a replica out of sync may become leader, at the price of records"),
     k("unclean.leader.election.interval.ms", Long, Some("300000"), Min(1), ReadOnly, Warned, "how often KRaft looks for unclean elections").internal(),
 ];

@@ -46,5 +46,5 @@ pub(super) const KEYS: &[Key] = &[
     k("segment.index.bytes", Int, Some("10485760"), Min(4), Topic, Honoured, "largest offset index; a full one rolls the segment").synonyms(&["log.index.size.max.bytes"]),
     k("segment.jitter.ms", Long, Some("0"), Min(0), Topic, Honoured, "random part taken off segment.ms").synonyms(&["log.roll.jitter.ms", "log.roll.jitter.hours"]),
     k("segment.ms", Long, Some("604800000"), Min(1), Topic, Honoured, "age at which a segment is closed and a new one begun").synonyms(&["log.roll.ms", "log.roll.hours"]),
-    k("unclean.leader.election.enable", Boolean, Some("false"), Any, Topic, Honoured, "a replica out of sync may become leader, at the price of records; no other replica exists yet").synonyms(&["unclean.leader.election.enable"]),
+    k("unclean.leader.election.enable", Boolean, Some("false"), Any, Topic, Honoured, "a replica out of sync may become leader, at the price of records").synonyms(&["unclean.leader.election.enable"]),
 ];

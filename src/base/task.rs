@@ -261,11 +261,26 @@ pub struct Pool {
 impl Pool {
     /// Starts a pool of `threads` threads called `name`.
     pub fn start(name: &str, threads: usize) -> io::Result<Self> {
+        Self::start_with(name, threads, || {})
+    }
+
+    /// The same for work that nobody waits for: where processors are scarce, other threads go first. These get a third of
+    /// what one of those gets, so that they come to an end however busy the others are.
+    pub fn start_in_background(name: &str, threads: usize) -> io::Result<Self> {
+        const NICE: i32 = 5;
+        // On Linux the priority is that of the calling thread. Anybody may lower it.
+        Self::start_with(name, threads, || {
+            let _ = rustix::process::setpriority_process(None, NICE);
+        })
+    }
+
+    fn start_with(name: &str, threads: usize, begin: fn()) -> io::Result<Self> {
         let (sender, receiver) = std::sync::mpsc::channel::<Work>();
         let receiver = std::sync::Arc::new(std::sync::Mutex::new(receiver));
         for _ in 0..threads.max(1) {
             let receiver = std::sync::Arc::clone(&receiver);
             std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+                begin();
                 loop {
                     let next = receiver
                         .lock()
@@ -324,6 +339,11 @@ pub struct Pool;
 impl Pool {
     /// A pool.
     pub fn start(_name: &str, _threads: usize) -> io::Result<Self> {
+        Ok(Self)
+    }
+
+    /// A pool.
+    pub fn start_in_background(_name: &str, _threads: usize) -> io::Result<Self> {
         Ok(Self)
     }
 

@@ -6,7 +6,7 @@
 //! conversion, and by storage/ for time look-ups, producer state and control records.
 
 use super::batch::{Batch, BatchHeader};
-use super::compression::{CodecError, Decompressor, Window, decompressed_limit};
+use super::compression::{CodecError, Decompressor, KEPT_BUFFER_BYTES, Window, decompressed_limit};
 use super::legacy::{InnerSet, key_and_value};
 use super::record::{Body, Headers, Record, RecordsError};
 use super::varint;
@@ -39,6 +39,27 @@ impl<'a> Batch<'a> {
                 source,
             }
         })
+    }
+
+    /// The records, held so that they can be gone through more than once and are decompressed once; `None` when they take
+    /// more than [`HELD_BYTES`], or in a format before v2.
+    pub fn held(&self) -> Result<Option<Held<'a>>, RecordsError> {
+        if self.magic < 2 {
+            return Ok(None);
+        }
+        let header = *self.header();
+        if !self.is_compressed() {
+            let payload = self.payload();
+            return Ok(Some(Held {
+                header,
+                payload: Payload::Plain(payload),
+            }));
+        }
+        let mut window = self.window(decompressed_limit(self.bytes().len()))?;
+        Ok((!window.hold(HELD_BYTES + 1)?).then(|| Held {
+            header,
+            payload: Payload::Decompressed(window),
+        }))
     }
 
     fn legacy_records(&self, limit: usize) -> Result<Records<'a>, RecordsError> {
@@ -86,6 +107,34 @@ impl<'a> Batch<'a> {
 
 fn unknown_codec() -> RecordsError {
     RecordsError::Codec(CodecError::new("unknown codec"))
+}
+
+/// How much [`Batch::held`] holds: what is kept for the next batch of the thread.
+pub const HELD_BYTES: usize = KEPT_BUFFER_BYTES - 1;
+
+/// See [`Batch::held`].
+pub struct Held<'a> {
+    header: BatchHeader,
+    payload: Payload<'a>,
+}
+
+enum Payload<'a> {
+    Plain(&'a [u8]),
+    Decompressed(Window<'a>),
+}
+
+impl Held<'_> {
+    /// Iterates over the records.
+    pub fn records(&self) -> Result<Records<'_>, RecordsError> {
+        Ok(Records {
+            header: self.header,
+            left: usize::try_from(self.header.record_count).map_err(|_| WRONG_COUNT)?,
+            source: Source::Plain(match &self.payload {
+                Payload::Plain(payload) => payload,
+                Payload::Decompressed(window) => window.bytes(),
+            }),
+        })
+    }
 }
 
 /// The records of one batch. Not an `Iterator`, because it lends.
@@ -279,5 +328,57 @@ fn skip(window: &mut Window<'_>, count: usize, left: &mut usize) -> Result<(), R
         Ok(())
     } else {
         Err(CUT_SHORT)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::records::build::{BatchBuilder, BatchOptions};
+
+    fn values(mut records: Records<'_>) -> Vec<(i64, Vec<u8>)> {
+        let mut seen = Vec::new();
+        while let Some(record) = records.next().unwrap() {
+            seen.push((record.offset.get(), record.value.unwrap_or_default().to_vec()));
+        }
+        seen
+    }
+
+    fn batch_of(codec: Codec, values: &[Vec<u8>]) -> bytes::Bytes {
+        let mut builder = BatchBuilder::new(BatchOptions {
+            base_offset: Offset(7),
+            codec,
+            ..BatchOptions::default()
+        });
+        for value in values {
+            builder.append(1, Some(b"key"), Some(value), &[]).unwrap();
+        }
+        builder.build().unwrap().1
+    }
+
+    #[test]
+    fn held_records_are_the_records_each_time() {
+        let written: Vec<Vec<u8>> = (0..300_usize).map(|number| vec![number as u8; number]).collect();
+        for codec in [Codec::None, Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd] {
+            let bytes = batch_of(codec, &written);
+            let batch = Batch::parse(&bytes).unwrap().unwrap();
+            let held = batch.held().unwrap().unwrap();
+            let expected = values(batch.records(None).unwrap());
+            assert_eq!(expected.len(), written.len());
+            assert_eq!(values(held.records().unwrap()), expected, "{codec:?}");
+            assert_eq!(values(held.records().unwrap()), expected, "{codec:?}");
+        }
+    }
+
+    #[test]
+    fn what_decompresses_to_too_much_is_not_held() {
+        let large = [vec![b'x'; HELD_BYTES]];
+        for codec in [Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd] {
+            let bytes = batch_of(codec, &large);
+            assert!(
+                Batch::parse(&bytes).unwrap().unwrap().held().unwrap().is_none(),
+                "{codec:?}"
+            );
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Which logs are compacted when, and how fast (Kafka: `LogCleaner`, `LogCleanerManager`).
 //!
-//! Invariant: `log.cleaner.threads` tasks, each with a thread of its own for the disk, whatever the number of partitions;
-//! a log is cleaned by one of them at a time. Each round a task takes the dirtiest log that is due, and goes through it in
+//! Invariant: `log.cleaner.threads` tasks, each with a thread of its own for the disk and of a low priority, whatever the
+//! number of partitions; a log is cleaned by one of them at a time. Each round a task takes the dirtiest log that is due, and goes through it in
 //! steps, between which it waits as `log.cleaner.io.max.bytes.per.second` wants it. A log that cannot be cleaned is said
 //! so once and left out; the others go on. Retention of compacted logs is done here too, as in Kafka.
 
@@ -118,7 +118,7 @@ impl Replicas {
             if running.tasks.contains(&number) {
                 continue;
             }
-            let pool = match Pool::start("log-cleaner", 1) {
+            let pool = match Pool::start_in_background("log-cleaner", 1) {
                 Ok(pool) => pool,
                 Err(error) => {
                     tracing::error!(%error, "no thread for the log cleaner");

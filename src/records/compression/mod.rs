@@ -129,7 +129,7 @@ impl<'a> Decompressor<'a> {
 }
 
 /// A buffer for decompressed bytes that is no larger is kept for the next batch of its thread.
-const KEPT_BUFFER_BYTES: usize = 1 << 20;
+pub(super) const KEPT_BUFFER_BYTES: usize = 1 << 20;
 
 /// Room that is offered to a codec that can stop anywhere.
 const STREAM_ROOM_BYTES: usize = 16 << 10;

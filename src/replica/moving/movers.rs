@@ -31,7 +31,7 @@ enum Stretch {
 
 fn started(pool: &mut Option<Pool>) -> Option<&Pool> {
     if pool.is_none() {
-        match Pool::start("log-mover", 1) {
+        match Pool::start_in_background("log-mover", 1) {
             Ok(started) => *pool = Some(started),
             Err(error) => tracing::error!(%error, "no thread to move replicas"),
         }

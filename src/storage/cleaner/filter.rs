@@ -5,6 +5,7 @@
 
 use bytes::Bytes;
 
+use super::newest::Newest;
 use super::offset_map::OffsetMap;
 use super::transactions::{MarkerUse, Transactions};
 use super::{ActiveProducers, Unreadable};
@@ -12,7 +13,8 @@ use crate::base::format::{Codec, TimestampType};
 use crate::base::ids::Offset;
 use crate::records::batch::{Batch, BatchHeader};
 use crate::records::build::{BatchBuilder, BatchOptions, SetBuilder, SetOptions, emptied};
-use crate::records::record::Record;
+use crate::records::iterate::{Held, Records};
+use crate::records::record::{Record, RecordsError};
 use crate::storage::transaction_index::AbortedTransaction;
 
 /// What is left of a batch.
@@ -29,6 +31,8 @@ pub(super) enum Left {
 pub(super) struct Filter<'a> {
     /// The newest offsets of keys, up to `mapped_below`.
     pub map: &'a OffsetMap,
+    /// Which of them are the newest, as far as that is known by offset.
+    pub newest: &'a Newest,
     /// Records from here on are not in the map, and stay.
     pub mapped_below: Offset,
     /// Where the round ends: the batch that reaches it stays, if only its header, so that no offset gets lost.
@@ -78,7 +82,11 @@ impl Filter<'_> {
         if discard {
             return Ok(self.nothing_left(batch));
         }
-        let seen = self.look(batch)?;
+        if self.is_superseded(batch) {
+            return Ok(self.nothing_left(batch));
+        }
+        let held = batch.held()?;
+        let seen = self.look(batch, held.as_ref())?;
         if seen.count == 0 {
             return Ok(self.nothing_left(batch));
         }
@@ -95,7 +103,7 @@ impl Filter<'_> {
         } else {
             batch.delete_horizon_ms()
         };
-        rebuild(batch, &seen.stays, horizon_ms)
+        rebuild(batch, held.as_ref(), &seen.stays, horizon_ms)
     }
 
     /// The header alone, where the producer's sequence or the round's last offset would be lost with it.
@@ -109,14 +117,24 @@ impl Filter<'_> {
         Left::Rewritten(header, Bytes::copy_from_slice(&bytes))
     }
 
-    fn look(&self, batch: &Batch<'_>) -> Result<Seen, Unreadable> {
+    /// True for a batch of which nothing stays, as is known without a look into it.
+    fn is_superseded(&self, batch: &Batch<'_>) -> bool {
+        batch.magic >= 2
+            && !batch.is_control()
+            && batch.next_offset() <= self.mapped_below
+            && self
+                .newest
+                .are_superseded(batch.base_offset..batch.next_offset(), batch.record_count)
+    }
+
+    fn look(&self, batch: &Batch<'_>, held: Option<&Held<'_>>) -> Result<Seen, Unreadable> {
         let mut seen = Seen {
             stays: Vec::new(),
             count: 0,
             tombstone: false,
             odd_format: false,
         };
-        let mut records = batch.records(None)?;
+        let mut records = records_of(batch, held)?;
         while let Some(record) = records.next()? {
             let stays = batch.is_control() || self.stays(batch.header(), &record);
             seen.stays.push(stays);
@@ -135,7 +153,8 @@ impl Filter<'_> {
         }
         // Nothing can ever replace a record without a key; none gets into a compacted topic.
         let Some(key) = record.key else { return false };
-        if self.map.get(key).is_some_and(|newest| record.offset < newest) {
+        let in_map = || self.map.get(key).is_some_and(|newest| record.offset < newest);
+        if self.newest.is_superseded(record.offset).unwrap_or_else(in_map) {
             return false;
         }
         record.value.is_some()
@@ -149,8 +168,21 @@ impl Filter<'_> {
     }
 }
 
+/// The records, once more.
+fn records_of<'h>(batch: &Batch<'h>, held: Option<&'h Held<'_>>) -> Result<Records<'h>, RecordsError> {
+    match held {
+        Some(held) => held.records(),
+        None => batch.records(None),
+    }
+}
+
 /// The v2 batch with the records that stay; it ends where it ended.
-fn rebuild(batch: &Batch<'_>, stays: &[bool], horizon_ms: Option<i64>) -> Result<Left, Unreadable> {
+fn rebuild(
+    batch: &Batch<'_>,
+    held: Option<&Held<'_>>,
+    stays: &[bool],
+    horizon_ms: Option<i64>,
+) -> Result<Left, Unreadable> {
     let mut builder = BatchBuilder::new(BatchOptions {
         base_offset: batch.base_offset,
         codec: batch.codec().unwrap_or(Codec::None),
@@ -166,7 +198,7 @@ fn rebuild(batch: &Batch<'_>, stays: &[bool], horizon_ms: Option<i64>) -> Result
         ..BatchOptions::default()
     });
     let mut stays = stays.iter();
-    let mut records = batch.records(None)?;
+    let mut records = records_of(batch, held)?;
     while let Some(record) = records.next()? {
         if stays.next() == Some(&true) {
             builder.append_at(

@@ -180,6 +180,7 @@ impl FilterPass {
         let at_end = reader.is_at_end();
         let filter = Filter {
             map: &self.mapped.map,
+            newest: &self.mapped.newest,
             mapped_below: self.mapped.below,
             end: job.end,
             producers: &group.producers,

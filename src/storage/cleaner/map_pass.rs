@@ -3,7 +3,8 @@
 //! Records of aborted transactions say nothing, nor do control batches and records without a key. It ends where the map
 //! is full: what lies behind the last batch that went in whole waits for the next cleaning.
 
-use super::offset_map::OffsetMap;
+use super::newest::Newest;
+use super::offset_map::{KeyHash, OffsetMap};
 use super::reader::{Reader, batches};
 use super::transactions::Transactions;
 use super::{CleaningError, Job, LogPlace, Unreadable};
@@ -14,13 +15,21 @@ use crate::storage::log::Source;
 /// What the pass has learnt.
 pub(super) struct Mapped {
     pub map: OffsetMap,
+    /// The same by offset, as far as its memory goes.
+    pub newest: Newest,
     /// All records below are in the map.
     pub below: Offset,
 }
 
+/// So many keys are looked for in the map at a time.
+const TOGETHER: usize = 64;
+
 /// The pass.
 pub(super) struct MapPass {
     map: OffsetMap,
+    newest: Newest,
+    /// Of the batch that is read, what is not in the map yet.
+    pending: Vec<(KeyHash, Offset)>,
     first_dirty: Offset,
     below: Offset,
     transactions: Transactions,
@@ -44,8 +53,12 @@ impl MapPass {
         // No more keys can come than there are offsets.
         let keys = u64::try_from(job.end.since(first_dirty)).unwrap_or(0);
         let settings = job.settings;
+        let newest = Newest::new(first_dirty, job.end, settings.dedupe_buffer_bytes);
+        let map_bytes = settings.dedupe_buffer_bytes - newest.bytes();
         Ok(Self {
-            map: OffsetMap::new(settings.dedupe_buffer_bytes, settings.load_factor, keys, &random),
+            map: OffsetMap::new(map_bytes, settings.load_factor, keys, &random),
+            newest,
+            pending: Vec::with_capacity(TOGETHER),
             first_dirty,
             below: first_dirty,
             transactions: Transactions::default(),
@@ -110,13 +123,25 @@ impl MapPass {
                 let Some(key) = record.key.filter(|_| record.offset >= self.first_dirty) else {
                     continue;
                 };
-                if !self.map.put(key, record.offset) {
+                self.pending.push((self.map.hash(key), record.offset));
+                self.newest.note(record.offset);
+                if self.pending.len() == TOGETHER && !self.put_pending() {
                     return Ok(false);
                 }
+            }
+            if !self.put_pending() {
+                return Ok(false);
             }
         }
         self.below = self.below.max(batch.next_offset());
         Ok(true)
+    }
+
+    /// False when the map is full.
+    fn put_pending(&mut self) -> bool {
+        let put = self.map.put_all(&self.pending);
+        self.pending.clear();
+        put
     }
 
     /// What was learnt, once all is gone through or the map is full.
@@ -131,9 +156,12 @@ impl MapPass {
                 self.map.capacity()
             )));
         }
-        let empty = OffsetMap::none();
+        let map = std::mem::replace(&mut self.map, OffsetMap::none());
+        let mut newest = std::mem::take(&mut self.newest);
+        newest.finish(&map);
         Ok(Some(Mapped {
-            map: std::mem::replace(&mut self.map, empty),
+            map,
+            newest,
             below: self.below,
         }))
     }

@@ -13,6 +13,7 @@ mod filter;
 mod filter_pass;
 mod groups;
 mod map_pass;
+mod newest;
 pub mod offset_map;
 mod reader;
 mod transactions;

@@ -16,6 +16,9 @@ pub const SLOT_BYTES: usize = 24;
 /// Slots behind the last place where a hash belongs, for those that are pushed on.
 const MOST_SPARE_SLOTS: usize = 4096;
 
+/// By what a key is known.
+pub(super) type KeyHash = [u64; 2];
+
 /// Hash, and the offset plus one; all zeros for an empty slot.
 type Slot = [u64; 3];
 
@@ -82,7 +85,24 @@ impl OffsetMap {
     /// is full.
     #[must_use]
     pub fn put(&mut self, key: &[u8], offset: Offset) -> bool {
-        let hash = self.hash(key);
+        self.put_hashed(self.hash(key), offset)
+    }
+
+    /// The same for many of the hash, in order. False when the map is full; some of them may be in it then.
+    #[must_use]
+    pub(super) fn put_all(&mut self, entries: &[(KeyHash, Offset)]) -> bool {
+        // Memory that is not in the cache comes while the next places are looked for, not one after the other.
+        let mut seen = 0;
+        for (hash, _) in entries {
+            seen ^= self.slots.get(self.home(*hash)).map_or(0, |slot| slot[2]);
+        }
+        std::hint::black_box(seen);
+        entries
+            .iter()
+            .all(|(hash, offset)| self.put_hashed(*hash, *offset))
+    }
+
+    fn put_hashed(&mut self, hash: KeyHash, offset: Offset) -> bool {
         let entry = [hash[0], hash[1], offset.get() as u64 + 1];
         match self.search(hash) {
             Some(Place::Here(at)) => {
@@ -107,18 +127,28 @@ impl OffsetMap {
         }
     }
 
-    fn hash(&self, key: &[u8]) -> [u64; 2] {
+    /// The offsets of all keys.
+    pub(super) fn offsets(&self) -> impl Iterator<Item = Offset> + '_ {
+        let used = self.slots.iter().filter(|slot| slot[2] != 0);
+        used.map(|slot| Offset(slot[2].wrapping_sub(1) as i64))
+    }
+
+    /// By what a key is known.
+    pub(super) fn hash(&self, key: &[u8]) -> KeyHash {
         let mut hasher = SipHasher13::new_with_keys(self.secret[0], self.secret[1]);
         hasher.write(key);
         let hash = hasher.finish128();
         [hash.h1, hash.h2]
     }
 
+    /// Where a hash belongs: greater ones at or behind where smaller ones do.
+    fn home(&self, hash: KeyHash) -> usize {
+        ((u128::from(hash[0]) * self.homes as u128) >> 64) as usize
+    }
+
     /// `None` when the hash would lie behind the last slot.
-    fn search(&self, hash: [u64; 2]) -> Option<Place> {
-        // Greater hashes belong at or behind where smaller ones do.
-        let home = ((u128::from(hash[0]) * self.homes as u128) >> 64) as usize;
-        for (at, slot) in self.slots.iter().enumerate().skip(home) {
+    fn search(&self, hash: KeyHash) -> Option<Place> {
+        for (at, slot) in self.slots.iter().enumerate().skip(self.home(hash)) {
             if slot[2] == 0 || (slot[0], slot[1]) > (hash[0], hash[1]) {
                 return Some(Place::Before(at));
             }

@@ -94,6 +94,18 @@ async fn a_duplicate_is_answered_with_the_offset_it_has() {
     assert_eq!(find(&broker, LATEST).await, Ok(6));
 }
 
+/// Row 70: else what is acknowledged can be lost with the leader.
+#[tokio::test]
+async fn a_duplicate_waits_for_the_followers_as_the_first_try_does() {
+    let broker = TestBroker::new(1);
+    broker.lead("t", 1, 1, 0, &[1, 2]).await;
+    for (acks, waits) in [(-1, true), (-1, true), (1, false)] {
+        let answer = append(&broker, 0, &idempotent(0, 4), acks).await;
+        assert_eq!((answer.error, answer.base_offset), (ErrorCode::None, 0));
+        assert_eq!(answer.pending.is_some(), waits);
+    }
+}
+
 #[tokio::test]
 async fn partitions_that_are_elsewhere_and_those_that_are_nowhere_differ() {
     let broker = TestBroker::new(1);

@@ -72,6 +72,20 @@ impl<'a, E: Entry> Entries<'a, E> {
         }
     }
 
+    /// The last entry and the one before it.
+    pub fn last_two(&self) -> io::Result<(Option<E>, Option<E>)> {
+        let count = self.count();
+        let from = count.saturating_sub(2);
+        if from >= self.written {
+            let before = count.checked_sub(2).map_or(Ok(None), |number| self.get(number))?;
+            return Ok((before, self.last()?));
+        }
+        let mut ends = self.block(from, self.written)?;
+        ends.extend_from_slice(self.tail);
+        let last = ends.pop();
+        Ok((ends.pop(), last))
+    }
+
     /// Entries `from` to (exclusive) `to` of the file. Fewer when the file is shorter than was thought.
     fn block(&self, from: u32, to: u32) -> io::Result<Vec<E>> {
         let Some(file) = self.file else {

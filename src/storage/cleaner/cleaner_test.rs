@@ -478,6 +478,29 @@ fn row_41_gaps_and_a_start_above_the_segment_in_use_end_the_cleaning() {
     assert!(clean_with(&log, NOW_MS, settings()).unwrap().is_none());
 }
 
+/// Kafka's cleaner leaves such segments behind.
+#[test]
+fn row_41_offsets_missing_at_the_end_of_a_segment_count_as_cleaned() {
+    let (ground, log) = new_log(&compacted(100_000));
+    put(&mut log.borrow_mut(), &[(b"a", Some(b"1")), (b"b", Some(b"1"))]);
+    roll(&log);
+    clean_stop(&mut log.borrow_mut());
+    drop(log);
+    for (name, contents) in ground.files() {
+        if let Some(rest) = name.strip_prefix("00000000000000000002.") {
+            ground.remove(&name);
+            ground.write(&format!("00000000000000000010.{rest}"), &contents);
+        }
+    }
+    let options = load_options(&compacted(100_000));
+    let (mut log, _) = ground.load(&options).unwrap();
+    log.raise_high_watermark(log.log_end_offset());
+    assert_eq!(log.log_end_offset(), Offset(10));
+    let log = RefCell::new(log);
+    assert_eq!(clean(&log, NOW_MS), Offset(10));
+    assert!(clean_with(&log, NOW_MS, settings()).unwrap().is_none());
+}
+
 #[test]
 fn tombstones_of_old_formats_go_by_the_age_of_their_segment() {
     let ground = Ground::new();

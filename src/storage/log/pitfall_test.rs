@@ -3,9 +3,11 @@
 use super::testing::*;
 use super::{AppendError, Bound, LoadOptions, Log, ReadError, ReadRequest};
 use crate::base::disk::memory::Call;
+use crate::base::error_code::ErrorCode;
 use crate::base::ids::{LeaderEpoch, Offset, ProducerId};
 use crate::config::LogConfig;
 use crate::records::batch::{Batch, Batches};
+use crate::records::build::{BatchBuilder, BatchOptions};
 use crate::storage::file_names::LEADER_EPOCH_CHECKPOINT;
 use crate::storage::producer_state::{Origin, ProducerError};
 use std::io::ErrorKind;
@@ -189,6 +191,71 @@ fn row_32_zeros_behind_the_time_index_do_not_make_data_old() {
         assert!(report.recovered_segments > 0);
         assert_eq!(log.retain(NOW_MS).unwrap().segments, 0);
         assert_eq!(log.log_end_offset(), Offset(12));
+    }
+}
+
+#[test]
+fn row_32_zeros_behind_the_time_index_of_an_older_segment_do_not_make_it_old() {
+    let config = LogConfig {
+        retention_ms: 1000,
+        ..small_segments(250)
+    };
+    for zeros in [12, 24, 1200] {
+        let ground = Ground::new();
+        let mut log = ground.create(&config);
+        for _ in 0..12 {
+            let timestamp_ms = NOW_MS - 10;
+            append(
+                &mut log,
+                &Send {
+                    timestamp_ms,
+                    ..Send::default()
+                },
+            )
+            .unwrap();
+        }
+        clean_stop(&mut log);
+        let last = log.active_base_offset().get();
+        drop(log);
+        let is_older =
+            |name: &&String| name.ends_with(".timeindex") && !name.starts_with(&format!("{last:020}"));
+        let files = ground.files();
+        let names: Vec<&String> = files.keys().filter(is_older).collect();
+        assert!(names.len() > 3);
+        for name in names {
+            let mut bytes = files[name].clone();
+            bytes.extend(vec![0; zeros]);
+            ground.write(name, &bytes);
+        }
+        let (mut log, _) = ground.load(&load_options(&config)).unwrap();
+        let by_time = log.offset_for_timestamp(NOW_MS - 10).unwrap();
+        assert_eq!(by_time.map(|found| found.offset), Some(Offset(0)));
+        assert_eq!(log.retain(NOW_MS).unwrap().segments, 0);
+        assert!(
+            log.retain(NOW_MS + 2000).unwrap().segments > 3,
+            "they are old in the end"
+        );
+    }
+}
+
+/// Part 2, row 32.
+#[test]
+fn records_without_a_key_are_refused_where_compaction_is_one_of_the_policies() {
+    let mut keyless = BatchBuilder::new(BatchOptions::default());
+    keyless.append(NOW_MS, None, Some(b"v"), &[]).unwrap();
+    let keyless = keyless.build().unwrap().1;
+    for (compact, delete) in [(true, false), (true, true), (false, true)] {
+        let ground = Ground::new();
+        let config = LogConfig {
+            compact,
+            delete,
+            ..small_segments(1000)
+        };
+        let answer = append_bytes(&mut ground.create(&config), &keyless, Origin::Client);
+        match answer {
+            Err(AppendError::Invalid(error)) => assert!(compact && error.code == ErrorCode::InvalidRecord),
+            answer => assert!(answer.is_ok() && !compact, "{compact} {delete}"),
+        }
     }
 }
 
@@ -834,7 +901,8 @@ fn row_60_an_open_transaction_at_the_tail_holds_the_last_stable_offset() {
 
 #[test]
 fn row_5_leader_epoch_zero_comes_back_when_its_file_is_gone() {
-    for clean in [true, false] {
+    // After an unclean stop all is read through, or the last segment only.
+    for (clean, is_flushed) in [(true, true), (false, false), (false, true)] {
         let (ground, mut log) = filled(&small_segments(300), 6);
         log.assign_epoch(LeaderEpoch(3));
         let records = batch(&Send::default());
@@ -850,6 +918,12 @@ fn row_5_leader_epoch_zero_comes_back_when_its_file_is_gone() {
         .unwrap();
         clean_stop(&mut log);
         let epochs = log.leader_epochs().clone();
+        let recovery_point = if is_flushed {
+            log.active_base_offset()
+        } else {
+            Offset(0)
+        };
+        assert!(log.segment_count() > 2);
         drop(log);
         for damage in [None, Some(b"0\n9\nx".as_slice())] {
             match damage {
@@ -858,6 +932,7 @@ fn row_5_leader_epoch_zero_comes_back_when_its_file_is_gone() {
             }
             let options = LoadOptions {
                 clean,
+                recovery_point,
                 ..load_options(&small_segments(300))
             };
             let (mut log, _) = ground.load(&options).unwrap();

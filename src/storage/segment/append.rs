@@ -152,7 +152,9 @@ impl Segment {
     fn largest_timestamp_there(&self, folder: &Folder) -> Result<TimestampOffset, LogIoError> {
         match self.scan_largest_timestamp(folder) {
             Err(SegmentError::Io(error)) => Err(error),
-            Err(SegmentError::Corrupt { .. }) => self.read_largest_timestamp(folder),
+            Err(SegmentError::Corrupt { .. }) => {
+                Ok(self.told_by(self.with_times(folder, |entries| entries.last())?))
+            }
             Ok(largest) => Ok(largest),
         }
     }

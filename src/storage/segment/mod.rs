@@ -281,7 +281,9 @@ impl Segment {
         Ok(HeaderWalk::new(file, position, self.size))
     }
 
-    /// The largest timestamp, by the last entry of the time index, which a rolled or closed segment ends with.
+    /// The largest timestamp, by the last entry of the time index, which a rolled or closed segment ends with; by the batches
+    /// where that entry cannot be the last that was written: as zeros are, which a preallocated index ends with that nobody
+    /// trimmed.
     pub fn largest_timestamp(&mut self, folder: &Folder) -> Result<TimestampOffset, LogIoError> {
         if let Some(largest) = self.largest {
             return Ok(largest);
@@ -292,11 +294,29 @@ impl Segment {
     }
 
     fn read_largest_timestamp(&self, folder: &Folder) -> Result<TimestampOffset, LogIoError> {
-        let last = self.with_times(folder, |entries| entries.last())?;
-        Ok(last.map_or(self.no_timestamp(), |entry| TimestampOffset {
+        let (before, last) = self.with_times(folder, |entries| entries.last_two())?;
+        let ascends = match (before, last) {
+            (Some(before), Some(last)) => before.timestamp_ms < last.timestamp_ms,
+            (None, Some(last)) => last.timestamp_ms != 0,
+            (_, None) => true,
+        };
+        if ascends {
+            return Ok(self.told_by(last));
+        }
+        match self.scan_largest_from(folder, self.no_timestamp()) {
+            Err(SegmentError::Io(error)) => Err(error),
+            // Its age is then that of the file.
+            Err(SegmentError::Corrupt { .. }) => Ok(self.no_timestamp()),
+            Ok(largest) => Ok(largest),
+        }
+    }
+
+    /// The largest timestamp by the last entry of the time index.
+    fn told_by(&self, last: Option<TimeEntry>) -> TimestampOffset {
+        last.map_or(self.no_timestamp(), |entry| TimestampOffset {
             timestamp_ms: entry.timestamp_ms,
             offset: entry.offset(self.base_offset),
-        }))
+        })
     }
 
     /// What retention by time goes by: the largest timestamp of a record, else when the file was last written.

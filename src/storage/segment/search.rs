@@ -121,7 +121,16 @@ impl Segment {
 
     /// The largest timestamp, by the last entry of the time index and the batches behind it.
     pub(super) fn scan_largest_timestamp(&self, folder: &Folder) -> Result<TimestampOffset, SegmentError> {
-        let mut largest = self.read_largest_timestamp(folder)?;
+        let last = self.with_times(folder, |entries| entries.last())?;
+        self.scan_largest_from(folder, self.told_by(last))
+    }
+
+    /// The same where the batches up to `largest` are known.
+    pub(super) fn scan_largest_from(
+        &self,
+        folder: &Folder,
+        mut largest: TimestampOffset,
+    ) -> Result<TimestampOffset, SegmentError> {
         self.visit_from(folder, largest.offset, |batch| {
             if batch.header.max_timestamp > largest.timestamp_ms {
                 largest = TimestampOffset {

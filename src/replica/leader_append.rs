@@ -38,7 +38,7 @@ impl Partition {
         origin: Origin,
         now_ms: i64,
     ) -> Option<(AppendAnswer, Wakes)> {
-        let looked_at = look_at(records, acks, now_ms, || self.lock());
+        let looked_at = look_at(records, acks, origin, now_ms, || self.lock());
         match self.lock() {
             Ok(locked) => Some(self.append_locked(locked, records, acks, origin, now_ms, looked_at.as_ref())),
             Err(_) if self.is_stalled() => None,
@@ -54,7 +54,7 @@ impl Partition {
         origin: Origin,
         now_ms: i64,
     ) -> (AppendAnswer, Wakes) {
-        let looked_at = look_at(records, acks, now_ms, || self.lock_on_pool());
+        let looked_at = look_at(records, acks, origin, now_ms, || self.lock_on_pool());
         match self.lock_on_pool() {
             Ok(locked) => self.append_locked(locked, records, acks, origin, now_ms, looked_at.as_ref()),
             Err(error) => (AppendAnswer::failed(error), Wakes::default()),
@@ -207,6 +207,7 @@ impl Partition {
 fn look_at<'a>(
     records: &Bytes,
     acks: i16,
+    origin: Origin,
     now_ms: i64,
     lock: impl FnOnce() -> Result<Locked<'a>, ErrorCode>,
 ) -> Option<LookedAt> {
@@ -217,7 +218,7 @@ fn look_at<'a>(
     locked.state.check_append(acks).ok()?;
     let rules = locked.state.log.rules();
     drop(locked);
-    validate::look_at(records, now_ms, rules)
+    validate::look_at(records, now_ms, rules, origin)
 }
 
 /// Kafka's answer to an append that its log refused (`ReplicaManager.appendToLocalLog`).

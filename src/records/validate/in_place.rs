@@ -5,6 +5,7 @@
 use crate::base::planted::planted;
 use bytes::Bytes;
 
+use super::batch_checks::invalid;
 use super::record_checks::RecordChecks;
 use super::{Assignment, Validated, ValidationError};
 use crate::base::format::TimestampType;
@@ -13,10 +14,10 @@ use crate::records::batch::{ATTRIBUTE_LOG_APPEND_TIME, Batch, NO_TIMESTAMP, V2_C
 use crate::records::compression::decompressed_limit;
 use crate::records::iterate::skim;
 
-/// `Ok(None)`: the offsets inside are not 0, 1, 2 ..., so the batch must be rebuilt.
+/// `Ok(None)`: the offsets inside are not 0, 1, 2 ..., so the batch must be rebuilt; a compressed one is refused.
 ///
-/// Kafka rebuilds such a batch only if it is compressed, and stores an uncompressed one with offsets that point
-/// anywhere; no client sends either.
+/// Kafka means to rebuild a compressed one and fails at it (UNKNOWN_SERVER_ERROR), and stores an uncompressed one with offsets
+/// that point anywhere; no client sends either.
 pub(super) fn assign(
     records: &Bytes,
     batch: &Batch<'_>,
@@ -28,6 +29,9 @@ pub(super) fn assign(
         None => see(batch, assignment)?,
     };
     if !seen.consecutive && !batch.is_control() {
+        if batch.is_compressed() {
+            return Err(invalid("the offsets of a compressed batch are not 0, 1, 2 ..."));
+        }
         return Ok(None);
     }
     Ok(patch(records, batch, seen.max_timestamp, assignment))

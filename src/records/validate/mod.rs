@@ -179,10 +179,12 @@ pub fn take_long(records: &[u8]) -> bool {
 }
 
 /// Goes through the records of a compressed batch, which takes many times longer than all else that an append does, and
-/// needs nothing of the log but its rules: so that others append meanwhile. `None`: nothing is known before
+/// needs nothing of the log but its rules: so that others append meanwhile. `None`: something is wrong, or nothing is known before
 /// [`validate_and_assign`], which goes through them itself and says what is wrong.
-pub fn look_at(records: &Bytes, now_ms: i64, rules: Rules) -> Option<LookedAt> {
+pub fn look_at(records: &Bytes, now_ms: i64, rules: Rules, origin: Origin) -> Option<LookedAt> {
     let batch = compressed(records)?;
+    // What is too large or damaged is not worth decompressing.
+    batch_checks::check(records, &rules, origin, false).ok()?;
     let assignment = Assignment {
         next_offset: batch.base_offset,
         leader_epoch: batch.partition_leader_epoch,
@@ -224,17 +226,17 @@ pub fn validate_and_assign(
     origin: Origin,
     looked_at: Option<&LookedAt>,
 ) -> Result<Validated, ValidationError> {
-    let set = batch_checks::check(records, rules, origin)?;
-    let target = rules.codec_target.unwrap_or(set.codec);
     let assignment = Assignment {
         next_offset,
         leader_epoch,
         now_ms,
         rules,
     };
+    let seen = looked_at.and_then(|before| before.of(records, &assignment));
+    let set = batch_checks::check(records, rules, origin, seen.is_some())?;
+    let target = rules.codec_target.unwrap_or(set.codec);
     // A control batch that came uncompressed stays so, whatever the topic compresses with.
     let plain_control = set.codec == Codec::None && set.first.is_control();
-    let seen = looked_at.and_then(|before| before.of(records, &assignment));
     if set.first.magic == 2
         && (set.codec == target || plain_control)
         && let Some(validated) = in_place::assign(records, &set.first, &assignment, seen)?

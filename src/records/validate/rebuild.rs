@@ -35,6 +35,7 @@ pub(super) fn assign(
             most_bytes: assignment.rules.max_message_bytes as usize,
         }),
         failed: None,
+        behind: 0,
     };
     for batch in Batches::new(records) {
         rebuilding.add(&batch.map_err(RecordsError::Corrupt)?, assignment)?;
@@ -42,10 +43,14 @@ pub(super) fn assign(
     rebuilding.finish(assignment)
 }
 
+/// Behind what makes the batch too large so many records are still checked, because what is wrong with a record weighs more.
+const CHECKED_BEHIND: u32 = 10_000;
+
 struct Rebuilding {
     builder: BatchBuilder,
-    /// Why nothing more is written. The rest is still checked, because what is wrong with a record weighs more.
+    /// Why nothing more is written.
     failed: Option<BuildError>,
+    behind: u32,
 }
 
 impl Rebuilding {
@@ -58,6 +63,12 @@ impl Rebuilding {
                 continue;
             }
             checks.see(record.key.is_some(), record.timestamp);
+            if let Some(error) = &self.failed {
+                self.behind += 1;
+                if self.behind > CHECKED_BEHIND && checks.are_passed() {
+                    return Err(error.clone().into());
+                }
+            }
             if checks.are_passed() && self.failed.is_none() {
                 let offset = assignment
                     .next_offset

@@ -7,6 +7,7 @@ use crate::base::ids::{ProducerEpoch, ProducerId};
 use crate::records::batch::{Batch, Batches};
 use crate::records::build::{BatchBuilder, BatchOptions, SetBuilder, SetOptions, seal};
 use crate::records::control::EndTransactionMarker;
+use crate::records::record::Headers;
 
 pub(super) const NOW: i64 = 1_700_000_000_000;
 pub(super) const CODECS: [Codec; 5] = [Codec::None, Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd];
@@ -77,7 +78,7 @@ pub(super) fn validate(bytes: &[u8], rules: &Rules, origin: Origin) -> Result<Va
             looked_at,
         )
     };
-    let (at_once, before) = (validated(None), look_at(&bytes, NOW, rules.clone()));
+    let (at_once, before) = (validated(None), look_at(&bytes, NOW, rules.clone(), origin));
     assert_eq!(
         format!("{at_once:?}"),
         format!("{:?}", validated(before.as_ref())),
@@ -438,7 +439,7 @@ fn what_was_seen_before_holds_for_the_same_records_rules_and_time_only() {
         rules,
     };
     assert!(take_long(&bytes));
-    let seen = look_at(&bytes, NOW, rules.clone()).unwrap();
+    let seen = look_at(&bytes, NOW, rules.clone(), Origin::Client).unwrap();
     assert!(seen.of(&bytes, &assignment(NOW, &rules)).is_some());
     assert!(seen.of(&other, &assignment(NOW, &rules)).is_none());
     assert!(
@@ -453,5 +454,42 @@ fn what_was_seen_before_holds_for_the_same_records_rules_and_time_only() {
     assert!(seen.of(&bytes, &assignment(NOW, &compacted)).is_none());
     // An uncompressed one is quicker gone through where it is.
     assert!(!take_long(&batch(Codec::None)));
-    assert!(look_at(&Bytes::from(batch(Codec::None)), NOW, rules).is_none());
+    assert!(look_at(&Bytes::from(batch(Codec::None)), NOW, rules, Origin::Client).is_none());
+}
+
+#[test]
+fn what_is_too_large_or_damaged_is_not_decompressed() {
+    let sound = batch(Codec::Gzip);
+    let before =
+        |bytes: &[u8], rules: Rules| look_at(&Bytes::copy_from_slice(bytes), NOW, rules, Origin::Client);
+    assert!(before(&sound, Rules::default()).is_some());
+    let small = Rules {
+        max_message_bytes: sound.len() as u32 - 1,
+        ..Rules::default()
+    };
+    assert!(before(&sound, small).is_none());
+    let mut damaged = sound.clone();
+    *damaged.last_mut().unwrap() ^= 1;
+    assert!(before(&damaged, Rules::default()).is_none());
+}
+
+#[test]
+fn a_compressed_batch_whose_offsets_leave_some_out_is_refused() {
+    for codec in [Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd, Codec::None] {
+        let mut builder = BatchBuilder::new(BatchOptions {
+            codec,
+            ..BatchOptions::default()
+        });
+        for offset in [1, 0, 2] {
+            builder
+                .append_at(Offset(offset), NOW, None, Some(b"v"), Headers::default())
+                .unwrap();
+        }
+        let (_, bytes) = builder.build().unwrap();
+        let answer = validate(&bytes, &Rules::default(), Origin::Client);
+        match codec {
+            Codec::None => assert_eq!(answer.unwrap().last_offset, Offset(1002)),
+            _ => assert_eq!(answer.unwrap_err().code, ErrorCode::InvalidRecord, "{codec:?}"),
+        }
+    }
 }

@@ -558,6 +558,14 @@ fn what_is_asked_many_times_is_answered_once() {
     };
     let answer: DescribeProducersResponse = client.ask(&producers, 0);
     assert_eq!(answer.topics[0].partitions.len(), 1);
+
+    // Each is four bytes here, and some hundred in a map of the handler.
+    let many = group::fetch_request("g", Some(("t", &[7; 1 << 18])), 5);
+    let answer: OffsetFetchResponse = client.ask(&many, 5);
+    assert_eq!(group::fetched(&answer).len(), 1);
+    let more = group::fetch_request("g", Some(("t", &[7; (1 << 18) + 1])), 5);
+    client.send_body(ApiKey::OffsetFetch, 5, &encoded(&more, 5));
+    client.assert_closed("one more than 262,144 partitions");
     assert!(growth.most() < 60 * MB, "{} bytes", growth.most());
 }
 

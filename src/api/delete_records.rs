@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::context::{Operation, Resource};
 use super::{Answer, Rejected, RequestContext, Services};
 use crate::base::error_code::ErrorCode;
+use crate::base::task::Pace;
 use crate::wire::messages::delete_records::{
     DeleteRecordsPartitionResult, DeleteRecordsRequest, DeleteRecordsResponse, DeleteRecordsTopicResult,
 };
@@ -26,6 +27,7 @@ pub(super) async fn handle(
     let image = services.cluster.get();
     let mut pending = Vec::new();
     let mut places = Vec::new();
+    let mut pace = Pace::new();
     let mut topics = Vec::with_capacity(request.topics.len());
     // A topic without partitions is not answered, as in Kafka.
     let asked = request.topics.iter().filter(|topic| !topic.partitions.is_empty());
@@ -58,6 +60,7 @@ pub(super) async fn handle(
                 low_watermark,
                 error_code: error.code(),
             });
+            pace.did(Pace::LOOK_UP).await;
         }
         topics.push(DeleteRecordsTopicResult {
             name: topic.name.clone(),

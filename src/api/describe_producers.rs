@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::context::{Operation, Resource};
 use super::{Answer, Rejected, RequestContext, Services};
 use crate::base::error_code::ErrorCode;
+use crate::base::task::Pace;
 use crate::controller::topic_name;
 use crate::wire::messages::describe_producers::{
     DescribeProducersRequest, DescribeProducersResponse, PartitionResponse, ProducerState, TopicResponse,
@@ -28,6 +29,7 @@ pub(super) async fn handle(
     let image = services.cluster.get();
     let mut topics = Vec::with_capacity(request.topics.len());
     let mut seen = BTreeSet::new();
+    let mut pace = Pace::new();
     for topic in &request.topics {
         let refused = if let Err(rule) = topic_name::check(&topic.name) {
             Some((rule.code, rule.message.map(Text::from)))
@@ -38,15 +40,16 @@ pub(super) async fn handle(
         } else {
             None
         };
-        let partitions = topic
-            .partition_indexes
-            .iter()
-            .filter(|index| seen.insert((topic.name.as_str(), **index)))
-            .map(|index| match &refused {
-                Some((error, message)) => failed(*index, *error, message.clone()),
-                None => describe(services, &topic.name, *index),
-            })
-            .collect();
+        let mut partitions = Vec::new();
+        for index in &topic.partition_indexes {
+            if seen.insert((topic.name.as_str(), *index)) {
+                partitions.push(match &refused {
+                    Some((error, message)) => failed(*index, *error, message.clone()),
+                    None => describe(services, &topic.name, *index),
+                });
+            }
+            pace.did(Pace::LOOK_UP).await;
+        }
         topics.push(TopicResponse {
             name: topic.name.clone(),
             partitions,

@@ -16,6 +16,20 @@ use crate::wire::{Message, Reader, shape};
 /// default allows (`socket.request.max.bytes`).
 pub const DECODED_BYTES_MAX: usize = 104_857_600;
 
+/// More partitions than this are not asked for in one request of [`NAMED_BY_NUMBER`].
+pub const PARTITIONS_MAX: usize = 1 << 18;
+
+/// The APIs in which arrays of numbers name partitions. Four bytes of the frame are an entry of a map there, an answer, and a
+/// look at the partition.
+const NAMED_BY_NUMBER: [ApiKey; 6] = [
+    ApiKey::AlterReplicaLogDirs,
+    ApiKey::DescribeLogDirs,
+    ApiKey::DescribeProducers,
+    ApiKey::ElectLeaders,
+    ApiKey::Fetch,
+    ApiKey::OffsetFetch,
+];
+
 /// A frame whose header was read and whose shape was checked, ready to be decoded.
 pub struct Opened {
     context: RequestContext,
@@ -79,6 +93,12 @@ pub fn open(connection: &Arc<ConnectionContext>, frame: Bytes) -> Result<Opened,
         return Err(Rejected::Malformed(format!(
             "{} would take {decoded_bytes} bytes",
             key
+        )));
+    }
+    if footprint.numbers > PARTITIONS_MAX && NAMED_BY_NUMBER.contains(&key) {
+        return Err(Rejected::Malformed(format!(
+            "{} names {} partitions",
+            key, footprint.numbers
         )));
     }
     Ok(Opened {

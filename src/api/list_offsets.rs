@@ -26,9 +26,6 @@ const DEBUGGING_REPLICA_ID: i32 = -2;
 /// Special timestamps and the first version that has them.
 const SPECIAL_TIMESTAMPS: [(i64, i16); 6] = [(-1, 1), (-2, 1), (-3, 7), (-4, 8), (-5, 9), (-6, 11)];
 
-/// What it costs to look up a partition, in what [`Pace`] counts. What a time asks for is looked up elsewhere.
-const LOOKUP_WORK: usize = 1024;
-
 /// Looks up each partition: at once what memory knows, else on the pool of its log directory.
 ///
 /// # Errors
@@ -80,7 +77,8 @@ async fn respond(
                 one_offset(services, context, request, &topic.name, partition).await
             };
             partitions.push(answer);
-            pace.did(LOOKUP_WORK).await;
+            // What a time asks for is looked up elsewhere.
+            pace.did(Pace::LOOK_UP).await;
         }
         topics.push(ListOffsetsTopicResponse {
             name: topic.name.clone(),

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::context::{Operation, Resource};
 use super::{Answer, Rejected, RequestContext, Services};
 use crate::base::error_code::ErrorCode;
+use crate::base::task::Pace;
 use crate::wire::messages::offset_for_leader_epoch::{
     EpochEndOffset, OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse, OffsetForLeaderPartition,
     OffsetForLeaderTopicResult,
@@ -24,20 +25,19 @@ pub(super) async fn handle(
     request: OffsetForLeaderEpochRequest,
 ) -> Result<Answer, Rejected> {
     let is_broker = context.authorize(Operation::ClusterAction, Resource::Cluster);
+    let mut pace = Pace::new();
     let mut topics = Vec::with_capacity(request.topics.len());
     for topic in &request.topics {
         let authorized = is_broker || context.authorize(Operation::Describe, Resource::Topic(&topic.topic));
-        let partitions = topic
-            .partitions
-            .iter()
-            .map(|partition| {
-                if authorized {
-                    end_offset(services, &topic.topic, partition)
-                } else {
-                    answer(partition, ErrorCode::TopicAuthorizationFailed, (-1, -1))
-                }
-            })
-            .collect();
+        let mut partitions = Vec::with_capacity(topic.partitions.len());
+        for partition in &topic.partitions {
+            partitions.push(if authorized {
+                end_offset(services, &topic.topic, partition)
+            } else {
+                answer(partition, ErrorCode::TopicAuthorizationFailed, (-1, -1))
+            });
+            pace.did(Pace::LOOK_UP).await;
+        }
         topics.push(OffsetForLeaderTopicResult {
             topic: topic.topic.clone(),
             partitions,

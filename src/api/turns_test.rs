@@ -7,14 +7,22 @@ use bytes::Bytes;
 use super::Services;
 use super::testing::{self, context, decoded};
 use crate::base::format::Codec;
+use crate::base::ids::TopicPartition;
 use crate::base::task::turns;
 use crate::records::build::BatchOptions;
 use crate::replica::testing::{TestBroker, batch, batch_with, topic_id};
+use crate::wire::messages::delete_records::{
+    DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsTopic,
+};
 use crate::wire::messages::describe_configs::{
     DescribeConfigsRequest, DescribeConfigsResource, DescribeConfigsResponse,
 };
+use crate::wire::messages::describe_producers::{DescribeProducersRequest, TopicRequest};
 use crate::wire::messages::fetch::{FetchPartition, FetchRequest, FetchResponse, FetchTopic};
 use crate::wire::messages::list_offsets::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
+use crate::wire::messages::offset_for_leader_epoch::{
+    OffsetForLeaderEpochRequest, OffsetForLeaderPartition, OffsetForLeaderTopic,
+};
 use crate::wire::messages::produce::{
     PartitionProduceData, ProduceRequest, ProduceResponse, TopicProduceData,
 };
@@ -136,4 +144,61 @@ async fn many_resources_and_look_ups_let_others_have_their_turn() {
     let (answer, offsets) = turns(super::list_offsets::handle(&services, &client, request)).await;
     assert!(answer.is_ok());
     assert_eq!(offsets, 2);
+}
+
+#[tokio::test]
+async fn what_is_asked_of_many_partitions_lets_others_have_their_turn() {
+    const PARTITIONS: i32 = 2048;
+    let (broker, services) = services().await;
+    let client = context(2);
+    let partition = |partition: i32| OffsetForLeaderPartition {
+        partition,
+        ..OffsetForLeaderPartition::default()
+    };
+    let request = OffsetForLeaderEpochRequest {
+        topics: vec![OffsetForLeaderTopic {
+            topic: Text::from_static("t"),
+            partitions: (0..PARTITIONS).map(partition).collect(),
+        }],
+        ..OffsetForLeaderEpochRequest::default()
+    };
+    let (answer, taken) = turns(super::offset_for_leader_epoch::handle(
+        &services, &client, request,
+    ))
+    .await;
+    assert!(answer.is_ok());
+    assert_eq!(taken, 2);
+
+    let partition = |partition_index: i32| DeleteRecordsPartition {
+        partition_index,
+        offset: 0,
+    };
+    let request = DeleteRecordsRequest {
+        topics: vec![DeleteRecordsTopic {
+            name: Text::from_static("t"),
+            partitions: (0..PARTITIONS).map(partition).collect(),
+        }],
+        timeout_ms: 1000,
+    };
+    let (answer, taken) = turns(super::delete_records::handle(&services, &client, request)).await;
+    assert!(answer.is_ok());
+    assert_eq!(taken, 2);
+
+    let client = context(0);
+    let request = DescribeProducersRequest {
+        topics: vec![TopicRequest {
+            name: Text::from_static("t"),
+            partition_indexes: (0..PARTITIONS).collect(),
+        }],
+    };
+    let (answer, taken) = turns(super::describe_producers::handle(&services, &client, request)).await;
+    assert!(answer.is_ok());
+    assert_eq!(taken, 2);
+
+    let names: Vec<_> = (0..PARTITIONS)
+        .map(|number| TopicPartition::new("u", number))
+        .collect();
+    let (answers, taken) = turns(broker.replicas.alter_directories("/nowhere", &names)).await;
+    assert_eq!(answers.len(), names.len());
+    assert_eq!(taken, 2);
 }

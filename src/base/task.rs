@@ -87,6 +87,9 @@ pub struct Pace {
 const TURN: usize = 1024 * 1024;
 
 impl Pace {
+    /// What it costs to look up a partition.
+    pub const LOOK_UP: usize = 1024;
+
     /// Nothing is done yet.
     pub fn new() -> Self {
         Self::default()

@@ -197,9 +197,11 @@ fn apply(entity: Entity, mut configs: Configs, changes: &Changes) -> Result<Conf
                 let mut items = split_list(old);
                 let given = split_list(value);
                 if *list == Operation::Append {
-                    let new: Vec<_> = given.into_iter().filter(|item| !items.contains(item)).collect();
+                    let there: BTreeSet<_> = items.iter().collect();
+                    let new: Vec<_> = given.into_iter().filter(|item| !there.contains(item)).collect();
                     items.extend(new);
                 } else {
+                    let given: BTreeSet<_> = given.into_iter().collect();
                     items.retain(|item| !given.contains(item));
                 }
                 configs.insert(name.clone(), items.join(","));

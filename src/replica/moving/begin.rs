@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use crate::base::clock;
 use crate::base::error_code::ErrorCode;
 use crate::base::ids::{TopicPartition, Uuid};
+use crate::base::task::Pace;
 use crate::storage::file_names::{FolderState, marked_folder};
 use crate::storage::log::Log;
 
@@ -17,6 +18,8 @@ use super::Move;
 
 /// The longest name of a folder; the topic's part of a future log's is not cut (KAFKA-4893).
 const FOLDER_NAME_MAX_BYTES: usize = 255;
+/// The folder of a topic with a name like this fits, whatever the partition's number is.
+const SHORT_NAME_BYTES: usize = 200;
 
 impl Replicas {
     /// Has partitions moved to the log directory at `path`; answers an error code for each, in order. A partition that is
@@ -31,7 +34,9 @@ impl Replicas {
         let place = known.and_then(|at| Some((at, Arc::clone(self.directories().get(at)?))));
         let mut answers = Vec::with_capacity(names.len());
         let mut to_move = Vec::new();
+        let mut pace = Pace::new();
         for name in names {
+            pace.did(Pace::LOOK_UP).await;
             answers.push(match self.look_at(name, place.as_ref()).await {
                 Ok(None) => ErrorCode::None,
                 Ok(Some(partition)) => {
@@ -67,7 +72,9 @@ impl Replicas {
         name: &TopicPartition,
         place: Option<&(usize, Arc<HostDirectory>)>,
     ) -> Result<Option<Arc<Partition>>, ErrorCode> {
-        if marked_folder(name, Uuid::ZERO, FolderState::Future).len() > FOLDER_NAME_MAX_BYTES {
+        if name.topic.len() > SHORT_NAME_BYTES
+            && marked_folder(name, Uuid::ZERO, FolderState::Future).len() > FOLDER_NAME_MAX_BYTES
+        {
             return Err(ErrorCode::InvalidTopicException);
         }
         let (to, directory) = place.ok_or(ErrorCode::LogDirNotFound)?;

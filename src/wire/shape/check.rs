@@ -29,11 +29,13 @@ pub fn check(key: ApiKey, version: i16, is_request: bool, body: &[u8]) -> Result
         version,
         flexible: key.is_flexible(version),
         decoded: 0,
+        numbers: 0,
     };
     walk.charge(body_shape.size, 1);
     walk.structure(body_shape)?;
     Ok(Footprint {
         decoded_bytes: walk.decoded,
+        numbers: walk.numbers,
         length: body.len().saturating_sub(walk.rest.len()),
     })
 }
@@ -43,6 +45,7 @@ struct Walk<'a> {
     version: i16,
     flexible: bool,
     decoded: usize,
+    numbers: usize,
 }
 
 impl Walk<'_> {
@@ -168,6 +171,7 @@ impl Walk<'_> {
         let reserved = count <= self.rest.len() / size.max(1) + 1;
         self.charge(size, if reserved { count } else { count.saturating_mul(2) });
         if let Kind::Fixed(size) = element {
+            self.numbers = self.numbers.saturating_add(count);
             return self.take(count.saturating_mul(usize::from(*size))).map(drop);
         }
         for _ in 0..count {

@@ -22,6 +22,8 @@ pub struct Footprint {
     /// Memory of the decoded message in bytes, at most; the frame itself, which decoded texts and bytes are slices of,
     /// is not counted. Saturates.
     pub decoded_bytes: usize,
+    /// How many numbers stand in arrays of numbers. Saturates.
+    pub numbers: usize,
     /// How many bytes of the frame the message has. What follows is ignored, as Kafka does.
     pub length: usize,
 }

@@ -43,8 +43,6 @@ pub fn targets() -> Vec<Target> {
         mend,
         run: open,
         planted: &["recovery-size-believed", "recovery-offsets-meet", "tail-believed"],
-        // Buffers of recovery and of the walks.
-        extra_bytes: 256 << 10,
         ..PLAIN
     }]
 }

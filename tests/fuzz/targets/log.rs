@@ -182,6 +182,7 @@ fn options(clean: bool) -> LoadOptions {
         log_start_offset: Offset(0),
         high_watermark: Offset(i64::MAX),
         cleaner_checkpoint: None,
+        progress_bytes: u64::MAX,
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use super::directories::HostDirectory;
+use super::following::{FollowError, Order, ToCut};
 use super::offsets::OffsetQuery;
 use super::partition::Partition;
 use super::testing::{NOW_MS, TestBroker, batch, batch_with, idempotent, sender};
@@ -356,4 +357,36 @@ async fn the_highest_producer_id_of_a_log_survives_what_becomes_of_its_producers
     let mut state = partition.lock_blocking();
     let _ = state.log.truncate_fully_and_start_at(Offset(5), NOW_MS).unwrap();
     assert_eq!(partition.highest_producer_id(), 7);
+}
+
+/// For want of a descriptor a follower does not lose its log: it cuts it the next time.
+#[tokio::test]
+async fn a_follower_that_gets_no_descriptor_to_cut_its_log_tries_again() {
+    let broker = TestBroker::new(1);
+    broker.lead("t", 1, 1, 0, &[1, 2]).await;
+    let records = batch(3, 10);
+    let append = broker
+        .replicas
+        .append("t", 0, &records, 1, Origin::Client, NOW_MS);
+    assert!(append.await.error.is_none());
+    broker.decide("t", 1, 1, 1, (2, &[1, 2], &[1, 2])).await;
+    let partition = broker.replicas.partition("t", 0).unwrap();
+    let volume = Arc::clone(partition.directory().volume());
+    let cut = async || {
+        let to_cut = ToCut {
+            partition: Arc::clone(&partition),
+            epoch: LeaderEpoch(1),
+            order: Order::ToHighWatermark,
+        };
+        broker.replicas.cut_logs(vec![to_cut]).await.remove(0)
+    };
+    volume.descriptors().let_go();
+    broker.disk.run_short(Call::Open, "/t-0/00", 0, 2);
+    assert_eq!(
+        cut().await.map(|position| position.log_end),
+        Err(FollowError::Stalled)
+    );
+    volume.check().unwrap();
+    assert_eq!(partition.progress().unwrap().log_end, Offset(3));
+    assert_eq!(cut().await.map(|position| position.log_end), Ok(Offset(0)));
 }

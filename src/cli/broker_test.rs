@@ -135,3 +135,26 @@ async fn a_folder_whose_topic_nobody_can_tell_stops_the_start_before_a_marker_is
     assert_eq!(start().await, Ok(()));
     assert!(directories.into_iter().all(is_clean));
 }
+
+#[tokio::test]
+async fn a_directory_that_does_not_answer_keeps_no_other_from_its_marker() {
+    let (memory, server) = (MemoryDisk::new(), MemoryServer::new());
+    let started = Broker::start(config_of("/one,/two", "1"), surroundings(&memory, &server)).await;
+    let broker = started.map_err(|error| error.to_string()).unwrap();
+    let disk = Disk::memory(memory.clone());
+    let is_clean = |directory: &str| disk.exists(&Path::new(directory).join(CLEAN_SHUTDOWN));
+    // The pools of both directories see to this: nothing of it may wait here.
+    memory.freeze("/two/");
+    let stopping = task::spawn(broker.stop());
+    for _ in 0..5000 {
+        if is_clean("/one") {
+            break;
+        }
+        clock::sleep(Duration::from_millis(1)).await;
+    }
+    assert!(is_clean("/one"), "it waits for the one that hangs");
+    assert!(!stopping.is_finished() && !is_clean("/two"));
+    memory.heal();
+    assert!(clock::timeout(Duration::from_secs(20), stopping).await.is_some());
+    assert!(is_clean("/one") && is_clean("/two"));
+}

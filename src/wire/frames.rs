@@ -43,6 +43,8 @@ const LARGE_BYTES: usize = 256 * 1024;
 /// So many times what has come of a frame its own buffer may have at first, beyond [`READ_BYTES`].
 const AHEAD: usize = 8;
 const LENGTH_BYTES: usize = 4;
+/// A request begins with its key and its version.
+const BEGINNING_BYTES: usize = 4;
 
 impl Frames {
     /// Frames of at most `limit_bytes`.
@@ -93,6 +95,27 @@ impl Frames {
             let missing = LENGTH_BYTES - self.buffer.len();
             let most = if is_after_large { missing } else { usize::MAX };
             self.fill(from, most).await?;
+        }
+    }
+
+    /// Waits for the first bytes of a frame whose length was read: which request it is, and of which version. They stay its
+    /// first bytes.
+    ///
+    /// # Errors
+    /// [`FrameError`]; the connection is of no use then.
+    pub async fn beginning(
+        &mut self,
+        from: &mut (impl AsyncRead + Unpin),
+    ) -> Result<[u8; BEGINNING_BYTES], FrameError> {
+        loop {
+            if let Some(first) = self.buffer.get(LENGTH_BYTES..).and_then(<[u8]>::first_chunk) {
+                return Ok(*first);
+            }
+            let missing = LENGTH_BYTES + BEGINNING_BYTES - self.buffer.len();
+            if self.buffer.capacity() - self.buffer.len() < missing {
+                self.buffer.reserve(missing);
+            }
+            self.fill(from, missing).await?;
         }
     }
 
@@ -280,6 +303,30 @@ mod tests {
             assert_eq!(frames.body(&mut from, length).await.unwrap().len(), FRAME);
             assert_eq!(frames.buffer.capacity(), 0, "the buffer went with the frame");
         }
+    }
+
+    #[tokio::test]
+    async fn a_frame_can_be_looked_at_before_it_is_received() {
+        const FRAME: usize = 600_000;
+        let mut bytes = (FRAME as u32).to_be_bytes().to_vec();
+        bytes.extend([0, 1, 0, 9]);
+        bytes.resize(4 + FRAME, 7);
+        let mut bytes = [&bytes[..], &bytes[..]].concat();
+        bytes.extend([0, 0, 0, 5, 0, 18]);
+        let mut from: &[u8] = &bytes;
+        let mut frames = Frames::new(i32::MAX);
+        for _ in 0..2 {
+            let length = frames.length(&mut from).await.unwrap();
+            assert_eq!(frames.beginning(&mut from).await.unwrap(), [0, 1, 0, 9]);
+            assert!(frames.buffer.capacity() <= 2 * READ_BYTES);
+            let frame = frames.body(&mut from, length).await.unwrap();
+            assert_eq!((frame.len(), &frame[..5]), (FRAME, &[0, 1, 0, 9, 7][..]));
+        }
+        frames.length(&mut from).await.unwrap();
+        assert!(matches!(
+            frames.beginning(&mut from).await,
+            Err(FrameError::Closed)
+        ));
     }
 
     #[tokio::test]

@@ -335,13 +335,14 @@ impl Floor {
     }
 
     async fn settled(&self, standing: Standing) {
-        loop {
+        for _ in 0..60_000 {
             let status = self.coordinator.status();
             if status.len() == 2 && status.iter().all(|one| one.standing == Some(standing)) {
                 return;
             }
             clock::sleep(Duration::from_millis(1)).await;
         }
+        panic!("not {standing:?}: {:?}", self.coordinator.status());
     }
 
     fn ask(&self, command: Command) -> Asked<Answer> {

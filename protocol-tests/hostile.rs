@@ -130,6 +130,54 @@ fn loopback(last: u8) -> std::net::IpAddr {
     std::net::Ipv4Addr::new(127, 0, 0, last).into()
 }
 
+/// How a Produce begins: key and version.
+const PRODUCE: &[u8] = &[0, 0, 0, 9];
+
+// row 4: nobody is authenticated, but who has not named a request that may be large is taken no more from either
+#[test]
+fn a_large_frame_is_received_only_for_a_request_that_may_be_large() {
+    let _alone = alone();
+    let broker = TestBroker::start(&[]);
+    broker.assert_alive();
+    let growth = Growth::from_here();
+    let bound = 512 * KB as i32;
+    // Unknown keys and versions, and what is sent before who sends it is authenticated.
+    for (key, version) in [
+        (-1_i16, 0_i16),
+        (999, 0),
+        (0, 99),
+        (1, -1),
+        (18, 3),
+        (18, 99),
+        (17, 1),
+        (36, 2),
+    ] {
+        let beginning = [key.to_be_bytes(), version.to_be_bytes()].concat();
+        let mut clients: Vec<_> = (0..8).map(|_| broker.client()).collect();
+        for client in &mut clients {
+            client.send_raw(&(bound + 1).to_be_bytes());
+            client.send_raw(&beginning);
+            client.assert_closed(&format!("{} bytes for {key} in version {version}", bound + 1));
+        }
+    }
+    // One that may be so large is waited for, and answered.
+    let mut body = encoded(&MetadataRequest::default(), 1).to_vec();
+    body.resize(700 * KB, 0);
+    let mut client = broker.client();
+    let (_, frame) = client.frame(ApiKey::Metadata, 1, &body);
+    for piece in frame.chunks(100 * KB) {
+        client.send_raw(piece);
+    }
+    assert!(client.answer(ApiKey::Metadata, 1).is_some());
+    // At the bound the whole frame is looked at, as below it.
+    let mut client = broker.client();
+    client.send_raw(&bound.to_be_bytes());
+    client.send_raw(&vec![0xff; bound as usize]);
+    client.assert_closed("an unknown key");
+    broker.assert_alive();
+    assert!(growth.most() < 16 * MB, "{} bytes", growth.most());
+}
+
 // row 5
 #[test]
 fn frames_of_impossible_lengths_close_the_connection_and_take_no_memory() {
@@ -146,7 +194,7 @@ fn frames_of_impossible_lengths_close_the_connection_and_take_no_memory() {
     let mut waiting: Vec<_> = (0..50).map(|_| broker.client()).collect();
     for client in &mut waiting {
         client.send_raw(&104_857_600_i32.to_be_bytes());
-        client.send_raw(b"some");
+        client.send_raw(PRODUCE);
     }
     broker.assert_alive();
     assert!(growth.most() < 40 * MB, "{} bytes", growth.most());
@@ -169,7 +217,7 @@ fn half_sent_frames_stay_within_the_budget() {
     let _alone = alone();
     let broker = with_budget(8 * MB);
     broker.assert_alive();
-    let chunk = vec![0x55; 6 * MB];
+    let chunk = [PRODUCE, &vec![0x55; 6 * MB][..]].concat();
     let mut clients: Vec<_> = (0..12).map(|_| broker.client_from(loopback(1))).collect();
     let growth = Growth::from_here();
     let mut taken = 0;

@@ -30,6 +30,29 @@ const NAMED_BY_NUMBER: [ApiKey; 6] = [
     ApiKey::OffsetFetch,
 ];
 
+/// A frame of more bytes than this is received only once it has named a request that may be as large. It is what Kafka takes
+/// at most from who is not authenticated (`sasl.server.max.receive.size`); without authentication there is nothing else by
+/// which to tell who may fill our memory.
+pub const UNNAMED_BYTES_MAX: usize = 512 << 10;
+
+/// Looks at the first bytes of a frame of more than [`UNNAMED_BYTES_MAX`]: key and version. What clients send before they
+/// are authenticated, on listeners where they are, is never as large.
+///
+/// # Errors
+/// [`Rejected::Malformed`]: the rest need not be received.
+pub fn may_be_large([key_high, key_low, version_high, version_low]: [u8; 4]) -> Result<(), Rejected> {
+    let code = i16::from_be_bytes([key_high, key_low]);
+    let version = i16::from_be_bytes([version_high, version_low]);
+    let is_early = |key| matches!(key, ApiKey::ApiVersions | ApiKey::SaslHandshake);
+    let is_known = |key: &ApiKey| SERVED.contains(key) && key.stable_versions().contains(&version);
+    match ApiKey::from_code(code).filter(is_known) {
+        Some(key) if !is_early(key) => Ok(()),
+        _ => Err(Rejected::Malformed(format!(
+            "a frame of more than {UNNAMED_BYTES_MAX} bytes for API {code} in version {version}"
+        ))),
+    }
+}
+
 /// A frame whose header was read and whose shape was checked, ready to be decoded.
 pub struct Opened {
     context: RequestContext,

@@ -72,7 +72,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 pub use context::{ConnectionContext, ListenerContext, RequestContext};
-pub use dispatch::{Opened, dispatch, open};
+pub use dispatch::{Opened, UNNAMED_BYTES_MAX, dispatch, may_be_large, open};
 pub use services::Services;
 
 use crate::group::command;

@@ -362,19 +362,30 @@ impl Broker {
     }
 
     /// Stops cleanly: clients are let go, every log is closed and made durable, the checkpoints are written, and each
-    /// directory in which all that went well gets its marker.
+    /// directory in which all that went well gets its marker then, whatever becomes of the others.
     pub async fn stop(self) {
         controlled_shutdown::hand_over(&self.to_controller, &self.cluster).await;
         self.shutdown.begin();
-        self.groups.close().await;
-        let clean = self.replicas.close().await;
-        self.coordination.close().await;
-        for directory in self.directories {
-            if clean.iter().any(|host| host.path() == directory.path()) {
-                // A failure is told by the volume: the next start recovers.
-                let _ = directory.mark_clean();
+        let mut ending = self.groups.close();
+        let first = |host: &Arc<HostDirectory>| {
+            let here: Vec<_> = ending
+                .extract_if(.., |one| Arc::ptr_eq(&one.directory, host))
+                .collect();
+            async move {
+                for shard in here {
+                    shard.ended.await;
+                }
             }
-        }
+        };
+        let directories = self.directories;
+        let mark = move |host: &HostDirectory| {
+            let here = directories.iter().find(|one| one.path() == host.path());
+            // A failure is told by the volume: the next start recovers.
+            let _ = here.map(LogDirectory::mark_clean);
+        };
+        // The store sees to itself: what it holds is durable with each change.
+        self.replicas.close(first, mark).await;
+        self.coordination.close().await;
     }
 }
 

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
@@ -23,6 +24,7 @@ use crate::base::ids::{LeaderEpoch, Offset, ProducerEpoch, ProducerId};
 use crate::base::shutdown::Shutdown;
 use crate::base::task;
 use crate::records::control::EndTransactionMarker;
+use crate::replica::directories::HostDirectory;
 use crate::replica::replicas::Replicas;
 
 /// When timers are looked at again that were due while the log directory did not answer.
@@ -51,6 +53,14 @@ pub(super) struct Inner<S: Shard> {
     /// The shards that wait to be loaded, by log directory; an entry stands for a task that loads them.
     pub(super) loading: Mutex<BTreeMap<PathBuf, VecDeque<Arc<Slot<S>>>>>,
     pub(super) closed: AtomicBool,
+}
+
+/// The end of a shard, under way.
+pub struct Ending {
+    /// Where its log is.
+    pub directory: Arc<HostDirectory>,
+    /// Comes when it takes nothing more.
+    pub ended: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
 /// A shard as it stands.
@@ -185,16 +195,23 @@ impl<S: Shard> Coordinator<S> {
         self.0.all().into_iter().map(status).collect()
     }
 
-    /// Ends all shards; their clients are told. To be called before the logs are closed.
-    pub async fn close(&self) {
+    /// Begins to end all shards; their clients are told. The logs of a log directory are to be closed when those of its
+    /// shards that are yielded with it are ended: one that does not answer holds up no other.
+    pub fn close(&self) -> Vec<Ending> {
         self.0.closed.store(true, Ordering::Release);
         let all = std::mem::take(&mut *self.0.shards.write().unwrap_or_else(PoisonError::into_inner));
-        for slot in all.into_values() {
-            let inner = Arc::clone(&self.0);
-            let pool = slot.partition.pool().clone();
-            // A panic there has been told of.
-            let _ = pool.run(move || inner.close(&slot)).await;
-        }
+        all.into_values()
+            .map(|slot| {
+                let inner = Arc::clone(&self.0);
+                let directory = Arc::clone(slot.partition.directory());
+                let ended = directory.pool().begin(move || inner.close(&slot));
+                Ending {
+                    directory,
+                    // A panic there has been told of.
+                    ended: Box::pin(async move { ended.await.unwrap_or_default() }),
+                }
+            })
+            .collect()
     }
 }
 

@@ -335,13 +335,14 @@ impl Floor {
     }
 
     async fn settled(&self, standing: Standing) {
-        loop {
+        for _ in 0..60_000 {
             let status = self.coordinator.status();
             if status.len() == 2 && status.iter().all(|one| one.standing == Some(standing)) {
                 return;
             }
             clock::sleep(Duration::from_millis(1)).await;
         }
+        panic!("not {standing:?}: {:?}", self.coordinator.status());
     }
 
     fn ask(&self, command: Command) -> Asked<Answer> {
@@ -820,15 +821,43 @@ async fn a_partition_that_is_not_led_here_is_refused() {
     );
 }
 
+async fn close(floor: &Floor) {
+    for ending in floor.coordinator.close() {
+        ending.ended.await;
+    }
+}
+
 #[tokio::test]
 async fn the_end_lets_every_client_go_and_nothing_begins_anew() {
     let floor = Floor::new(|_| {});
     floor.lead(0).await;
     let parked = floor.ask(Command::WaitFor("a", 1));
-    floor.coordinator.close().await;
+    close(&floor).await;
     assert_eq!(soon(parked).await, Answer::Error(ErrorCode::NotCoordinator));
     floor.broker.lead(TOPIC, 1, 2, 1, &[1]).await;
     assert_eq!(floor.coordinator.partitions(), [0i32; 0]);
+}
+
+/// So that the logs of the others can be closed meanwhile.
+#[tokio::test]
+async fn the_end_of_a_shard_whose_directory_does_not_answer_holds_up_no_other() {
+    let floor = Floor::over(TestBroker::new(2), |_| {});
+    floor.lead(0).await;
+    let slow = floor.broker.replicas.partition(TOPIC, 0).unwrap();
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    slow.directory().pool().start_work(move || {
+        let _ = released.recv();
+    });
+    let mut endings = floor.coordinator.close();
+    endings.sort_by_key(|ending| Arc::ptr_eq(&ending.directory, slow.directory()));
+    let [other, hangs] = <[_; 2]>::try_from(endings).ok().unwrap();
+    assert!(!Arc::ptr_eq(&other.directory, &hangs.directory));
+    let (short, long) = (Duration::from_millis(50), Duration::from_secs(60));
+    assert!(clock::timeout(long, other.ended).await.is_some());
+    let mut ended = hangs.ended;
+    assert!(clock::timeout(short, &mut ended).await.is_none());
+    drop(release);
+    assert!(clock::timeout(long, ended).await.is_some());
 }
 
 #[tokio::test]
@@ -903,7 +932,7 @@ async fn who_waits_for_a_shard_to_settle_hears_of_it_and_of_its_end() {
     floor.broker.lead(TOPIC, 1, 2, 0, &[1]).await;
     floor.coordinator.settled(0).await;
     assert_eq!(floor.count("a").await, 0);
-    floor.coordinator.close().await;
+    close(&floor).await;
     floor.coordinator.settled(0).await;
 }
 

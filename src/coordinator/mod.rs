@@ -32,7 +32,7 @@ mod timers;
 mod counter_test;
 
 pub use asked::Asked;
-pub use coordinator::{Coordinator, ShardStatus};
+pub use coordinator::{Coordinator, Ending, ShardStatus};
 pub use replicated::MAX_UNREPLICATED;
 pub use settings::CoordinatorSettings;
 pub use shard::{

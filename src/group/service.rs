@@ -20,7 +20,7 @@ use crate::base::random::Random;
 use crate::base::shutdown::Shutdown;
 use crate::base::task;
 use crate::config::BrokerConfig;
-use crate::coordinator::{self, Coordinator, CoordinatorSettings, ShardStatus};
+use crate::coordinator::{self, Coordinator, CoordinatorSettings, Ending, ShardStatus};
 use crate::metadata::{CONSUMER_OFFSETS, Cluster};
 use crate::replica::replicas::Replicas;
 use crate::wire::text::Text;
@@ -173,9 +173,10 @@ impl Groups {
         self.coordinator.status()
     }
 
-    /// Ends all shards: clients that wait are told. To be called before the logs are closed.
-    pub async fn close(&self) {
-        self.coordinator.close().await;
+    /// Begins to end all shards: clients that wait are told. The logs of a directory are to be closed when its shards are
+    /// ended.
+    pub fn close(&self) -> Vec<Ending> {
+        self.coordinator.close()
     }
 }
 

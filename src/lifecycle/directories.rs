@@ -19,8 +19,9 @@ use crate::storage::descriptors::Descriptors;
 use crate::storage::directory::{self, DirectoryError, LogDirectory};
 use crate::storage::file_names::LEADER_EPOCH_CHECKPOINT;
 use crate::storage::leader_epochs::LeaderEpochs;
+use crate::storage::log::OpenError;
 use crate::storage::meta_properties::{self, Contradiction, Owner};
-use crate::storage::partition_metadata;
+use crate::storage::partition_metadata::{self, PartitionMetadataError};
 use crate::storage::volume::Volume;
 use crate::store::Store;
 
@@ -140,8 +141,13 @@ pub fn owner(config: &BrokerConfig, places: &[Place]) -> Result<Owner, Directori
 }
 
 /// What the comparison knows of each folder in use; reads two small files of each. Blocks.
+///
+/// # Errors
+/// A folder that is none of a partition, or whose topic nobody can tell: found here, while every directory still has the
+/// marker of its clean stop, so that it costs the next start no recovery.
 pub fn found(disk: &Disk, places: &[Place]) -> Result<Vec<FoundPartition>, DirectoriesError> {
     let mut found = Vec::new();
+    let mut unreadable = Vec::new();
     for directory in places.iter().filter_map(|place| place.directory.as_ref()) {
         let folders: Vec<(TopicPartition, PathBuf)> = match directory.partitions() {
             Ok(folders) => folders,
@@ -150,16 +156,29 @@ pub fn found(disk: &Disk, places: &[Place]) -> Result<Vec<FoundPartition>, Direc
             Err(error) => return Err(DirectoriesError::Directory(error)),
         };
         for (partition, folder) in folders {
+            let topic_id = match partition_metadata::read_unless_empty(disk, &folder) {
+                Ok(topic_id) => topic_id,
+                Err(PartitionMetadataError::Malformed(reason)) => {
+                    let reason = reason.to_owned();
+                    unreadable.push(OpenError::PartitionMetadata { folder, reason });
+                    continue;
+                }
+                // A disk that fails does so again, and goes offline, when the log is opened.
+                Err(PartitionMetadataError::Io(_)) => None,
+            };
             found.push(FoundPartition {
                 partition,
-                // What cannot be read here is found, and told, when the log is opened.
-                topic_id: partition_metadata::read(disk, &folder).ok().flatten(),
+                topic_id,
                 last_epoch: last_epoch(disk, &folder),
                 folder,
             });
         }
     }
-    Ok(found)
+    if unreadable.is_empty() {
+        Ok(found)
+    } else {
+        Err(DirectoriesError::Directory(DirectoryError::Logs(unreadable)))
+    }
 }
 
 /// True when something that was written to the directories may be gone: a power cut, or a disk that was replaced. Of a disk

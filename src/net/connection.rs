@@ -144,6 +144,13 @@ async fn take_requests(
             Ok(length) => length,
             Err(error) => return Ended::Frame(error),
         };
+        if length > api::UNNAMED_BYTES_MAX {
+            match frames.beginning(half).await.map(api::may_be_large) {
+                Ok(Ok(())) => {}
+                Ok(Err(rejected)) => return Ended::Rejected(rejected),
+                Err(error) => return Ended::Frame(error),
+            }
+        }
         let charge = match bounds.budget.unlimited() {
             Some(charge) => Some(charge),
             None => unless_gone(half, bounds.budget.charge(length)).await,

@@ -17,13 +17,11 @@ use crate::storage::file_names::{
     CLEANER_CHECKPOINT, HIGH_WATERMARK_CHECKPOINT, LOG_START_OFFSET_CHECKPOINT, RECOVERY_POINT_CHECKPOINT,
 };
 use crate::storage::log::{DeletedFiles, Log};
-use crate::storage::volume::LogIoError;
 
 use super::directories::HostDirectory;
 use super::moving::Seen;
 use super::partition::Partition;
 use super::replicas::Replicas;
-use super::together;
 
 /// How often deleted files are looked at for whether their time has come.
 const GRAVEYARD_INTERVAL: Duration = Duration::from_secs(1);
@@ -295,7 +293,7 @@ impl Replicas {
     /// Deletes the segments of one partition that are no longer kept. Blocks.
     pub fn retain_one(&self, partition: &Arc<Partition>, now_ms: i64) {
         // A failure has taken the directory offline and was told then.
-        if let Ok((files, flush)) = partition.retain(now_ms) {
+        if let Ok(Some((files, flush))) = partition.retain(now_ms) {
             if !files.is_empty() {
                 self.fetchers.touch(partition.name());
                 self.bury(Buried::files(Arc::clone(partition.directory()), files));
@@ -331,50 +329,6 @@ impl Replicas {
         for buried in due {
             buried.remove();
         }
-    }
-
-    /// Ends cleanly: completes and syncs all logs of each directory that works, side by side, and writes its
-    /// checkpoints. Yields the directories in which all went well: they may be marked as cleanly stopped.
-    pub async fn close(self: &Arc<Self>) -> Vec<Arc<HostDirectory>> {
-        // First, so that no partition goes to another directory while they are closed.
-        self.close_moves().await;
-        let mut running = Vec::new();
-        for directory in self.directories() {
-            if directory.is_offline() {
-                continue;
-            }
-            let (replicas, directory) = (Arc::clone(self), Arc::clone(directory));
-            running.push(task::spawn(async move {
-                let pool = directory.pool().clone();
-                let closing = Arc::clone(&directory);
-                let closed = pool.run(move || replicas.close_directory(&closing)).await;
-                matches!(closed, Ok(Ok(()))).then_some(directory)
-            }));
-        }
-        let mut clean = Vec::new();
-        for task in running {
-            clean.extend(task.await.ok().flatten());
-        }
-        clean
-    }
-
-    fn close_directory(&self, directory: &Arc<HostDirectory>) -> Result<(), LogIoError> {
-        let partitions = self.all_in(directory);
-        // Those that are left are few, or cannot be done together.
-        let _ = together::create(directory, &partitions)?;
-        let mut works = Vec::new();
-        for partition in partitions {
-            if let Some(work) = partition.close()? {
-                works.push((partition, work));
-            }
-        }
-        for (partition, flushed) in together::sync_works(directory, works)? {
-            partition.closed(flushed, clock::now_ms());
-        }
-        self.checkpoint_recovery_points(directory);
-        self.checkpoint_log_starts(directory);
-        self.checkpoint_high_watermarks(directory);
-        directory.volume().check()
     }
 }
 

@@ -15,6 +15,7 @@ use crate::base::ids::{LeaderEpoch, Offset};
 use crate::base::planted::planted;
 use crate::storage::leader_epochs::EpochEnd;
 use crate::storage::log::{AppendError, DeletedFiles, FlushWork, Log};
+use crate::storage::segment::SegmentError;
 
 use super::background::Buried;
 use super::directories::HostDirectory;
@@ -218,7 +219,7 @@ impl Partition {
         let now_ms = clock::now_ms();
         let truncated = if matches!(cut, Cut::Anew(_)) {
             log.truncate_fully_and_start_at(to, now_ms)
-                .map_err(|_| FollowError::Storage)?
+                .map_err(SegmentError::from)
         } else {
             let expiration_ms = state
                 .surroundings
@@ -227,8 +228,12 @@ impl Partition {
                 .broker_config
                 .producer_id_expiration_ms;
             log.truncate_to(to, now_ms, expiration_ms.into())
-                .map_err(|_| FollowError::Storage)?
         };
+        let truncated = truncated.map_err(|error| match error {
+            // Without a descriptor for a file nothing has changed, and it is tried again.
+            SegmentError::Io(_) if log.volume().failure().is_none() => FollowError::Stalled,
+            _ => FollowError::Storage,
+        })?;
         let after = AfterCut {
             position: Position::of(log),
             files: truncated.files,

@@ -6,6 +6,7 @@ pub mod answers;
 pub mod append;
 pub mod background;
 pub mod cleaner;
+mod closing;
 mod control;
 mod cut_off;
 pub mod deletion;

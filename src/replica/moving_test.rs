@@ -431,7 +431,10 @@ async fn a_clean_stop_does_not_sync_one_copy_after_the_other() {
         directory.pool().run(|| ()).await.unwrap();
     }
     let before = broker.disk.counts().syncs;
-    broker.replicas.close_moves().await;
+    broker.replicas.begin_no_moves();
+    for directory in broker.replicas.directories() {
+        broker.replicas.close_copies(directory).unwrap();
+    }
     // Twice the file system for the ids of the new ones, and twice for what all of them hold.
     assert_eq!(broker.disk.counts().syncs - before, 4);
     broker.disk.power_cut(|| false);

@@ -653,7 +653,7 @@ async fn a_clean_stop_makes_everything_durable() {
     for partition in 0..4 {
         append(&broker, partition, &batch(3, 10), 1).await;
     }
-    assert_eq!(broker.replicas.close().await.len(), 2);
+    assert_eq!(broker.close().await, 2);
     assert_eq!(
         append(&broker, 0, &batch(1, 10), 1).await.error,
         ErrorCode::UnknownTopicOrPartition
@@ -676,7 +676,7 @@ async fn many_new_logs_are_not_synced_one_after_the_other() {
     let begun = broker.disk.counts().syncs;
     broker.lead("t", 1, 100, 0, &[1]).await;
     let directory = Arc::clone(&broker.replicas.directories()[0]);
-    assert_eq!(broker.replicas.close().await.len(), 1);
+    assert_eq!(broker.close().await, 1);
     // The directory once, for the new folders; twice the file system for the ids, and twice for the logs; and two for each
     // of the three checkpoints.
     assert_eq!(broker.disk.counts().syncs - begun, 11);
@@ -699,7 +699,7 @@ async fn a_clean_stop_of_many_logs_does_not_sync_one_after_the_other() {
     // What the pool does for new logs, beside the appends, comes before this.
     directory.pool().run(|| ()).await.unwrap();
     let before = broker.disk.counts().syncs;
-    assert_eq!(broker.replicas.close().await.len(), 1);
+    assert_eq!(broker.close().await, 1);
     let syncs = broker.disk.counts().syncs - before;
     // Two of the file system, and two for each of the three checkpoints.
     assert_eq!(syncs, 8);

@@ -5,6 +5,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use super::directories::HostDirectory;
+use super::following::{FollowError, Order, ToCut};
 use super::offsets::OffsetQuery;
 use super::partition::Partition;
 use super::testing::{NOW_MS, TestBroker, batch, batch_with, idempotent, sender};
@@ -13,6 +14,7 @@ use crate::base::clock::{self, Instant};
 use crate::base::disk::memory::Call;
 use crate::base::error_code::ErrorCode;
 use crate::base::ids::{BrokerId, LeaderEpoch, Offset, ProducerEpoch, ProducerId, TopicPartition};
+use crate::base::task;
 use crate::metadata::control::{ControlAnswer, StopReplica, StopReplicaPartition};
 use crate::records::build::BatchOptions;
 use crate::storage::producer_state::Origin;
@@ -356,4 +358,69 @@ async fn the_highest_producer_id_of_a_log_survives_what_becomes_of_its_producers
     let mut state = partition.lock_blocking();
     let _ = state.log.truncate_fully_and_start_at(Offset(5), NOW_MS).unwrap();
     assert_eq!(partition.highest_producer_id(), 7);
+}
+
+/// Each directory is done as soon as it is: the last copies into it, its logs and its checkpoints.
+#[tokio::test]
+async fn a_directory_that_does_not_answer_keeps_no_other_from_being_closed() {
+    let broker = TestBroker::new(2);
+    broker.lead("t", 1, 2, 0, &[1]).await;
+    let slow = broker.replicas.partition("t", 0).unwrap();
+    let directory = Arc::clone(slow.directory());
+    let release = occupy(&directory);
+    let (sender, closed) = mpsc::channel();
+    let replicas = Arc::clone(&broker.replicas);
+    let closing = task::spawn(async move {
+        let tell = move |directory: &HostDirectory| drop(sender.send(directory.path().to_owned()));
+        replicas.close(|_| std::future::ready(()), tell).await;
+    });
+    let mut done = Vec::new();
+    for _ in 0..5000 {
+        done.extend(closed.try_iter());
+        if !done.is_empty() {
+            break;
+        }
+        clock::sleep(Duration::from_millis(1)).await;
+    }
+    assert_eq!(done.len(), 1, "it waits for the one that hangs");
+    assert_ne!(done[0], directory.path());
+    assert!(!closing.is_finished());
+    drop(release);
+    assert!(clock::timeout(Duration::from_secs(20), closing).await.is_some());
+    assert_eq!(
+        closed.try_iter().collect::<Vec<_>>(),
+        [directory.path().to_owned()]
+    );
+}
+
+/// For want of a descriptor a follower does not lose its log: it cuts it the next time.
+#[tokio::test]
+async fn a_follower_that_gets_no_descriptor_to_cut_its_log_tries_again() {
+    let broker = TestBroker::new(1);
+    broker.lead("t", 1, 1, 0, &[1, 2]).await;
+    let records = batch(3, 10);
+    let append = broker
+        .replicas
+        .append("t", 0, &records, 1, Origin::Client, NOW_MS);
+    assert!(append.await.error.is_none());
+    broker.decide("t", 1, 1, 1, (2, &[1, 2], &[1, 2])).await;
+    let partition = broker.replicas.partition("t", 0).unwrap();
+    let volume = Arc::clone(partition.directory().volume());
+    let cut = async || {
+        let to_cut = ToCut {
+            partition: Arc::clone(&partition),
+            epoch: LeaderEpoch(1),
+            order: Order::ToHighWatermark,
+        };
+        broker.replicas.cut_logs(vec![to_cut]).await.remove(0)
+    };
+    volume.descriptors().let_go();
+    broker.disk.run_short(Call::Open, "/t-0/00", 0, 2);
+    assert_eq!(
+        cut().await.map(|position| position.log_end),
+        Err(FollowError::Stalled)
+    );
+    volume.check().unwrap();
+    assert_eq!(partition.progress().unwrap().log_end, Offset(3));
+    assert_eq!(cut().await.map(|position| position.log_end), Ok(Offset(0)));
 }

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 
@@ -75,6 +76,17 @@ impl TestBroker {
             cluster,
             replicas,
         }
+    }
+
+    /// Stops cleanly; yields in how many directories all went well.
+    pub async fn close(&self) -> usize {
+        let clean = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&clean);
+        let closed = move |_: &HostDirectory| {
+            counted.fetch_add(1, Ordering::AcqRel);
+        };
+        self.replicas.close(|_| std::future::ready(()), closed).await;
+        clean.load(Ordering::Acquire)
     }
 
     /// Makes this broker the leader of partitions 0 to `partitions` of `topic` in `epoch`, replicated on `replicas`.

@@ -147,15 +147,22 @@ impl Partition {
         self.lock_blocking().log.is_being_cleaned()
     }
 
-    /// Takes old segments out of the log.
-    pub(super) fn retain(&self, now_ms: i64) -> Result<(DeletedFiles, Option<FlushWork>), LogIoError> {
+    /// Takes old segments out of the log. `None` once the replica has ended: its log may be closed, and its directory marked
+    /// as cleanly stopped.
+    pub(super) fn retain(
+        &self,
+        now_ms: i64,
+    ) -> Result<Option<(DeletedFiles, Option<FlushWork>)>, LogIoError> {
         let mut state = self.lock_blocking();
+        if state.stopped {
+            return Ok(None);
+        }
         let report = state.log.retain(now_ms)?;
         // The log start offset may have risen.
         let wakes = state.settle();
         drop(state);
         wakes.dispatch();
-        Ok((report.files, report.flush))
+        Ok(Some((report.files, report.flush)))
     }
 
     /// Syncs the log when `flush.ms` has passed.
@@ -181,10 +188,16 @@ impl Partition {
         }
     }
 
-    /// Completes the files for a clean stop; yields what is to be synced. No request finds the partition afterwards.
-    pub(super) fn close(&self) -> Result<Option<FlushWork>, LogIoError> {
+    /// Completes the files for a clean stop, if they lie in `directory`; yields what is to be synced. No request finds the
+    /// partition afterwards, and it goes to no other directory.
+    pub(super) fn close(&self, directory: &Arc<HostDirectory>) -> Result<Option<FlushWork>, LogIoError> {
         self.stop().dispatch();
-        self.lock_blocking().log.close()
+        let mut state = self.lock_blocking();
+        if !Arc::ptr_eq(self.directory(), directory) {
+            // It has gone there in this moment, and is closed with what lies there.
+            return Ok(None);
+        }
+        state.log.close()
     }
 
     /// What [`close`](Self::close) asked for is synced.

@@ -7,7 +7,7 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
-use super::file_names::PARTITION_METADATA;
+use super::file_names::{FileKind, FileState, PARTITION_METADATA, SegmentFile};
 use crate::base::disk::Disk;
 use crate::base::ids::{TopicId, Uuid};
 
@@ -73,8 +73,38 @@ pub fn read(disk: &Disk, folder: &Path) -> Result<Option<TopicId>, PartitionMeta
     match disk.read(&folder.join(PARTITION_METADATA), MAX_BYTES) {
         Ok(bytes) => parse(&bytes).map(|(_, id)| Some(id)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        // Nothing is wrong with the disk.
+        Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
+            Err(PartitionMetadataError::Malformed("it is too long"))
+        }
         Err(error) => Err(error.into()),
     }
+}
+
+/// The same before anything is opened. `None` also where the file is malformed and no log has a byte: a power cut may have
+/// come before the first append, and then there is nothing that it could be mixed up with.
+///
+/// # Errors
+/// As of [`read`].
+pub fn read_unless_empty(disk: &Disk, folder: &Path) -> Result<Option<TopicId>, PartitionMetadataError> {
+    match read(disk, folder) {
+        Err(PartitionMetadataError::Malformed(_)) if !has_records(disk, folder)? => Ok(None),
+        read => read,
+    }
+}
+
+/// True when a `.log` in `folder`, also one that is about to take another's place, has a byte.
+fn has_records(disk: &Disk, folder: &Path) -> io::Result<bool> {
+    for entry in disk.list(folder)? {
+        let file = SegmentFile::parse(&entry.name).ok().flatten();
+        let is_log = file.is_some_and(|file| {
+            file.kind == FileKind::Log && matches!(file.state, FileState::Live | FileState::Swap)
+        });
+        if is_log && disk.metadata(&folder.join(&entry.name))?.length > 0 {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Writes the topic id of the partition in `folder`, durably.

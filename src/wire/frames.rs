@@ -1,7 +1,8 @@
 //! Cuts what a connection receives into frames: four bytes of length, then the request or the answer.
 //!
-//! Invariant: the buffer never holds much more than twice what was received. A frame that is larger than the common
-//! buffer gets one of its own, which grows as its bytes arrive and ends at its exact size. What is read at once grows
+//! Invariant: the buffer never holds more than a few times what was received, beyond what is read at once at first. A frame
+//! that is larger than the common buffer gets one of its own, which grows as its bytes arrive and ends at its exact size;
+//! only who has sent a large frame has the room for the next one made at once. What is read at once grows
 //! where more was there than was read, so that a client that sends many requests ahead costs fewer calls. Called by
 //! net/connection for what clients ask, and by peer/ for what other brokers answer.
 
@@ -28,17 +29,22 @@ pub struct Frames {
     limit_bytes: i32,
     /// What is read at once where the frame's length is not known yet, or the frame is no longer than that.
     read_bytes: usize,
-    /// The last frame was large. Another one is likely: its length is read alone, and the rest where it is to lie.
-    after_large: bool,
+    /// Bytes of the last frame, if it was large, else 0. Another one is likely: its length is read alone, and the rest where
+    /// it is to lie.
+    large_bytes: usize,
 }
 
 /// What is read at once at first.
 const READ_BYTES: usize = 16 * 1024;
 /// What is read at once at most.
 const MOST_READ_BYTES: usize = 64 * 1024;
-/// The first size of a large frame's own buffer; it doubles from there.
+/// The first size of a large frame's own buffer, at most; it doubles from there.
 const LARGE_BYTES: usize = 256 * 1024;
+/// So many times what has come of a frame its own buffer may have at first, beyond [`READ_BYTES`].
+const AHEAD: usize = 8;
 const LENGTH_BYTES: usize = 4;
+/// A request begins with its key and its version.
+const BEGINNING_BYTES: usize = 4;
 
 impl Frames {
     /// Frames of at most `limit_bytes`.
@@ -47,7 +53,7 @@ impl Frames {
             buffer: BytesMut::new(),
             limit_bytes,
             read_bytes: READ_BYTES,
-            after_large: false,
+            large_bytes: 0,
         }
     }
 
@@ -74,20 +80,42 @@ impl Frames {
             if let Some(length) = self.declared()? {
                 return Ok(length);
             }
-            if self.buffer.is_empty() && !self.after_large {
+            let is_after_large = self.large_bytes > 0;
+            if self.buffer.is_empty() && !is_after_large {
                 // Nobody holds the frames before any more, mostly: the same memory again, which the cache has.
                 let _ = self.buffer.try_reclaim(self.read_bytes);
             }
             if self.buffer.capacity() - self.buffer.len() < LENGTH_BYTES {
-                self.buffer.reserve(if self.after_large {
+                self.buffer.reserve(if is_after_large {
                     LENGTH_BYTES
                 } else {
                     self.read_bytes
                 });
             }
             let missing = LENGTH_BYTES - self.buffer.len();
-            let most = if self.after_large { missing } else { usize::MAX };
+            let most = if is_after_large { missing } else { usize::MAX };
             self.fill(from, most).await?;
+        }
+    }
+
+    /// Waits for the first bytes of a frame whose length was read: which request it is, and of which version. They stay its
+    /// first bytes.
+    ///
+    /// # Errors
+    /// [`FrameError`]; the connection is of no use then.
+    pub async fn beginning(
+        &mut self,
+        from: &mut (impl AsyncRead + Unpin),
+    ) -> Result<[u8; BEGINNING_BYTES], FrameError> {
+        loop {
+            if let Some(first) = self.buffer.get(LENGTH_BYTES..).and_then(<[u8]>::first_chunk) {
+                return Ok(*first);
+            }
+            let missing = LENGTH_BYTES + BEGINNING_BYTES - self.buffer.len();
+            if self.buffer.capacity() - self.buffer.len() < missing {
+                self.buffer.reserve(missing);
+            }
+            self.fill(from, missing).await?;
         }
     }
 
@@ -108,10 +136,14 @@ impl Frames {
             if room == 0 && !is_large {
                 self.buffer.reserve(self.read_bytes);
             } else if room == 0 || received < READ_BYTES && is_large && room < whole - received {
+                let first = self
+                    .large_bytes
+                    .max(READ_BYTES + AHEAD * received)
+                    .min(LARGE_BYTES);
                 let target = planted!(
                     "frame-reserved-whole",
                     whole,
-                    whole.min((received * 2).max(LARGE_BYTES))
+                    whole.min((received * 2).max(first))
                 );
                 self.buffer.reserve(target - received);
             }
@@ -119,7 +151,7 @@ impl Frames {
             let most = if is_large { whole - received } else { usize::MAX };
             self.fill(from, most).await?;
         }
-        self.after_large = whole > MOST_READ_BYTES;
+        self.large_bytes = if whole > MOST_READ_BYTES { whole } else { 0 };
         let mut frame = self.buffer.split_to(whole);
         if self.buffer.is_empty() && (whole > READ_BYTES || self.read_bytes > READ_BYTES) {
             // A large buffer goes with its frame.
@@ -274,6 +306,30 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_frame_can_be_looked_at_before_it_is_received() {
+        const FRAME: usize = 600_000;
+        let mut bytes = (FRAME as u32).to_be_bytes().to_vec();
+        bytes.extend([0, 1, 0, 9]);
+        bytes.resize(4 + FRAME, 7);
+        let mut bytes = [&bytes[..], &bytes[..]].concat();
+        bytes.extend([0, 0, 0, 5, 0, 18]);
+        let mut from: &[u8] = &bytes;
+        let mut frames = Frames::new(i32::MAX);
+        for _ in 0..2 {
+            let length = frames.length(&mut from).await.unwrap();
+            assert_eq!(frames.beginning(&mut from).await.unwrap(), [0, 1, 0, 9]);
+            assert!(frames.buffer.capacity() <= 2 * READ_BYTES);
+            let frame = frames.body(&mut from, length).await.unwrap();
+            assert_eq!((frame.len(), &frame[..5]), (FRAME, &[0, 1, 0, 9, 7][..]));
+        }
+        frames.length(&mut from).await.unwrap();
+        assert!(matches!(
+            frames.beginning(&mut from).await,
+            Err(FrameError::Closed)
+        ));
+    }
+
+    #[tokio::test]
     async fn refuses_lengths_that_no_request_has() {
         for length in [-1_i32, 0, 101, i32::MAX, i32::MIN] {
             let (cut, end) = frames(&length.to_be_bytes(), 100).await;
@@ -292,6 +348,6 @@ mod tests {
             frames.body(&mut from, length).await,
             Err(FrameError::Closed)
         ));
-        assert!(frames.buffer.capacity() <= 2 * LARGE_BYTES);
+        assert!(frames.buffer.capacity() <= 2 * READ_BYTES);
     }
 }

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::{Entry, Metadata, Open, Space};
 use crate::base::clock;
@@ -80,6 +81,7 @@ struct State {
     durable_files: BTreeMap<PathBuf, Arc<Node>>,
     durable_directories: BTreeMap<PathBuf, ()>,
     faults: Vec<Fault>,
+    frozen: Vec<String>,
     counts: Counts,
     capacity_bytes: Option<u64>,
     names_need_their_directory: bool,
@@ -139,9 +141,16 @@ impl MemoryDisk {
         });
     }
 
+    /// From now on calls on paths that contain `path_contains` do not return, until the disk is [healed](Self::heal).
+    pub fn freeze(&self, path_contains: &str) {
+        self.state().frozen.push(path_contains.to_owned());
+    }
+
     /// Ends all faults.
     pub fn heal(&self) {
-        self.state().faults.clear();
+        let mut state = self.state();
+        state.faults.clear();
+        state.frozen.clear();
     }
 
     /// What a file has now, past all faults and counts.
@@ -239,6 +248,11 @@ impl MemoryDisk {
             Call::Rename | Call::Remove => {}
         }
         let name = path.to_string_lossy();
+        while state.frozen.iter().any(|part| name.contains(part)) {
+            drop(state);
+            std::thread::park_timeout(Duration::from_millis(1));
+            state = self.state();
+        }
         for fault in &mut state.faults {
             if fault.call == call && name.contains(&fault.path_contains) {
                 if fault.after > 0 {

@@ -10,7 +10,11 @@ use std::sync::Arc;
 
 #[cfg(any(test, feature = "simulation"))]
 pub mod memory;
+mod shortage;
 mod system;
+
+pub use shortage::is_shortage;
+use shortage::opening;
 
 /// A file system, and how it behaves.
 #[derive(Clone)]
@@ -76,13 +80,6 @@ enum FileKind {
     Memory(memory::MemoryFile),
 }
 
-/// True for the error of a call that got no descriptor: as many files are open as the process, or the system, may have
-/// open. It says nothing of the disk.
-pub fn is_shortage(error: &io::Error) -> bool {
-    use rustix::io::Errno;
-    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))
-}
-
 /// A lock on a file, held until it is dropped.
 #[expect(dead_code, reason = "held for its drop")]
 pub struct FileLock(File);
@@ -137,7 +134,7 @@ impl Disk {
 
     /// Opens a file.
     pub fn open(&self, path: &Path, how: Open) -> io::Result<File> {
-        opened!(self, disk => disk.open(path, how))
+        opened!(self, disk => disk.open(path, how).map_err(opening))
     }
 
     /// Creates a directory and those above it that are missing.
@@ -158,7 +155,7 @@ impl Disk {
 
     /// Removes a directory and all that is in it.
     pub fn remove_directory(&self, path: &Path) -> io::Result<()> {
-        on!(self, Kind, disk => disk.remove_directory(path))
+        on!(self, Kind, disk => disk.remove_directory(path).map_err(opening))
     }
 
     /// Renames a file or directory; replaces a file of the new name. The change is durable after
@@ -179,7 +176,7 @@ impl Disk {
 
     /// What a directory holds, in the order of the names.
     pub fn list(&self, path: &Path) -> io::Result<Vec<Entry>> {
-        let mut entries = on!(self, Kind, disk => disk.list(path)?);
+        let mut entries = on!(self, Kind, disk => disk.list(path).map_err(opening)?);
         entries.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(entries)
     }

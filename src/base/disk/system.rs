@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use super::shortage::opening;
 use super::{Entry, Metadata, Open, Space};
 
 #[derive(Clone, Default)]
@@ -107,7 +108,7 @@ impl SystemDisk {
 
     pub(super) fn sync_directory(&self, path: &Path) -> io::Result<()> {
         self.syncs.begin();
-        fs::File::open(path)?.sync_all()
+        fs::File::open(path).map_err(opening)?.sync_all()
     }
 
     #[expect(clippy::unused_self, reason = "the seam has it of a disk")]
@@ -133,7 +134,8 @@ impl SystemDisk {
 
     pub(super) fn sync_file_system(&self, path: &Path) -> io::Result<()> {
         self.syncs.begin();
-        Ok(rustix::fs::syncfs(fs::File::open(path)?)?)
+        let file = fs::File::open(path).map_err(opening)?;
+        Ok(rustix::fs::syncfs(file)?)
     }
 
     pub(super) fn list(&self, path: &Path) -> io::Result<Vec<Entry>> {

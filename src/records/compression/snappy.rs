@@ -87,7 +87,15 @@ impl<'a> SnappyReader<'a> {
             > planted!(
                 "snappy-length-believed",
                 64 << 20,
-                block.len().saturating_mul(MOST_EXPANSION)
+                planted!(
+                    "snappy-raw-length-believed",
+                    if self.framed {
+                        block.len() * MOST_EXPANSION
+                    } else {
+                        64 << 20
+                    },
+                    block.len().saturating_mul(MOST_EXPANSION)
+                )
             )
         {
             return Err(CodecError::new("snappy: a block declares more than it can hold"));

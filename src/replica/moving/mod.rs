@@ -22,7 +22,6 @@ use tokio::sync::Notify;
 
 use crate::base::clock;
 use crate::base::ids::{Offset, TopicName, TopicPartition};
-use crate::base::task;
 use crate::storage::log::{Log, MoveError, Put};
 use crate::storage::volume::LogIoError;
 
@@ -117,12 +116,17 @@ impl Moves {
         here.map(Arc::clone).collect()
     }
 
-    /// False when the partition has a move already.
+    /// False when the partition has a move already, or the broker stops.
     fn add(&self, one: &Arc<Move>) -> bool {
-        match locked(&self.all).entry(one.partition.name().clone()) {
+        let mut all = locked(&self.all);
+        if self.closing.load(Ordering::Acquire) {
+            return false;
+        }
+        match all.entry(one.partition.name().clone()) {
             Entry::Occupied(_) => return false,
             Entry::Vacant(place) => place.insert(Arc::clone(one)),
         };
+        drop(all);
         locked(&self.waiting).push_back(Arc::clone(one));
         self.changed.notify_waiters();
         true
@@ -263,24 +267,16 @@ impl Replicas {
         }
     }
 
-    /// Ends all moves for a clean stop; they go on with the next start. A copy that cannot be completed has taken its
-    /// directory offline.
-    pub(super) async fn close_moves(&self) {
+    /// No move begins from now on; those under way go on with the next start.
+    pub(super) fn begin_no_moves(&self) {
         self.moves.closing.store(true, Ordering::Release);
-        let mut running = Vec::new();
-        for directory in self.directories() {
-            let copies = self.moves.bound_for(directory);
-            if copies.is_empty() {
-                continue;
-            }
-            let (directory, pool) = (Arc::clone(directory), directory.pool().clone());
-            running.push(task::spawn(async move {
-                pool.run(move || close_copies(&directory, &copies, clock::now_ms()))
-                    .await
-            }));
-        }
-        for closing in running {
-            let _ = closing.await;
+    }
+
+    /// Ends the moves to a directory for a clean stop. A move whose last step is under way is waited for. Blocks.
+    pub(super) fn close_copies(&self, directory: &Arc<HostDirectory>) -> Result<(), LogIoError> {
+        match self.moves.bound_for(directory) {
+            none if none.is_empty() => Ok(()),
+            copies => close_copies(directory, &copies, clock::now_ms()),
         }
     }
 

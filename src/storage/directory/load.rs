@@ -14,7 +14,7 @@ use crate::storage::file_names::{
     CLEANER_CHECKPOINT, FOREIGN_FOLDERS, FolderState, HIGH_WATERMARK_CHECKPOINT, LOG_START_OFFSET_CHECKPOINT,
     PartitionFolder, RECOVERY_POINT_CHECKPOINT,
 };
-use crate::storage::log::{LoadOptions, LoadReport, Log, OpenError};
+use crate::storage::log::{LoadOptions, LoadReport, Log, OpenError, PROGRESS_BYTES};
 
 /// How often progress is told: whenever so many logs more are open.
 const LOGS_BETWEEN_MESSAGES: usize = 500;
@@ -207,6 +207,7 @@ impl LogDirectory {
                 log_start_offset: entry(&log_starts, &partition),
                 high_watermark: entry(&high_watermarks, &partition),
                 cleaner_checkpoint: cleaner_checkpoints.get(&partition).copied(),
+                progress_bytes: PROGRESS_BYTES,
             };
             let volume = Arc::clone(&self.volume);
             let sender = sender.clone();

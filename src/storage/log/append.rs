@@ -50,6 +50,8 @@ struct Ready<'a> {
     headers: &'a [BatchHeader],
     incoming: Incoming,
     first_offset: Option<Offset>,
+    /// Among them is a marker that aborts a transaction which has records.
+    has_abort: bool,
 }
 
 impl Log {
@@ -83,10 +85,17 @@ impl Log {
         let header = validated.header;
         let bytes = V2_HEADER_BYTES + validated.rest.len();
         self.assign_epoch_start(header.partition_leader_epoch, header.base_offset);
+        let marker = if header.is_control() {
+            marker_in(&[&validated.head[..], &validated.rest].concat())
+        } else {
+            None
+        };
         let ready = Ready {
             head: &validated.head,
             rest: &validated.rest,
             headers: &[header],
+            has_abort: marker.is_some_and(|marker| marker.is_abort)
+                && self.producers.has_ongoing_transaction(header.producer_id),
             incoming: Incoming {
                 bytes: self.check_size(bytes)?,
                 max_timestamp_ms: validated.max_timestamp,
@@ -95,11 +104,6 @@ impl Log {
             first_offset: Some(validated.first_offset),
         };
         let rolled = self.roll_for(&ready.incoming, ready.first_offset, now_ms)?;
-        let marker = if header.is_control() {
-            marker_in(&[&validated.head[..], &validated.rest].concat())
-        } else {
-            None
-        };
         let log_start_offset = self.log_start_offset;
         let update = match self.producers.check(&header, marker, origin, verification) {
             Err(error) => return Err(AppendError::Producer(error)),
@@ -152,6 +156,8 @@ impl Log {
         let mut batches = Batches::new(records);
         let mut headers = Vec::new();
         let mut updates = Vec::new();
+        let mut in_transaction = Vec::new();
+        let mut has_abort = false;
         let mut max_timestamp_ms = NO_TIMESTAMP;
         let mut valid_bytes = 0;
         while let Some(batch) = batches.next() {
@@ -187,6 +193,13 @@ impl Log {
             if let Ok(Check::Append(update)) = check {
                 updates.push(update);
             }
+            let id = batch.producer_id;
+            if batch.is_transactional() && !batch.is_control() {
+                in_transaction.push(id);
+            }
+            if marker.is_some_and(|marker| marker.is_abort) {
+                has_abort |= in_transaction.contains(&id) || self.producers.has_ongoing_transaction(id);
+            }
             max_timestamp_ms = max_timestamp_ms.max(batch.max_timestamp);
             headers.push(*batch.header());
             valid_bytes = batches.position();
@@ -214,6 +227,7 @@ impl Log {
             head: records.get(..valid_bytes).unwrap_or_default(),
             rest: &[],
             headers: &headers,
+            has_abort,
             incoming: Incoming {
                 bytes: u32::try_from(valid_bytes).or_else(|_| self.check_size(valid_bytes))?,
                 max_timestamp_ms,
@@ -288,6 +302,11 @@ impl Log {
     /// failed write leaves offsets as they were. A failed write of the transaction index leaves the transaction open, so
     /// that the last stable offset stays below what it would have told (KAFKA-7866).
     fn write(&mut self, ready: &Ready<'_>, updates: impl Iterator<Item = Update>) -> Result<(), AppendError> {
+        // Before anything is written: an abort that cannot be noted is not begun.
+        let aborted_file = ready
+            .has_abort
+            .then(|| self.active.transaction_file(&self.folder))
+            .transpose()?;
         self.active.write(&self.folder, ready.head, ready.rest)?;
         for header in ready.headers {
             self.active.added(header, self.config.index_interval_bytes);
@@ -296,7 +315,7 @@ impl Log {
         for update in updates {
             if let Some(completed) = self.producers.apply(update, self.config.max_producer_ids) {
                 if let Some(aborted) = self.producers.aborted(&completed) {
-                    let added = self.add_aborted(&aborted);
+                    let added = self.add_aborted(aborted_file.as_deref(), &aborted);
                     added.inspect_err(|failure| self.volume().half_done(failure))?;
                 }
                 self.producers.complete(&completed);

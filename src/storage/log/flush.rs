@@ -284,8 +284,8 @@ impl Log {
     /// Syncs the segment that was just closed, where a recovery point at its end would keep it from being recovered: the
     /// last record was synced, and then it was rolled.
     pub(super) fn sync_closed(&self) -> Result<(), LogIoError> {
+        let base = self.active.base_offset();
         for kind in all_files(&self.active) {
-            let base = self.active.base_offset();
             let file = self.folder.file(self.active.files(), base, kind)?;
             file.sync()
                 .map_err(|error| self.folder.failed("sync", base, kind, &error))?;

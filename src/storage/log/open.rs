@@ -13,6 +13,7 @@ use super::clean::CleaningState;
 use super::damage::{find_damage, open_segments};
 use super::flush::Unsynced;
 use super::listing;
+use super::progress::Progress;
 use super::recover::Recovery;
 use super::recover_range::{Recovered, drop_suspect_snapshots, recover, recovery_floor};
 use super::roll::create_segment;
@@ -47,6 +48,8 @@ pub struct LoadOptions {
     pub high_watermark: Offset,
     /// From `cleaner-offset-checkpoint`, if it is there.
     pub cleaner_checkpoint: Option<Offset>,
+    /// Whenever so many bytes more of the log are recovered, it is told ([`PROGRESS_BYTES`](super::PROGRESS_BYTES)).
+    pub progress_bytes: u64,
 }
 
 /// What opening a log did.
@@ -143,6 +146,7 @@ impl Log {
             epochs,
             epochs_changed: false,
             report: LoadReport::default(),
+            progress: Progress::default(),
         };
         if options.clean {
             find_damage(&mut recovery, &listing, &segments, &mut damaged)?;

@@ -34,12 +34,20 @@ impl Log {
         Ok(())
     }
 
-    /// Puts an aborted transaction into the index of the active segment, where its marker is.
-    pub(super) fn add_aborted(&mut self, aborted: &AbortedTransaction) -> Result<(), LogIoError> {
+    /// Puts an aborted transaction into the index of the active segment, where its marker is; into `file` where that was
+    /// opened before.
+    pub(super) fn add_aborted(
+        &mut self,
+        file: Option<&File>,
+        aborted: &AbortedTransaction,
+    ) -> Result<(), LogIoError> {
         if self.active.transactions().is_empty() {
             self.unsynced.folder_changed();
         }
-        self.active.add_aborted(&self.folder, aborted)
+        match file {
+            Some(file) => self.active.add_to(file, &self.folder, aborted),
+            None => self.active.add_aborted(&self.folder, aborted),
+        }
     }
 
     /// Writes the index entries that lie in memory only.
@@ -51,7 +59,6 @@ impl Log {
     /// Builds the state of the producers at the log's end anew: from the newest snapshot that serves, and the batches
     /// behind it.
     pub(super) fn rebuild_producers(&mut self, now_ms: i64, expiration_ms: i64) -> Result<(), LogIoError> {
-        let most = self.config.max_producer_ids;
         let end = self.log_end_offset;
         let start = self.log_start_offset;
         // What lies at or below the start says nothing that is still needed; what lies above the end never was.
@@ -64,15 +71,33 @@ impl Log {
                 .remove(&self.folder.path_of(offset, FileKind::Snapshot))?;
         }
         self.snapshots = keep;
-        let mut states = newest_snapshot(
+        let mut states = self.producers_up_to(end, start, now_ms, expiration_ms)?;
+        states.on_high_watermark(self.high_watermark);
+        self.producers.replace(states);
+        Ok(())
+    }
+
+    /// The state of the producers at `end`, in a log that begins at `start`. Changes nothing but that a snapshot which
+    /// cannot be used is removed.
+    pub(super) fn producers_up_to(
+        &mut self,
+        end: Offset,
+        start: Offset,
+        now_ms: i64,
+        expiration_ms: i64,
+    ) -> Result<ProducerStates, LogIoError> {
+        let most = self.config.max_producer_ids;
+        let newest = newest_snapshot(
             &self.folder,
             &mut self.snapshots,
             end,
             now_ms,
             expiration_ms,
             most,
-        )?
-        .unwrap_or(ProducerStates::new(start));
+        )?;
+        let mut states = newest
+            .filter(|states| states.end_offset() > start)
+            .unwrap_or(ProducerStates::new(start));
         let from = states.end_offset();
         if from < end {
             for (number, segment) in self.segments().enumerate() {
@@ -90,9 +115,7 @@ impl Log {
             }
             states.set_end_offset(end);
         }
-        states.on_high_watermark(self.high_watermark);
-        self.producers.replace(states);
-        Ok(())
+        Ok(states)
     }
 }
 
@@ -135,7 +158,7 @@ pub(super) fn newest_snapshot(
                 Err(corrupt) => corrupt.to_string(),
             },
             Err(error) if error.kind() == std::io::ErrorKind::FileTooLarge => error.to_string(),
-            Err(error) => return Err(folder.volume().failed("read", &path, &error)),
+            Err(error) => return Err(folder.volume().not_opened("read", &path, &error)),
         };
         tracing::warn!("{} is removed, an older one serves: {why}", path.display());
         folder.remove(&path)?;
@@ -172,7 +195,7 @@ pub(super) fn read_marker(file: &File, found: &FoundBatch) -> std::io::Result<Op
     Ok(marker_in(&bytes))
 }
 
-/// Applies the batches of a segment that lie in `[from, end)`. Adds the transactions that they abort.
+/// Applies the batches of a segment that lie in `[from, end)` as a whole. Adds the transactions that they abort.
 pub(super) fn replay(
     folder: &Folder,
     segment: &Segment,
@@ -188,7 +211,7 @@ pub(super) fn replay(
         if found.header.last_offset() < from {
             return std::ops::ControlFlow::Continue(());
         }
-        if found.header.base_offset >= end {
+        if found.header.last_offset() >= end {
             return std::ops::ControlFlow::Break(());
         }
         match read_marker(&file, &found) {

@@ -4,6 +4,7 @@
 use super::batches::CheckedWalk;
 use super::listing::Listing;
 use super::producers::{apply_batch, newest_snapshot, read_marker, replay, write_snapshot};
+use super::progress::Progress;
 use super::{LoadOptions, LoadReport, OpenError};
 use crate::base::ids::Offset;
 use crate::base::planted::planted;
@@ -26,6 +27,7 @@ pub(super) struct Recovery<'a> {
     pub epochs: LeaderEpochs,
     pub epochs_changed: bool,
     pub report: LoadReport,
+    pub progress: Progress,
 }
 
 /// What recovery made of a segment.
@@ -186,7 +188,9 @@ impl Recovery<'_> {
             }
             last_offset = Some(last);
             valid = walk.position();
+            self.progress.reached(folder, base, valid);
         }
+        self.progress.segment_done(length);
         let damaged_bytes = length - valid;
         let next_offset = last_offset.map_or(base, |last| last.plus(1));
         if damaged_bytes > 0 {

@@ -4,6 +4,7 @@
 use super::OpenError;
 use super::damage::{Damage, Damaged};
 use super::open::LoadOptions;
+use super::progress::Progress;
 use super::recover::Recovery;
 use crate::base::ids::Offset;
 use crate::storage::file_names::FileKind;
@@ -31,6 +32,14 @@ pub(super) fn recover(
     };
     let mut next_offset = None;
     let mut gone = Vec::new();
+    let is_read = |number| {
+        let damage = damaged.get(number).and_then(Option::as_ref);
+        number >= first_unflushed || matches!(damage, Some(Damage::Segment(_)))
+    };
+    let to_read = segments.iter().enumerate().filter(|(number, _)| is_read(*number));
+    let total_bytes = to_read.map(|(_, segment)| u64::from(segment.size())).sum();
+    recovery.progress = Progress::new(total_bytes, recovery.options.progress_bytes);
+    recovery.progress.begin(recovery.folder);
     for number in 0..segments.len() {
         let unflushed = number >= first_unflushed;
         let damage = damaged.get(number).and_then(Option::as_ref);

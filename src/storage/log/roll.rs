@@ -46,8 +46,9 @@ impl Log {
         let changed = self.active.is_changed();
         self.active.complete(&self.folder)?;
         if changed && self.recovery_point >= base_offset {
+            // Without a descriptor nothing is lost: the next append makes it up, or what is appended here meanwhile does.
             let synced = self.sync_closed();
-            synced.inspect_err(|failure| self.volume().half_done(failure))?;
+            synced.inspect_err(|_| self.active.not_complete())?;
         }
         let jitter_ms = self.roll_jitter_ms();
         // Without a descriptor for it the one in use stays that, and the next append rolls.

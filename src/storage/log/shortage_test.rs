@@ -3,9 +3,10 @@
 use super::testing::*;
 use super::{AppendError, Bound, LoadOptions, Log, ReadRequest};
 use crate::base::disk::memory::Call;
-use crate::base::ids::Offset;
+use crate::base::ids::{Offset, ProducerId};
 use crate::config::LogConfig;
 use crate::storage::file_names::LEADER_EPOCH_CHECKPOINT;
+use crate::storage::producer_state::{Origin, ProducerEntry};
 
 fn sent(number: i64) -> Send {
     Send {
@@ -98,18 +99,201 @@ fn a_flush_waits_for_a_descriptor() {
     assert_eq!(log.recovery_point(), log.log_end_offset());
 }
 
-/// Half of a truncation is neither the old log nor the new one.
+/// A closed segment that the recovery point lies behind must be durable with all its indexes. What gets no descriptor for that
+/// is no failure, nor is it forgotten.
 #[test]
-fn a_truncation_that_gets_no_descriptor_in_its_middle_takes_the_directory_offline() {
+fn the_sync_of_a_closed_segment_that_gets_no_descriptor_is_made_later() {
+    let ground = Ground::new();
+    let mut log = ground.create(&small_segments(1000));
+    let data = Send {
+        producer: Some((7, 0, 0)),
+        transactional: true,
+        ..Send::default()
+    };
+    append(&mut log, &data).unwrap();
+    append_bytes(&mut log, &marker((7, 0), false), Origin::Coordinator).unwrap();
+    log.flush(NOW_MS).unwrap();
+    let end = log.log_end_offset();
+    assert_eq!(log.recovery_point(), end);
+    log.volume().descriptors().let_go();
+    // Only the sync wants this one; whoever opens it tries twice.
+    ground.memory.run_short(Call::Open, ".txnindex", 0, 4);
+    for _ in 0..2 {
+        assert!(log.roll(NOW_MS).is_err());
+        log.volume().check().unwrap();
+        assert_eq!((log.segment_count(), log.log_end_offset()), (1, end));
+    }
+    log.roll(NOW_MS).unwrap();
+    assert_eq!(log.segment_count(), 2);
+    let closed = |ground: &Ground| {
+        let mut files = ground.files();
+        files.retain(|name, _| name.starts_with("00000000000000000000."));
+        files
+    };
+    let written = closed(&ground);
+    assert_eq!(written.len(), 4);
+    ground.memory.power_cut(|| false);
+    assert_eq!(closed(&ground), written);
+}
+
+/// An abort that cannot be noted is not appended either.
+#[test]
+fn an_abort_that_gets_no_descriptor_for_the_index_is_refused_and_made_later() {
+    let ground = Ground::new();
+    let config = LogConfig::default();
+    let mut log = ground.create(&config);
+    let data = Send {
+        producer: Some((7, 0, 0)),
+        transactional: true,
+        ..Send::default()
+    };
+    for round in 0..2 {
+        let data = Send {
+            producer: Some((7, 0, round)),
+            ..data
+        };
+        append(&mut log, &data).unwrap();
+        let end = log.log_end_offset();
+        log.volume().descriptors().let_go();
+        ground.memory.run_short(Call::Open, ".txnindex", 0, 2);
+        let abort = marker((7, 0), false);
+        assert!(append_bytes(&mut log, &abort, Origin::Coordinator).is_err());
+        log.volume().check().unwrap();
+        assert_eq!(log.log_end_offset(), end);
+        append_bytes(&mut log, &abort, Origin::Coordinator).unwrap();
+        let aborted = log.aborted_transactions(Offset(0), log.log_end_offset()).unwrap();
+        assert_eq!(aborted.len() as i32, round + 1);
+    }
+    // What ends nothing makes no file.
+    let ground = Ground::new();
+    let mut log = ground.create(&config);
+    append_bytes(&mut log, &marker((7, 0), false), Origin::Coordinator).unwrap();
+    assert!(!ground.files().keys().any(|name| name.ends_with(".txnindex")));
+}
+
+/// Whichever file a truncation does not get: the log is as before, and cut the next time.
+#[test]
+fn a_truncation_that_gets_no_descriptor_changes_nothing_and_is_made_later() {
+    let config = small_segments(1000);
+    let log_of = |ground: &Ground| {
+        let mut log = ground.create(&config);
+        for number in 0..40 {
+            // An open transaction, an aborted one, and others.
+            let producer = Some((number % 3, 0, (number / 3 * 3) as i32));
+            let data = Send {
+                producer,
+                transactional: number % 3 < 2,
+                ..sent(number)
+            };
+            append(&mut log, &data).unwrap();
+            if number % 3 == 1 {
+                append_bytes(&mut log, &marker((1, 0), false), Origin::Coordinator).unwrap();
+            }
+        }
+        log.flush(NOW_MS).unwrap();
+        log
+    };
+    let seen = |log: &mut Log| {
+        let end = log.log_end_offset();
+        let newest = log.offset_of_max_timestamp().unwrap();
+        let told = format!(
+            "{end} {} {} {} {:?} {:?} {:?}",
+            log.segment_count(),
+            log.recovery_point(),
+            log.last_stable_offset(),
+            log.producers().collect::<Vec<_>>(),
+            log.aborted_transactions(Offset(0), end).unwrap(),
+            newest,
+        );
+        (told, read_all(log, Offset(0), Bound::LogEnd))
+    };
+    let producers = |log: &Log| -> Vec<_> {
+        let of = |(id, entry): (ProducerId, &ProducerEntry)| {
+            (
+                id,
+                entry.epoch(),
+                entry.last_sequence(),
+                entry.transaction_first_offset(),
+            )
+        };
+        let mut all: Vec<_> = log.producers().map(of).collect();
+        all.sort();
+        all
+    };
+    let mut refused = 0;
+    for to in [20, 71, 112, 128, 131] {
+        let ground = Ground::new();
+        let mut expected = log_of(&ground);
+        let _ = expected.truncate_to(Offset(to), NOW_MS, EXPIRATION_MS).unwrap();
+        let expected = seen(&mut expected);
+        for what in [".log", ".index", ".timeindex", ".txnindex", ".snapshot"] {
+            for after in 0..4 {
+                let ground = Ground::new();
+                let mut log = log_of(&ground);
+                let before = seen(&mut log);
+                log.volume().descriptors().let_go();
+                ground.memory.run_short(Call::Open, what, after, 2);
+                if let Err(error) = log.truncate_to(Offset(to), NOW_MS, EXPIRATION_MS).map(drop) {
+                    refused += 1;
+                    log.volume().check().unwrap();
+                    ground.memory.heal();
+                    assert_eq!(seen(&mut log), before, "{what} {after}: {error}");
+                    let _ = log.truncate_to(Offset(to), NOW_MS, EXPIRATION_MS).unwrap();
+                }
+                ground.memory.heal();
+                log.volume().check().unwrap();
+                assert_eq!(seen(&mut log), expected, "{what} {after}");
+                let known = producers(&log);
+                drop(log);
+                let ground = ground.restart();
+                let options = LoadOptions {
+                    clean: false,
+                    ..load_options(&config)
+                };
+                let (log, _) = ground.load(&options).unwrap();
+                assert_eq!(read_all(&log, Offset(0), Bound::LogEnd), expected.1);
+                assert_eq!(producers(&log), known, "other producers than the records tell of");
+            }
+        }
+    }
+    assert!(refused > 20, "{refused} were refused");
+}
+
+/// Where all old records are gone there is no going back: it waits.
+#[test]
+fn a_log_that_begins_anew_waits_for_a_descriptor() {
     let ground = Ground::new();
     let mut log = filled(&ground, &small_segments(1000));
     log.volume().descriptors().let_go();
     // What is made anew in the place of all segments.
     ground
         .memory
-        .run_short(Call::Open, "00000000000000000100.log", 0, 2);
-    assert!(log.truncate_fully_and_start_at(Offset(100), NOW_MS).is_err());
-    assert!(log.volume().check().is_err());
+        .run_short(Call::Open, "00000000000000000100.log", 0, 5);
+    let _ = log.truncate_fully_and_start_at(Offset(100), NOW_MS).unwrap();
+    log.volume().check().unwrap();
+    assert_eq!(
+        (log.log_start_offset(), log.log_end_offset()),
+        (Offset(100), Offset(100))
+    );
+    append(&mut log, &sent(0)).unwrap();
+    assert_eq!(log.log_end_offset(), Offset(103));
+}
+
+/// Only that a file was not opened is passing. What a sync says is not, though it were the same word: what was to be synced
+/// may be gone.
+#[test]
+fn a_sync_that_fails_is_fatal_whatever_it_says() {
+    // The log, the leader epochs, the folder in which these lie and are renamed.
+    for after in 0.. {
+        let ground = Ground::new();
+        let mut log = filled(&ground, &LogConfig::default());
+        ground.memory.run_short(Call::Sync, "/data/t-0", after, 1);
+        if log.flush(NOW_MS).is_ok() {
+            assert!(after >= 4, "the sync number {after} was tried again");
+            return;
+        }
+        assert!(log.volume().check().is_err());
+    }
 }
 
 /// A replica that is refused would be taken for lost.

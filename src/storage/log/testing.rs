@@ -146,7 +146,32 @@ pub fn load_options(config: &LogConfig) -> LoadOptions {
         log_start_offset: Offset(0),
         high_watermark: Offset(i64::MAX),
         cleaner_checkpoint: None,
+        progress_bytes: super::PROGRESS_BYTES,
     }
+}
+
+/// What is logged on this thread while `work` runs.
+pub fn logged(work: impl FnOnce()) -> String {
+    #[derive(Clone, Default)]
+    struct Lines(Arc<std::sync::Mutex<Vec<u8>>>);
+    impl std::io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    tracing::subscriber::with_default(subscriber, work);
+    let bytes = lines.0.lock().unwrap().clone();
+    String::from_utf8(bytes).unwrap()
 }
 
 /// A config under which little data makes many segments and index entries.

@@ -2,13 +2,15 @@
 //! `truncateFullyAndStartAt`).
 //!
 //! The recovery point goes down with it, and must be checkpointed before anything is appended behind it: otherwise a
-//! crash could leave new records below an old recovery point, unchecked.
+//! crash could leave new records below an old recovery point, unchecked. Where a file cannot be opened for want of a
+//! descriptor, nothing has changed, and the truncation may be tried again.
 
 use super::roll::create_segment;
 use super::{DeletedFiles, FlushWork, Log};
 use crate::base::ids::Offset;
 use crate::base::planted::planted;
-use crate::storage::segment::SegmentError;
+use crate::storage::producer_state::ProducerStates;
+use crate::storage::segment::{Cut, SegmentError};
 use crate::storage::volume::LogIoError;
 
 /// What a truncation did.
@@ -64,30 +66,21 @@ impl Log {
         if offset < self.first_base_offset() {
             return Ok(self.truncate_fully_and_start_at(offset, now_ms)?);
         }
+        // What must be read is read first, and what must be opened is opened, while nothing has changed.
+        let number = self.floor_segment(offset).unwrap_or(0);
+        let cut = self.prepare_cut(number, offset, now_ms)?;
+        let start = self.log_start_offset.min(offset);
+        let producers = self.producers_up_to(offset, start, now_ms, producer_expiration_ms)?;
         tracing::info!(
             partition = %self.partition,
             "the log is truncated from offset {} to {offset}",
             self.log_end_offset
         );
-        // What can be found unreadable is looked at first, while nothing has changed.
-        let number = self.floor_segment(offset).unwrap_or(0);
-        let jitter_ms = self.roll_jitter_ms();
-        if let Some(cut) = self.inactive.get_mut(number) {
-            cut.activate(&self.folder, now_ms, jitter_ms)?;
-            cut.find(&self.folder, offset)?;
-        } else {
-            self.active.find(&self.folder, offset)?;
-        }
         truncated.changed = true;
         self.abort_cleaning();
         self.truncations = self.truncations.wrapping_add(1);
         self.recovery_point = self.recovery_point.min(offset);
-        let cut = self.cut_at(
-            number,
-            offset,
-            (now_ms, producer_expiration_ms),
-            &mut truncated.files,
-        );
+        let cut = self.cut_at(number, offset, (cut, producers), now_ms, &mut truncated.files);
         if let Err(SegmentError::Io(failure)) = &cut {
             self.volume().half_done(failure);
         }
@@ -96,12 +89,29 @@ impl Log {
         Ok(truncated)
     }
 
-    /// Cuts segment `number` at `offset`. What a failure leaves is neither what was nor what is to be.
+    /// Prepares to cut segment `number` at `offset`.
+    fn prepare_cut(&mut self, number: usize, offset: Offset, now_ms: i64) -> Result<Cut, SegmentError> {
+        let jitter_ms = self.roll_jitter_ms();
+        let Some(segment) = self.inactive.get_mut(number) else {
+            return self.active.prepare_cut(&self.folder, offset);
+        };
+        segment.activate(&self.folder, now_ms, jitter_ms)?;
+        let prepared = segment.prepare_cut(&self.folder, offset);
+        if prepared.is_err() {
+            // It stays what it was; as nothing was written to it, that reads and writes nothing.
+            segment.deactivate(&self.folder)?;
+        }
+        prepared
+    }
+
+    /// Cuts segment `number` at `offset`, and has the producers that were known there. What a failure leaves is neither what
+    /// was nor what is to be.
     fn cut_at(
         &mut self,
         number: usize,
         offset: Offset,
-        (now_ms, producer_expiration_ms): (i64, i64),
+        (cut, mut producers): (Cut, ProducerStates),
+        now_ms: i64,
         deleted: &mut DeletedFiles,
     ) -> Result<(), SegmentError> {
         // The segment that is cut becomes the active one; those behind it go.
@@ -109,13 +119,13 @@ impl Log {
             .inactive
             .split_off(number.min(self.inactive.len()))
             .into_iter();
-        if let Some(cut) = behind.next() {
-            let last = std::mem::replace(&mut self.active, cut);
+        if let Some(segment) = behind.next() {
+            let last = std::mem::replace(&mut self.active, segment);
             for segment in behind.chain([last]).rev() {
                 self.delete_files(segment.base_offset(), segment.files(), deleted)?;
             }
         }
-        self.active.truncate(&self.folder, offset, now_ms)?;
+        self.active.cut(&self.folder, cut, now_ms)?;
         self.complete_below = self.complete_below.min(self.active.base_offset());
         self.log_end_offset = offset;
         // A segment that is written again was not cleaned as it will be.
@@ -124,12 +134,21 @@ impl Log {
             self.unsynced.epochs_changed();
         }
         self.log_start_offset = self.log_start_offset.min(offset);
-        let above: Vec<Offset> = self.snapshots.iter().copied().filter(|at| *at > offset).collect();
-        for snapshot in above {
+        // Those at or below the start say nothing that is still needed.
+        let start = self.log_start_offset;
+        let useless: Vec<Offset> = self
+            .snapshots
+            .iter()
+            .copied()
+            .filter(|at| *at > offset || *at <= start)
+            .collect();
+        for snapshot in useless {
             self.delete_snapshot(snapshot, deleted)?;
         }
         self.high_watermark = self.high_watermark.min(offset);
-        Ok(self.rebuild_producers(now_ms, producer_expiration_ms)?)
+        producers.on_high_watermark(self.high_watermark);
+        self.producers.replace(producers);
+        Ok(())
     }
 
     /// Removes everything; the log then begins and ends at `offset`.
@@ -164,7 +183,10 @@ impl Log {
         let (base, files) = (self.active.base_offset(), self.active.files());
         self.delete_files(base, files, &mut truncated.files)?;
         let jitter_ms = self.roll_jitter_ms();
-        let begun = create_segment(&self.folder, &self.config, offset, now_ms, jitter_ms);
+        // Nothing is left to go back to: for a descriptor it waits, on the pool of the directory.
+        let begun = self
+            .volume()
+            .until_opened(|| create_segment(&self.folder, &self.config, offset, now_ms, jitter_ms));
         self.active = begun.inspect_err(|failure| self.volume().half_done(failure))?;
         for snapshot in std::mem::take(&mut self.snapshots) {
             self.snapshots.push(snapshot);

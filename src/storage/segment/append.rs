@@ -1,6 +1,9 @@
-//! Writing a segment: batches and index entries behind its end, its closing, and the cutting of its end.
+//! Writing a segment: batches and index entries behind its end, and its closing.
+
+use std::sync::Arc;
 
 use super::{Active, IndexBuilder, Newest, Place, Segment, SegmentError, TimestampOffset};
+use crate::base::disk::File;
 use crate::base::ids::Offset;
 use crate::records::batch::BatchHeader;
 use crate::storage::descriptors::FileId;
@@ -121,6 +124,13 @@ impl Segment {
         Ok(())
     }
 
+    /// Says that the files are to be completed once more.
+    pub fn not_complete(&mut self) {
+        if let Some(active) = &mut self.active {
+            active.changed = true;
+        }
+    }
+
     /// Ends the writing: the files are completed, and the memory of the active segment let go.
     pub fn deactivate(&mut self, folder: &Folder) -> Result<(), LogIoError> {
         self.complete(folder)?;
@@ -159,15 +169,30 @@ impl Segment {
         }
     }
 
+    /// The file that [`add_to`](Self::add_to) appends to, opened before there is a marker that wants it.
+    pub fn transaction_file(&self, folder: &Folder) -> Result<Arc<File>, LogIoError> {
+        let kind = FileKind::TransactionIndex;
+        if self.transactions.is_empty() {
+            folder.new_file(self.files, self.base_offset, kind)
+        } else {
+            folder.file(self.files, self.base_offset, kind)
+        }
+    }
+
     /// Appends an aborted transaction to the index of this segment, which holds its marker.
     pub fn add_aborted(&mut self, folder: &Folder, aborted: &AbortedTransaction) -> Result<(), LogIoError> {
-        let kind = FileKind::TransactionIndex;
-        let file = if self.transactions.is_empty() {
-            folder.new_file(self.files, self.base_offset, kind)?
-        } else {
-            folder.file(self.files, self.base_offset, kind)?
-        };
-        let appended = self.transactions.append(&file, aborted);
+        let file = self.transaction_file(folder)?;
+        self.add_to(&file, folder, aborted)
+    }
+
+    /// The same in the file that was opened.
+    pub fn add_to(
+        &mut self,
+        file: &File,
+        folder: &Folder,
+        aborted: &AbortedTransaction,
+    ) -> Result<(), LogIoError> {
+        let appended = self.transactions.append(file, aborted);
         appended.map_err(|error| self.transaction_error(folder, &error))
     }
 
@@ -199,62 +224,6 @@ impl Segment {
         }
         Ok(())
     }
-
-    /// Removes the batch that reaches `offset` and all behind it, from the log and the indexes. The segment must be
-    /// active (Kafka: `LogSegment.truncateTo`).
-    pub fn truncate(&mut self, folder: &Folder, offset: Offset, now_ms: i64) -> Result<(), SegmentError> {
-        let size = self.end_below(folder, offset)?;
-        let base = self.base_offset;
-        let keep_offsets = self.with_offsets(folder, |entries| {
-            entries.partition_point(|entry| entry.offset(base) < offset)
-        })?;
-        let keep_times = self.with_times(folder, |entries| {
-            entries.partition_point(|entry| entry.offset(base) < offset)
-        })?;
-        let files = self.files;
-        if let Some(active) = &mut self.active {
-            truncate_index(
-                folder,
-                &mut active.index.offsets,
-                keep_offsets,
-                FileKind::OffsetIndex,
-                files,
-                base,
-            )?;
-            truncate_index(
-                folder,
-                &mut active.index.times,
-                keep_times,
-                FileKind::TimeIndex,
-                files,
-                base,
-            )?;
-            active.newest = None;
-            active.index.restart_counting();
-            active.changed = true;
-            // What was cut may be on disk already.
-            active.new = false;
-        }
-        if !self.transactions.is_empty() {
-            let file = folder.file(files, base, FileKind::TransactionIndex)?;
-            let truncated = self.transactions.truncate_to(&file, offset);
-            truncated.map_err(|error| self.transaction_error(folder, &error))?;
-            let synced = file.sync();
-            synced.map_err(|error| self.io(folder, "sync", FileKind::TransactionIndex, &error))?;
-        }
-        let file = folder.file(files, base, FileKind::Log)?;
-        let cut = file.set_length(u64::from(size));
-        cut.map_err(|error| self.io(folder, "cut", FileKind::Log, &error))?;
-        self.size = size;
-        if size == 0 {
-            self.first_timestamp_ms = None;
-            if let Some(active) = &mut self.active {
-                active.created_ms = now_ms;
-            }
-        }
-        self.largest = Some(self.largest_timestamp_there(folder)?);
-        Ok(())
-    }
 }
 
 fn reopened<E: Entry>(entries: &Entries<'_, E>) -> std::io::Result<ActiveIndex<E>> {
@@ -279,22 +248,4 @@ fn write_index<E: Entry>(
     index
         .write(&file)
         .map_err(|error| folder.failed("write", base, kind, &error))
-}
-
-fn truncate_index<E: Entry>(
-    folder: &Folder,
-    index: &mut ActiveIndex<E>,
-    keep: u32,
-    kind: FileKind,
-    files: FileId,
-    base: Offset,
-) -> Result<(), LogIoError> {
-    let file = if index.written() == 0 {
-        None
-    } else {
-        Some(folder.file(files, base, kind)?)
-    };
-    index
-        .truncate(keep, file.as_deref())
-        .map_err(|error| folder.failed("cut", base, kind, &error))
 }

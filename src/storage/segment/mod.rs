@@ -6,6 +6,7 @@
 //! [`Folder`] that each call names. Called by log/. Follows Kafka's `LogSegment` (3.9.2).
 
 mod append;
+mod cut;
 mod index_builder;
 mod search;
 pub mod walk;
@@ -23,6 +24,7 @@ use super::volume::LogIoError;
 use crate::base::ids::Offset;
 use crate::records::batch::{BatchHeader, CorruptBatch, NO_TIMESTAMP};
 
+pub use cut::Cut;
 pub use index_builder::IndexBuilder;
 pub use search::Place;
 use walk::{HeaderWalk, WalkError};

@@ -103,7 +103,17 @@ impl Segment {
     /// An offset at or before the first batch with a timestamp of at least `timestamp_ms`: where to begin to look.
     pub fn offset_before_timestamp(&self, folder: &Folder, timestamp_ms: i64) -> Result<Offset, LogIoError> {
         let entry = self.with_times(folder, |entries| {
-            entries.last_where(|entry| entry.timestamp_ms <= timestamp_ms)
+            entries.last_where(|entry| {
+                planted!(
+                    "time-difference-wraps",
+                    timestamp_ms.wrapping_sub(entry.timestamp_ms) >= 0,
+                    planted!(
+                        "time-equal-left-out",
+                        entry.timestamp_ms < timestamp_ms,
+                        entry.timestamp_ms <= timestamp_ms
+                    )
+                )
+            })
         })?;
         Ok(entry.map_or(self.base_offset, |entry| entry.offset(self.base_offset)))
     }

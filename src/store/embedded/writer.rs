@@ -123,9 +123,13 @@ impl Writer {
         }
         self.lock().fail();
         self.over.send_replace(Session::Expired(self.session));
-        for Kept { copy, pool } in std::mem::take(&mut self.copies) {
-            // redb writes its allocator's state when the file is closed, which makes the next start faster.
-            let _ = begin(&pool, move || drop(copy)).await;
+        let copies = std::mem::take(&mut self.copies).into_iter();
+        // redb writes its allocator's state when the file is closed, which makes the next start faster.
+        let closing_copies: Vec<_> = copies
+            .map(|Kept { copy, pool }| begin(&pool, move || drop(copy)))
+            .collect();
+        for closed in closing_copies {
+            let _ = closed.await;
         }
         if let Some(reply) = closing {
             let _ = reply.send(());

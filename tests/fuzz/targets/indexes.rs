@@ -56,7 +56,11 @@ pub fn targets() -> Vec<Target> {
                 }
             },
             run: time_index,
-            planted: &["index-part-counted", "index-search-one-off", "time-entry-signed"],
+            planted: &[
+                "time-entry-signed",
+                "time-difference-wraps",
+                "time-equal-left-out",
+            ],
             ..PLAIN
         },
         Target {
@@ -261,11 +265,24 @@ fn time_index(input: &[u8]) {
         let _ = ground.index(".index", &[]);
         entries::<TimeEntry>(&file, input, |entry| entry.timestamp_ms);
         let mut segment = ground.segment();
+        let read: Vec<TimeEntry> = input
+            .chunks_exact(TimeEntry::BYTES)
+            .filter_map(TimeEntry::take)
+            .collect();
         for timestamp in [-1, 0, 1015, i64::MAX] {
             let offset = segment
                 .offset_before_timestamp(&ground.folder, timestamp)
                 .unwrap();
             assert!(offset >= Offset(BASE), "offset {offset} is before the segment");
+            // Whatever the order, it lies between an entry that is not later and one that is.
+            let is_before = |entry: &TimeEntry| entry.timestamp_ms <= timestamp;
+            let fits = (0..=read.len()).any(|at| {
+                let before = at.checked_sub(1).map(|before| &read[before]);
+                before.is_none_or(is_before)
+                    && read.get(at).is_none_or(|next| !is_before(next))
+                    && offset == before.map_or(Offset(BASE), |before| before.offset(Offset(BASE)))
+            });
+            assert!(fits, "offset {offset} is not where {timestamp} begins");
         }
         let largest = segment.largest_timestamp(&ground.folder).unwrap();
         assert!(largest.offset >= Offset(BASE));

@@ -43,8 +43,6 @@ pub fn targets() -> Vec<Target> {
         mend,
         run: open,
         planted: &["recovery-size-believed", "recovery-offsets-meet", "tail-believed"],
-        // Buffers of recovery and of the walks.
-        extra_bytes: 256 << 10,
         ..PLAIN
     }]
 }
@@ -184,6 +182,7 @@ fn options(clean: bool) -> LoadOptions {
         log_start_offset: Offset(0),
         high_watermark: Offset(i64::MAX),
         cleaner_checkpoint: None,
+        progress_bytes: u64::MAX,
     }
 }
 

@@ -13,14 +13,14 @@ use std::path::{Path, PathBuf};
 
 use super::Target;
 
-/// A target of bytes that need no mending, without room beyond the allowance.
+/// A target of bytes that need no mending, and where no codec is at work.
 const PLAIN: Target = Target {
     name: "",
     seeds: Vec::new(),
     mend: |_, _| {},
     words: &[],
     run: |_| {},
-    extra_bytes: 0,
+    codec_bytes: |_| 0,
     planted: &[],
 };
 

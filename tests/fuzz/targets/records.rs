@@ -15,13 +15,18 @@ use fastrand::Rng;
 use super::{PLAIN, with_extension};
 use crate::Target;
 
-/// A codec's own buffers, beyond what its input allows: a gzip window, an lz4 block, snappy's chunk.
+/// What a batch may decompress to: one record of it may be as large, and is held whole. So these targets may hold as much
+/// beyond the allowance, where a batch is compressed.
 const CODEC_BYTES: usize = 1 << 20;
 
 pub fn targets() -> Vec<Target> {
     let codec = Target {
         mend: |rng, bytes| mend_sets(rng, bytes),
-        extra_bytes: CODEC_BYTES,
+        codec_bytes: |input| {
+            let is_compressed = |batch: Batch<'_>| batch.is_compressed();
+            let any = Batches::new(input).flatten().any(is_compressed);
+            if any { CODEC_BYTES } else { 0 }
+        },
         ..PLAIN
     };
     vec![
@@ -54,6 +59,7 @@ pub fn targets() -> Vec<Target> {
             run: batches,
             planted: &[
                 "snappy-length-believed",
+                "snappy-raw-length-believed",
                 "lz4-length-believed",
                 "lz4-block-size-believed",
                 "gzip-length-believed",
@@ -134,7 +140,35 @@ fn compressed() -> Vec<Vec<u8>> {
             seeds.push(builder.build().unwrap().1.to_vec());
         }
     }
+    seeds.extend([1, 60].map(raw_snappy));
     seeds
+}
+
+/// A batch in snappy without Java's framing, as librdkafka and Go clients send it; our builder frames.
+fn raw_snappy(count: i64) -> Vec<u8> {
+    let mut builder = BatchBuilder::new(BatchOptions::default());
+    for index in 0..count {
+        let value = format!("value {index} of a batch that compresses well");
+        builder
+            .append(index, Some(b"key"), Some(value.as_bytes()), &[])
+            .unwrap();
+    }
+    let plain = builder.build().unwrap().1.to_vec();
+    let (head, records) = plain.split_at(V2_HEADER_BYTES);
+    let records = snap::raw::Encoder::new().compress_vec(records).unwrap();
+    let mut batch = [head, &records].concat();
+    let length = u32::try_from(batch.len() - 12).unwrap();
+    batch[8..12].copy_from_slice(&length.to_be_bytes());
+    batch[22] |= Codec::Snappy as u8;
+    let crc = crc32c::crc32c(&batch[21..]);
+    batch[17..21].copy_from_slice(&crc.to_be_bytes());
+    let read = Batch::parse(&batch).unwrap().unwrap();
+    let mut iterated = read.records(None).unwrap();
+    for _ in 0..count {
+        assert!(iterated.next().unwrap().is_some(), "raw snappy is not read");
+    }
+    drop(iterated);
+    batch
 }
 
 /// As a producer sends them: from offset 0 on, which the checksum does not cover, and none taken away.

@@ -110,8 +110,6 @@ pub fn targets() -> Vec<Target> {
                 "server-backslash-pairs",
                 "listener-bracket-there",
             ],
-            // Every value of the configuration.
-            extra_bytes: 256 << 10,
             ..PLAIN
         },
         Target {

@@ -33,8 +33,6 @@ pub fn targets() -> Vec<Target> {
             name: "framing",
             seeds: streams(),
             run: stream,
-            // The first buffer of a frame that is larger than the common one.
-            extra_bytes: 256 << 10,
             planted: &["frame-unlimited", "frame-reserved-whole", "frame-cut-short"],
             ..PLAIN
         },

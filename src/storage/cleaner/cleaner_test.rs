@@ -1,6 +1,7 @@
 //! What a cleaning keeps and removes, case by case; the names of rows are those of the list of pitfalls.
 
 use std::cell::RefCell;
+use std::sync::Arc;
 
 use super::testing::*;
 use super::{CleanerSettings, Cleaning, CleaningError};
@@ -551,9 +552,9 @@ fn tombstones_of_old_formats_go_by_the_age_of_their_segment() {
 }
 
 #[test]
-fn truncation_deletion_of_segments_and_a_pause_end_a_cleaning_without_effect() {
+fn truncation_deletion_of_segments_a_pause_and_another_policy_end_a_cleaning_without_effect() {
     type Act = fn(&mut Log);
-    let acts: [(&str, Act); 4] = [
+    let acts: [(&str, Act); 5] = [
         ("truncation", |log| {
             drop(log.truncate_to(Offset(5), NOW_MS, i64::MAX).unwrap())
         }),
@@ -565,6 +566,11 @@ fn truncation_deletion_of_segments_and_a_pause_end_a_cleaning_without_effect() {
             drop(log.retain(NOW_MS).unwrap());
         }),
         ("pause", Log::pause_cleaning),
+        ("policy", |log| {
+            let compact = false;
+            let config = compacted(250);
+            log.set_config(Arc::new(LogConfig { compact, ..config }));
+        }),
     ];
     for (name, act) in acts {
         // At each step of the cleaning.

@@ -277,17 +277,16 @@ impl Replicas {
         offset_of: impl Fn(&Log) -> Option<Offset>,
         offset_of_copy: impl Fn(&Seen) -> Option<Offset>,
     ) {
+        let gathering = &directory.checkpointing;
+        let _turn = gathering.lock().unwrap_or_else(PoisonError::into_inner);
         let mut offsets = Offsets::new();
+        // First: one that is done meanwhile is found as a log.
         for copy in self.moves.bound_for(directory) {
             if let Some(offset) = offset_of_copy(&copy.seen()) {
                 offsets.insert(TopicPartition::clone(copy.partition().name()), offset);
             }
         }
-        for partition in self.all_in(directory) {
-            if let Some(offset) = offset_of(&partition.lock_blocking().log) {
-                offsets.insert(TopicPartition::clone(partition.name()), offset);
-            }
-        }
+        offsets.extend(self.offsets_in(directory, offset_of));
         // A failure has taken the directory offline and was told then.
         let _ = directory.write_checkpoint(name, offsets);
     }
@@ -374,6 +373,7 @@ impl Replicas {
         self.checkpoint_recovery_points(directory);
         self.checkpoint_log_starts(directory);
         self.checkpoint_high_watermarks(directory);
+        self.complete_cleaned(directory);
         directory.volume().check()
     }
 }

@@ -631,3 +631,32 @@ fn the_batch_that_ends_the_round_leaves_its_header() {
         .collect();
     assert_eq!(ends, [0, 1, 2, 3, 4]);
 }
+
+/// A crash between a truncation and the checkpoint's writing leaves a line above the log's end.
+#[test]
+fn a_checkpoint_above_the_log_is_not_believed_of_what_is_written_later() {
+    let (ground, log) = new_log(&compacted(100_000));
+    for _ in 0..4 {
+        put(&mut log.borrow_mut(), &[(b"a", Some(b"1"))]);
+        roll(&log);
+    }
+    put(&mut log.borrow_mut(), &[(b"a", Some(b"1"))]);
+    clean_stop(&mut log.borrow_mut());
+    drop(log);
+    let mut ground = ground;
+    for (told, believed) in [
+        (Some(1_000), Some(4)),
+        (Some(5), Some(4)),
+        (Some(2), Some(2)),
+        (None, None),
+    ] {
+        ground = ground.restart();
+        let mut options = load_options(&compacted(100_000));
+        options.clean = true;
+        options.cleaner_checkpoint = told.map(Offset);
+        let (mut log, report) = ground.load(&options).unwrap();
+        assert_eq!(log.cleaner_checkpoint(), believed.map(Offset));
+        assert_eq!(report.cleaned_lowered, told != believed);
+        clean_stop(&mut log);
+    }
+}

@@ -2,7 +2,8 @@
 //! `truncateFullyAndStartAt`).
 //!
 //! The recovery point goes down with it, and must be checkpointed before anything is appended behind it: otherwise a
-//! crash could leave new records below an old recovery point, unchecked.
+//! crash could leave new records below an old recovery point, unchecked. So does [`Log::cleaner_checkpoint`], below which
+//! the next start would otherwise take new records for cleaned.
 
 use super::roll::create_segment;
 use super::{DeletedFiles, FlushWork, Log};

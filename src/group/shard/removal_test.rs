@@ -358,6 +358,25 @@ fn a_group_that_loses_its_last_offset_and_has_nobody_is_removed() {
     assert_eq!(h.listed(), []);
 }
 
+/// Its record says since when the group is empty: without it the offsets that are left would expire by their own age.
+#[test]
+fn a_group_of_which_a_partition_is_named_twice_keeps_its_record_with_its_other_offsets() {
+    let mut h = Harness::new();
+    let ids = h.stable(1);
+    h.commit(commit_of(&ids[0], 1, "a", 1));
+    h.commit(commit_of(&ids[0], 1, "b", 1));
+    h.leave(&ids[0]);
+    let answer = delete_offsets(&mut h, &["a", "a"]);
+    assert_eq!(answer.topics.len(), 2, "an answer for each question");
+    assert_eq!(tombstones(&h), [offset_key("a")]);
+    assert_eq!((h.fetch("a"), h.fetch("b"), h.state()), (-1, 1, "Empty"));
+    h.fail_over();
+    assert_eq!((h.fetch("b"), h.state()), (1, "Empty"));
+    // With its last offset it goes.
+    delete_offsets(&mut h, &["b", "b"]);
+    assert_eq!(tombstones(&h), [offset_key("b"), group_key()]);
+}
+
 #[test]
 fn a_topic_that_is_gone_takes_its_offsets_along() {
     let mut h = Harness::new();

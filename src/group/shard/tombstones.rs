@@ -92,16 +92,19 @@ impl GroupShard {
                 true
             }
             Doomed::Offsets { group_id, left, .. } => {
-                let mut planned = 0;
+                // A partition may be named twice, and is one offset less all the same.
+                let mut planned = BTreeSet::new();
                 while !tombstones.is_full() {
                     let Some((topic, partition)) = left.pop_front() else {
-                        self.plan_end(group_id, planned, tombstones);
+                        self.plan_end(group_id, planned.len(), tombstones);
                         return true;
                     };
                     tombstones.looked_at += 1;
                     if self.offsets.get(group_id, &topic, partition).is_some() {
-                        tombstones.push(offset_key(group_id, &topic, partition));
-                        planned += 1;
+                        let key = offset_key(group_id, &topic, partition);
+                        if planned.insert((topic, partition)) {
+                            tombstones.push(key);
+                        }
                     }
                 }
                 false

@@ -24,6 +24,7 @@ use super::moving::Seen;
 use super::partition::Partition;
 use super::replicas::Replicas;
 use super::together;
+use super::upkeep::folder_delay_ms;
 
 /// How often deleted files are looked at for whether their time has come.
 const GRAVEYARD_INTERVAL: Duration = Duration::from_secs(1);
@@ -312,10 +313,9 @@ impl Replicas {
             .push(buried);
     }
 
-    /// Takes over a folder whose deletion had begun before the start; it goes after `file.delete.delay.ms` from now.
+    /// Takes over a folder whose deletion had begun before the start; it goes `log.segment.delete.delay.ms` from now.
     pub fn bury_folder(&self, directory: &Arc<HostDirectory>, path: PathBuf) {
-        let delay_ms = self.cluster().get().broker_config.log_segment_delete_delay_ms;
-        let due_ms = clock::now_ms().saturating_add(delay_ms);
+        let due_ms = clock::now_ms().saturating_add(folder_delay_ms(self.cluster()));
         self.bury(Buried::folder(Arc::clone(directory), path, due_ms));
     }
 

@@ -232,7 +232,7 @@ mod tests {
     #[test]
     fn log_levels_change_all_or_none() {
         let levels = LogLevels::default();
-        planned(&[(8, "7", &[("barnabas.net", 0, Some("debug"))])], false, &levels);
+        planned(&[(8, "7", &[("barnabas.net", 0, Some("DEBUG"))])], false, &levels);
         assert_eq!(levels.of_target("barnabas::net"), LogLevel::Debug);
         let plans = planned(
             &[(8, "7", &[("root", 0, Some("WARN")), ("x", 0, Some("WARN"))])],

@@ -50,8 +50,8 @@ fn rooms_have_levels_that_change_at_run_time() {
     };
     let lines = logged(&levels, LogFormat::Text, || {
         speak();
-        levels.set("net", "debug").unwrap();
-        levels.set("storage", "off").unwrap();
+        levels.set("net", "DEBUG").unwrap();
+        levels.set("storage", "ERROR").unwrap();
         speak();
     });
     let lines: Vec<_> = lines.iter().map(|line| untimed(line)).collect();

@@ -63,6 +63,13 @@ impl LogLevel {
             .find(|level| level.name().eq_ignore_ascii_case(name))
     }
 
+    /// The level that Kafka's tools call `name`: in upper case only, and never OFF, which would hide errors
+    /// (`LogLevelConfig`).
+    fn of_kafka(name: &str) -> Option<Self> {
+        let level = Self::parse(name).filter(|level| *level != Self::Off);
+        level.filter(|_| !name.contains(|character: char| character.is_ascii_lowercase()))
+    }
+
     /// Its name, upper case.
     pub fn name(self) -> &'static str {
         match self {
@@ -122,19 +129,24 @@ impl LogLevels {
         let levels = Self::default();
         for item in text.split(',').map(str::trim).filter(|item| !item.is_empty()) {
             let (logger, level) = item.split_once('=').unwrap_or((ROOT, item));
-            let level = LogLevel::parse(level.trim()).ok_or_else(|| bad_level(logger, level))?;
+            let level = LogLevel::parse(level.trim()).ok_or_else(|| {
+                ConfigError::new(
+                    logger,
+                    level,
+                    "must be one of OFF, FATAL, ERROR, WARN, INFO, DEBUG, TRACE",
+                )
+            })?;
             levels.store(logger.trim(), level as u8)?;
         }
         Ok(levels)
     }
 
-    /// Sets the level of a logger: `root`, a room, or `barnabas.` and a room.
+    /// Sets the level of a logger, `root`, a room, or `barnabas.` and a room, to one of those that Kafka's tools may name.
     ///
     /// # Errors
     /// An unknown logger or level.
     pub fn set(&self, logger: &str, level: &str) -> Result<(), ConfigError> {
-        self.check(logger, level)?;
-        let level = LogLevel::parse(level).ok_or_else(|| bad_level(logger, level))?;
+        let level = LogLevel::of_kafka(level).ok_or_else(|| bad_level(logger, level))?;
         self.store(logger, level as u8)
     }
 
@@ -144,7 +156,7 @@ impl LogLevels {
     /// An unknown logger or level.
     pub fn check(&self, logger: &str, level: &str) -> Result<(), ConfigError> {
         self.cell(logger)?;
-        LogLevel::parse(level).map_or_else(|| Err(bad_level(logger, level)), |_| Ok(()))
+        LogLevel::of_kafka(level).map_or_else(|| Err(bad_level(logger, level)), |_| Ok(()))
     }
 
     /// Lets a room follow the root again.
@@ -213,7 +225,7 @@ fn bad_level(logger: &str, level: &str) -> ConfigError {
     ConfigError::new(
         logger,
         level,
-        "must be one of OFF, FATAL, ERROR, WARN, INFO, DEBUG, TRACE",
+        "must be one of FATAL, ERROR, WARN, INFO, DEBUG, TRACE",
     )
 }
 
@@ -242,7 +254,7 @@ mod tests {
         assert_eq!(levels.of_target("barnabas::net"), LogLevel::Warn);
         assert_eq!(levels.of_target("other"), LogLevel::Warn);
         assert_eq!(levels.highest(), LogLevel::Debug);
-        levels.set("root", "error").unwrap();
+        levels.set("root", "ERROR").unwrap();
         levels.set("barnabas.net", "TRACE").unwrap();
         levels.clear("barnabas.storage").unwrap();
         assert_eq!(levels.of_target("barnabas::storage"), LogLevel::Error);
@@ -250,6 +262,29 @@ mod tests {
         let list = levels.list();
         assert!(list.contains(&("barnabas.net".to_owned(), LogLevel::Trace)));
         assert!(list.contains(&("root".to_owned(), LogLevel::Error)));
+    }
+
+    #[test]
+    fn at_run_time_a_level_is_one_of_those_that_kafka_takes() {
+        let levels = LogLevels::parse("off,net=debug").unwrap();
+        assert_eq!(levels.root(), LogLevel::Off, "the option takes more");
+        for level in ["OFF", "off", "debug", "Debug", "fatal", "", " INFO", "ALL"] {
+            assert!(levels.check("root", level).is_err(), "{level}");
+            assert!(levels.set("root", level).is_err(), "{level}");
+        }
+        assert_eq!(levels.root(), LogLevel::Off);
+        for (level, meant) in [
+            ("FATAL", LogLevel::Error),
+            ("ERROR", LogLevel::Error),
+            ("WARN", LogLevel::Warn),
+            ("INFO", LogLevel::Info),
+            ("DEBUG", LogLevel::Debug),
+            ("TRACE", LogLevel::Trace),
+        ] {
+            levels.check("root", level).unwrap();
+            levels.set("root", level).unwrap();
+            assert_eq!(levels.root(), meant);
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::load::{Loading, Piece};
 use super::slot::{Slot, State};
 use super::{
     Asked, Coordinator, CoordinatorSettings, Effects, EndedTransaction, MAX_UNREPLICATED, NewRecord,
@@ -19,7 +20,7 @@ use crate::base::ids::{BrokerId, LeaderEpoch, Offset, ProducerEpoch, ProducerId,
 use crate::base::shutdown::Shutdown;
 use crate::base::task;
 use crate::metadata::control::{StopReplica, StopReplicaPartition, TOPIC_IS_DELETED};
-use crate::records::batch::Batches;
+use crate::records::batch::{Batches, CorruptBatch};
 use crate::records::build::BatchOptions;
 use crate::records::control::EndTransactionMarker;
 use crate::replica::answers::FetchParameters;
@@ -750,12 +751,28 @@ async fn a_record_that_cannot_be_read_is_left_out() {
 async fn a_corrupt_log_is_not_served() {
     let floor = Floor::new(|_| {});
     floor.lead(0).await;
+    // The timer that loading set writes a record too: before or behind "b".
+    let fired = floor.ask(Command::WaitFor("loads", 1));
+    soon(floor.ask(Command::Add("b", 5))).await;
+    soon(fired).await;
     soon(floor.ask(Command::Add("a", 5))).await;
     let partition = floor.broker.replicas.partition(TOPIC, 0).unwrap();
     let read = partition.read_in_epoch(LeaderEpoch(0), Offset(0), 1_000).unwrap();
     let slice = read.records.unwrap();
-    let end = slice.position + slice.length as u64;
-    slice.file.write_all_at(b"!", end - 1).unwrap();
+    // The last byte of the number that the third batch adds.
+    let bytes = slice.read().unwrap();
+    let lengths: Vec<_> = Batches::new(&bytes)
+        .map(|batch| batch.unwrap().bytes().len() as u64)
+        .collect();
+    let third = slice.position + lengths[0] + lengths[1];
+    slice.file.write_all_at(b"!", third + lengths[2] - 2).unwrap();
+    // Who is to mend it is told where.
+    let slot = Slot::new(0, LeaderEpoch(0), Arc::clone(&partition));
+    let Piece::Failed(reason) = Loading::new(Counters::default(), slot, 1_000).read_piece() else {
+        panic!("it is not found");
+    };
+    let place = "at offset 2 in /data/0/counters-0/00000000000000000000.log: batch checksum is ";
+    assert!(reason.starts_with(place), "{reason}");
     floor.resign().await;
     floor.broker.lead(TOPIC, 1, 2, 2, &[1]).await;
     let once_loaded = async |partition| loop {
@@ -770,6 +787,20 @@ async fn a_corrupt_log_is_not_served() {
     assert_eq!(corrupt, Answer::Error(ErrorCode::CoordinatorNotAvailable));
     let other = once_loaded(1).await;
     assert_eq!(other, Answer::Count(0), "the other partition is served");
+    // With the checksum that its bytes give it is believed.
+    let bytes = slice.read().unwrap();
+    let batch = Batches::new(&bytes).nth(2).unwrap().unwrap();
+    let Err(CorruptBatch::Crc { computed, .. }) = batch.check_crc() else {
+        panic!("it is whole");
+    };
+    slice
+        .file
+        .write_all_at(&computed.to_be_bytes(), third + 17)
+        .unwrap();
+    let followed = (2, &[1, 2][..], &[1, 2][..]);
+    floor.broker.decide(TOPIC, 1, 2, 3, followed).await;
+    floor.broker.lead(TOPIC, 1, 2, 4, &[1]).await;
+    assert_eq!(once_loaded(0).await, Answer::Count(i64::from(b'!')));
 }
 
 #[tokio::test]

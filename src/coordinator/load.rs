@@ -46,7 +46,7 @@ pub enum Piece {
     Last,
     /// The shard is not wanted any more.
     Abandoned,
-    /// The log cannot be read.
+    /// The log cannot be read: why, and in which file from where on.
     Failed(String),
 }
 
@@ -81,7 +81,10 @@ impl<S: Shard> Loading<S> {
                 | ErrorCode::KafkaStorageError,
             )) => Piece::Abandoned,
             Err(Unread::Code(error)) => Piece::Failed(error.to_string()),
-            Err(Unread::Because(reason)) => Piece::Failed(reason),
+            Err(Unread::At(offset, reason)) => {
+                let file = self.slot.partition.file_of(offset);
+                Piece::Failed(format!("at offset {offset} in {}: {reason}", file.display()))
+            }
         }
     }
 
@@ -101,6 +104,7 @@ impl<S: Shard> Loading<S> {
                 self.next = Some(start);
                 return Ok(Piece::More);
             }
+            Err(corrupt @ ErrorCode::CorruptMessage) => return Err(Unread::at(from, &corrupt)),
             read => read?,
         };
         let Some(slice) = read.records else {
@@ -131,9 +135,10 @@ impl<S: Shard> Loading<S> {
         let mut next = from;
         for batch in Batches::new(bytes) {
             let batch = batch.map_err(|error| Unread::at(next, &error))?;
-            batch.check_crc().map_err(|error| Unread::at(next, &error))?;
+            let base = batch.base_offset;
+            batch.check_crc().map_err(|error| Unread::at(base, &error))?;
             self.replay_batch(&batch, from)
-                .map_err(|error| Unread::at(next, &error))?;
+                .map_err(|error| Unread::at(base, &error))?;
             next = next.max(batch.next_offset());
         }
         if next <= from {
@@ -233,12 +238,12 @@ impl<S: Shard> Loading<S> {
 /// Why a piece could not be read.
 enum Unread {
     Code(ErrorCode),
-    Because(String),
+    At(Offset, String),
 }
 
 impl Unread {
     fn at(offset: Offset, reason: &dyn std::fmt::Display) -> Self {
-        Self::Because(format!("at offset {offset}: {reason}"))
+        Self::At(offset, reason.to_string())
     }
 }
 

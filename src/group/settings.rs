@@ -17,7 +17,7 @@ pub struct GroupSettings {
     pub offset_metadata_max_bytes: usize,
     /// `offsets.retention.minutes`, in milliseconds.
     pub offsets_retention_ms: i64,
-    /// Most bytes of tombstones in one batch; below the topic's `max.message.bytes`.
+    /// Most bytes of tombstones in one batch; less where the log takes less (`max.message.bytes` of its topic).
     pub removal_batch_bytes: usize,
     /// When all shards of the broker together take more memory than this they take in no new group, member or partition;
     /// what is there goes on.

@@ -45,6 +45,8 @@ pub struct Harness {
     pub waiting: BTreeSet<Token>,
     /// Appends fail with this.
     pub fails: Option<ErrorCode>,
+    /// Most bytes of keys and values that the log takes in a batch.
+    pub max_batch_bytes: usize,
     /// The replicas stand still: nothing that is written from now on is replicated.
     pub lags: bool,
     /// Answers that wait for the high watermark.
@@ -72,6 +74,7 @@ impl Harness {
             answers: BTreeMap::new(),
             waiting: BTreeSet::new(),
             fails: None,
+            max_batch_bytes: usize::MAX,
             lags: false,
             held: Vec::new(),
             random,
@@ -177,7 +180,11 @@ impl Harness {
             Step::Done(effects) => self.apply(effects),
             Step::Write { records, decision } => {
                 assert!(!records.is_empty());
-                if let Some(error) = self.fails {
+                let bytes =
+                    |record: &NewRecord| record.key.len() + record.value.as_ref().map_or(0, Bytes::len);
+                let is_too_large = records.iter().map(bytes).sum::<usize>() > self.max_batch_bytes;
+                let too_large = is_too_large.then_some(ErrorCode::MessageTooLarge);
+                if let Some(error) = self.fails.or(too_large) {
                     let effects = self.shard.refused(decision, error, self.now_ms);
                     return self.apply(effects);
                 }

@@ -52,5 +52,8 @@ pub fn load(
     for log in loaded.logs {
         replicas.host(host, log);
     }
+    if loaded.reports.iter().any(|report| report.cleaned_lowered) {
+        replicas.checkpoint_cleaned(host);
+    }
     Ok(loaded.futures)
 }

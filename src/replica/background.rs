@@ -22,6 +22,7 @@ use super::directories::HostDirectory;
 use super::moving::Seen;
 use super::partition::Partition;
 use super::replicas::Replicas;
+use super::upkeep::folder_delay_ms;
 
 /// How often deleted files are looked at for whether their time has come.
 const GRAVEYARD_INTERVAL: Duration = Duration::from_secs(1);
@@ -275,17 +276,16 @@ impl Replicas {
         offset_of: impl Fn(&Log) -> Option<Offset>,
         offset_of_copy: impl Fn(&Seen) -> Option<Offset>,
     ) {
+        let gathering = &directory.checkpointing;
+        let _turn = gathering.lock().unwrap_or_else(PoisonError::into_inner);
         let mut offsets = Offsets::new();
+        // First: one that is done meanwhile is found as a log.
         for copy in self.moves.bound_for(directory) {
             if let Some(offset) = offset_of_copy(&copy.seen()) {
                 offsets.insert(TopicPartition::clone(copy.partition().name()), offset);
             }
         }
-        for partition in self.all_in(directory) {
-            if let Some(offset) = offset_of(&partition.lock_blocking().log) {
-                offsets.insert(TopicPartition::clone(partition.name()), offset);
-            }
-        }
+        offsets.extend(self.offsets_in(directory, offset_of));
         // A failure has taken the directory offline and was told then.
         let _ = directory.write_checkpoint(name, offsets);
     }
@@ -311,10 +311,9 @@ impl Replicas {
             .push(buried);
     }
 
-    /// Takes over a folder whose deletion had begun before the start; it goes after `file.delete.delay.ms` from now.
+    /// Takes over a folder whose deletion had begun before the start; it goes `log.segment.delete.delay.ms` from now.
     pub fn bury_folder(&self, directory: &Arc<HostDirectory>, path: PathBuf) {
-        let delay_ms = self.cluster().get().broker_config.log_segment_delete_delay_ms;
-        let due_ms = clock::now_ms().saturating_add(delay_ms);
+        let due_ms = clock::now_ms().saturating_add(folder_delay_ms(self.cluster()));
         self.bury(Buried::folder(Arc::clone(directory), path, due_ms));
     }
 

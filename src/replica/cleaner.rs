@@ -280,6 +280,15 @@ impl Replicas {
         self.checkpoint(directory, CLEANER_CHECKPOINT, Log::cleaner_checkpoint, |_| None);
     }
 
+    /// The same for a clean stop: a file that is right stays as it is, so also one of a directory in which nothing was ever
+    /// cleaned. Blocks.
+    pub(super) fn complete_cleaned(&self, directory: &Arc<HostDirectory>) {
+        let offsets = self.offsets_in(directory, Log::cleaner_checkpoint);
+        if !directory.tells(CLEANER_CHECKPOINT, &offsets) {
+            self.checkpoint_cleaned(directory);
+        }
+    }
+
     /// Deletes segments of compacted logs that are no longer kept, unless that was done within `interval`.
     async fn retain_compacted(self: &Arc<Self>, pool: &Pool, interval: Duration) {
         {

@@ -3,14 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::following::{Order, ToCut};
 use super::replicas::Replicas;
 use super::testing::{NOW_MS, TestBroker, batch, sender};
 use crate::base::clock;
-use crate::base::ids::TopicPartition;
+use crate::base::ids::{LeaderEpoch, Offset, TopicPartition};
 use crate::base::shutdown::Shutdown;
 use crate::metadata::configs::ConfigListener;
 use crate::metadata::control::{StopReplica, StopReplicaPartition, TOPIC_IS_DELETED};
 use crate::storage::cleaner::CleaningError;
+use crate::storage::leader_epochs::EpochEnd;
 use crate::storage::producer_state::Origin;
 
 /// Each batch of one record fills a segment of these.
@@ -169,7 +171,7 @@ async fn compacted_logs_keep_what_is_young_and_replicated_and_lose_what_their_po
     let only = broker.replicas.partition("only", 0).unwrap();
     only.lock_blocking()
         .log
-        .raise_log_start_offset(crate::base::ids::Offset(3))
+        .raise_log_start_offset(Offset(3))
         .unwrap();
     broker.replicas.retain_all_compacted(NOW_MS);
     assert_eq!(bases(&broker, "only"), [3, 4, 5]);
@@ -208,6 +210,56 @@ async fn a_deleted_topic_ends_its_cleaning_and_its_line_in_the_checkpoint() {
     assert_eq!(cleaning.step().err(), Some(CleaningError::Aborted));
     assert_eq!(checkpoint(&broker), "0\n1\nother 0 3\n");
     assert!(!broker.replicas.directories()[0].is_offline());
+}
+
+/// The next start would take the records that come in the place of those that went for cleaned: their old versions would
+/// stay, and those of a deleted key outlive its tombstone.
+#[tokio::test]
+async fn a_cut_below_what_was_cleaned_lowers_the_checkpoint_at_once() {
+    let broker = TestBroker::new(1);
+    lead(&broker, "t", 1, COMPACTED).await;
+    lead(&broker, "other", 2, COMPACTED).await;
+    append(&broker, "t", 6).await;
+    append(&broker, "other", 4).await;
+    while clean(&broker.replicas, NOW_MS).is_some() {}
+    assert_eq!(checkpoint(&broker), "0\n2\nother 0 3\nt 0 5\n");
+    broker.decide("t", 1, 1, 1, (2, &[1, 2], &[1, 2])).await;
+    for (end, expected) in [(2, "0\n2\nother 0 3\nt 0 2\n"), (0, "0\n2\nother 0 3\nt 0 0\n")] {
+        let to_cut = ToCut {
+            partition: broker.replicas.partition("t", 0).unwrap(),
+            epoch: LeaderEpoch(1),
+            order: Order::Diverging(EpochEnd {
+                epoch: LeaderEpoch(0),
+                end_offset: Offset(end),
+            }),
+        };
+        let cut = broker.replicas.cut_logs(vec![to_cut]).await.remove(0);
+        assert_eq!(cut.unwrap().log_end, Offset(end));
+        assert_eq!(checkpoint(&broker), expected);
+    }
+}
+
+#[tokio::test]
+async fn after_a_clean_stop_the_checkpoint_tells_what_is_cleaned() {
+    let broker = TestBroker::new(1);
+    lead(&broker, "t", 1, COMPACTED).await;
+    append(&broker, "t", 6).await;
+    clean(&broker.replicas, NOW_MS).unwrap().1.unwrap();
+    let partition = broker.replicas.partition("t", 0).unwrap();
+    let truncated = partition
+        .lock_blocking()
+        .log
+        .truncate_to(Offset(3), NOW_MS, i64::MAX);
+    drop(truncated.unwrap());
+    assert_eq!(checkpoint(&broker), "0\n1\nt 0 5\n");
+    assert_eq!(broker.replicas.close().await.len(), 1);
+    assert_eq!(checkpoint(&broker), "0\n1\nt 0 3\n");
+    // As Kafka leaves it: where nothing was ever cleaned nothing is written.
+    let broker = TestBroker::new(1);
+    lead(&broker, "t", 1, COMPACTED).await;
+    append(&broker, "t", 6).await;
+    assert_eq!(broker.replicas.close().await.len(), 1);
+    assert_eq!(checkpoint(&broker), "");
 }
 
 #[tokio::test]

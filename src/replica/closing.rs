@@ -70,6 +70,7 @@ impl Replicas {
         self.checkpoint_recovery_points(directory);
         self.checkpoint_log_starts(directory);
         self.checkpoint_high_watermarks(directory);
+        self.complete_cleaned(directory);
         directory.volume().check()
     }
 }

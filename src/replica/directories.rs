@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use crate::base::disk::Space;
 use crate::base::error_code::ErrorCode;
-use crate::base::ids::TopicPartition;
+use crate::base::ids::{Offset, TopicPartition};
 use crate::base::task::Pool;
 use crate::storage::checkpoint::{self, Offsets};
+use crate::storage::log::Log;
 use crate::storage::volume::{LogIoError, Volume};
 
 use super::put_off::PutOff;
@@ -28,6 +29,9 @@ pub struct HostDirectory {
     partitions: AtomicUsize,
     /// What each checkpoint holds, as it was last written.
     written: Mutex<Vec<(&'static str, Offsets)>>,
+    /// Held from when the lines of a checkpoint are gathered until they are written: none that were gathered before a log
+    /// was cut take the place of those that were gathered after it.
+    pub(super) checkpointing: Mutex<()>,
     /// Held while new logs in it are made durable together.
     pub(super) creating: Mutex<()>,
     /// Decisions of the controller that wait for it to answer.
@@ -43,6 +47,7 @@ impl HostDirectory {
             watch: StallWatch::default(),
             partitions: AtomicUsize::new(0),
             written: Mutex::default(),
+            checkpointing: Mutex::default(),
             creating: Mutex::default(),
             put_off: PutOff::default(),
         })
@@ -150,6 +155,17 @@ impl HostDirectory {
         }
     }
 
+    /// True when the checkpoint on disk tells just this. Blocks.
+    pub(super) fn tells(&self, checkpoint: &str, expected: &Offsets) -> bool {
+        let written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        match written.iter().find(|(known, _)| *known == checkpoint) {
+            Some((_, offsets)) => offsets == expected,
+            // Not written since the start. One that cannot be read counts as empty.
+            None => checkpoint::read_offsets(self.volume.disk(), &self.path().join(checkpoint))
+                .map_or(expected.is_empty(), |offsets| offsets == *expected),
+        }
+    }
+
     /// Writes a checkpoint, unless it holds just that already. Blocks.
     ///
     /// # Errors
@@ -204,6 +220,21 @@ pub struct DirectoryDescription {
 }
 
 impl Replicas {
+    /// An offset of each log in a directory that has one. Blocks.
+    pub(super) fn offsets_in(
+        &self,
+        directory: &Arc<HostDirectory>,
+        offset_of: impl Fn(&Log) -> Option<Offset>,
+    ) -> Offsets {
+        let mut offsets = Offsets::new();
+        for partition in self.all_in(directory) {
+            if let Some(offset) = offset_of(&partition.lock_blocking().log) {
+                offsets.insert(TopicPartition::clone(partition.name()), offset);
+            }
+        }
+        offsets
+    }
+
     /// Looks at each log directory on its pool.
     pub async fn describe_directories(&self) -> Vec<DirectoryDescription> {
         let all = self.all();

@@ -4,6 +4,7 @@
 //! this broker's own leadership, a coordinator of the old one reads and writes nothing more: between the epochs
 //! somebody else may have written.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -11,6 +12,7 @@ use bytes::Bytes;
 use crate::base::disk::FileSlice;
 use crate::base::error_code::ErrorCode;
 use crate::base::ids::{LeaderEpoch, Offset};
+use crate::storage::file_names::{FileKind, segment_file};
 use crate::storage::log::{self, ReadError};
 use crate::storage::producer_state::Origin;
 
@@ -59,6 +61,15 @@ impl Partition {
             log_start_offset: info.log_start_offset,
             log_end_offset: info.log_end_offset,
         })
+    }
+
+    /// The `.log` that `offset` lies in, for whoever is to look into it. Blocks while the directory does not answer.
+    pub fn file_of(&self, offset: Offset) -> PathBuf {
+        let state = self.lock_blocking();
+        let log = &state.log;
+        let base = log.base_offsets().take_while(|base| *base <= offset).last();
+        let name = segment_file(base.unwrap_or_else(|| log.first_base_offset()), FileKind::Log);
+        log.path().join(name)
     }
 
     /// The first offset that the log has. Blocks while the directory does not answer.

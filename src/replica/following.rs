@@ -117,6 +117,8 @@ struct AfterCut {
     flush: Option<FlushWork>,
     below_start: bool,
     below_high_watermark: bool,
+    /// What was cleaned went down with it.
+    below_cleaned: bool,
 }
 
 enum CutStep {
@@ -196,6 +198,7 @@ impl Partition {
         let state = &mut *locked.state;
         let log = &mut state.log;
         let before = Position::of(log);
+        let cleaned = log.cleaner_checkpoint();
         let cut = decide(to_cut.order, log);
         let to = match cut {
             Cut::Nothing => return Ok(CutStep::Nothing(before)),
@@ -240,6 +243,7 @@ impl Partition {
             flush: truncated.flush,
             below_start: to < before.log_start,
             below_high_watermark: to < before.high_watermark,
+            below_cleaned: log.cleaner_checkpoint() != cleaned,
         };
         let wakes = state.waiters.wake_all();
         Ok(CutStep::Done(Box::new(after), wakes))
@@ -331,7 +335,7 @@ impl Replicas {
     ) -> Vec<(usize, Result<Position, FollowError>)> {
         let mut results = Vec::new();
         let mut works = Vec::new();
-        let (mut below_start, mut below_high_watermark) = (false, false);
+        let (mut below_start, mut below_high_watermark, mut below_cleaned) = (false, false, false);
         let mut first = true;
         while !to_cut.is_empty() {
             let mut again = Vec::new();
@@ -343,6 +347,7 @@ impl Replicas {
                         wakes.dispatch();
                         below_start |= after.below_start;
                         below_high_watermark |= after.below_high_watermark;
+                        below_cleaned |= after.below_cleaned;
                         if !after.files.is_empty() {
                             self.bury(Buried::files(Arc::clone(one.partition.directory()), after.files));
                         }
@@ -364,6 +369,10 @@ impl Replicas {
         }
         if below_high_watermark {
             self.checkpoint_high_watermarks(directory);
+        }
+        // Else the next start would take them for cleaned, and leave what a tombstone among them is to remove.
+        if below_cleaned {
+            self.checkpoint_cleaned(directory);
         }
         match together::sync_works(directory, works) {
             Ok(synced) => {

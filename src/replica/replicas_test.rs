@@ -577,6 +577,8 @@ async fn a_failed_directory_answers_storage_errors_and_the_other_serves() {
 #[tokio::test]
 async fn a_deleted_replica_is_renamed_then_removed() {
     let broker = TestBroker::new(1);
+    // Of segments; for how long a whole folder stays the broker says.
+    broker.configure_topic("t", &[("file.delete.delay.ms", "1000")]);
     broker.lead("t", 1, 1, 0, &[1]).await;
     append(&broker, 0, &batch(1, 10), 1).await;
     let Fetch::Parked(parked) = fetch(&broker, consumer(i32::MAX, 1), &[wanted("t", 0, 1)]) else {
@@ -608,10 +610,12 @@ async fn a_deleted_replica_is_renamed_then_removed() {
         folders.len() == 1 && folders[0].starts_with("t-0.") && folders[0].ends_with("-delete"),
         "{folders:?}"
     );
-    broker
-        .replicas
-        .empty_graveyard(&directory, crate::base::clock::now_ms());
-    assert_eq!(names().len(), 1, "file.delete.delay.ms has not passed");
+    for passed_ms in [0, 50_000] {
+        broker
+            .replicas
+            .empty_graveyard(&directory, crate::base::clock::now_ms() + passed_ms);
+        assert_eq!(names().len(), 1, "log.segment.delete.delay.ms has not passed");
+    }
     broker
         .replicas
         .empty_graveyard(&directory, crate::base::clock::now_ms() + 60_001);

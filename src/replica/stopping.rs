@@ -33,7 +33,7 @@ pub(super) type Ending = tokio::task::JoinHandle<ErrorCode>;
 
 impl Replicas {
     /// Stops replicas: those that are not deleted are followed no more, until LeaderAndIsr says so again. The others go:
-    /// their folders are renamed now, and removed after `file.delete.delay.ms`.
+    /// their folders are renamed now, and removed after `log.segment.delete.delay.ms`.
     pub async fn stop_replica(self: &Arc<Self>, request: StopReplica) -> ControlAnswer {
         let mut seen = self.control.lock().await;
         if let Err(error) = seen.check(&request.sender) {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::base::error_code::ErrorCode;
 use crate::base::ids::{LeaderEpoch, TopicId};
+use crate::metadata::Cluster;
 use crate::storage::log::{DeletedFiles, FlushWork, Flushed};
 use crate::storage::volume::LogIoError;
 
@@ -14,6 +15,11 @@ use super::directories::{HostDirectory, LogDescription};
 use super::partition::Partition;
 use super::replicas::Replicas;
 use super::together;
+
+/// How long the folder of a partition stays after it was renamed to be deleted (`log.segment.delete.delay.ms`).
+pub(super) fn folder_delay_ms(cluster: &Cluster) -> i64 {
+    cluster.get().broker_config.log_segment_delete_delay_ms
+}
 
 /// A producer that a partition knows (DescribeProducers).
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -205,15 +211,14 @@ impl Partition {
         self.lock_blocking().log.flushed(flushed, now_ms);
     }
 
-    /// Renames the folder of a stopped partition so that it is deleted; yields its new path and when it may be removed.
+    /// Renames the folder of a stopped partition so that it is deleted; yields its new path and when it may be removed:
+    /// for whole folders that is the broker's to say, not the topic's (`LogManager.deleteLogs`).
     /// The new name is durable once the log directory is synced.
     pub(super) fn bury(&self, now_ms: i64) -> Result<(PathBuf, i64), LogIoError> {
         let state = self.lock_blocking();
         let path = state.log.mark_deleted()?;
-        Ok((
-            path,
-            now_ms.saturating_add(state.log.config().file_delete_delay_ms),
-        ))
+        let delay_ms = folder_delay_ms(&state.surroundings.cluster);
+        Ok((path, now_ms.saturating_add(delay_ms)))
     }
 
     /// Wakes everybody who waits, now or when the partition's lock can be had.

@@ -30,7 +30,7 @@ mod static_test;
 
 use std::collections::BTreeMap;
 
-use self::removal::{Gone, Removal, Removals};
+use self::removal::{Gone, Planned, Removal, Removals};
 use super::classic::{ClassicGroup, Intent};
 use super::command::{
     Answer, Command, CommitAnswer, DeleteOffsetsAnswer, Described, FetchAnswer, JoinAnswer, LeaveAnswer,
@@ -76,8 +76,8 @@ enum What {
     Group { group_id: Text, intent: Intent },
     /// Offsets; the client is answered these errors.
     Commit { token: Token, errors: Vec<ErrorCode> },
-    /// Tombstones of the removal at hand, which is done with them or not.
-    Removal { finished: bool },
+    /// Tombstones of the removal at hand.
+    Removal(Planned),
 }
 
 impl GroupShard {
@@ -207,7 +207,9 @@ impl Shard for GroupShard {
                     .answers
                     .push((token, Answer::Commit(CommitAnswer { errors })));
             }
-            What::Removal { finished } => self.removal_written(finished, &mut effects, now_ms),
+            What::Removal(planned) => {
+                self.removal_written(planned.finished, &mut effects, now_ms);
+            }
         }
         effects
     }
@@ -224,7 +226,7 @@ impl Shard for GroupShard {
                 let answer = Answer::Commit(CommitAnswer { errors });
                 effects.answers.push((token, Self::not_replicated(answer, error)));
             }
-            What::Removal { .. } => self.removal_refused(error, &mut effects, now_ms),
+            What::Removal(planned) => self.removal_refused(planned, error, &mut effects, now_ms),
         }
         effects
     }
@@ -313,7 +315,7 @@ impl Shard for GroupShard {
                 base_sequence: 0,
                 ..Producer::default()
             },
-            What::Group { .. } | What::Removal { .. } => Producer::default(),
+            What::Group { .. } | What::Removal(_) => Producer::default(),
         }
     }
 

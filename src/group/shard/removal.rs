@@ -1,12 +1,13 @@
 //! Removals: DeleteGroups, OffsetDelete, deleted topics and expiry, all of which write tombstones.
 //!
 //! Invariant: a removal may take several turns (tombstones.rs says why); one is at work at a time, the others wait in line,
-//! and the line has a bound. Follows `GroupMetadataManager.cleanupGroupMetadata`; other than there, a client is told when
-//! its tombstones cannot be written.
+//! and the line has a bound. What the log finds too large is planned again, half as large, so that `max.message.bytes` of
+//! `__consumer_offsets` may be whatever it is; a group whose tombstone alone is too large holds up no other. Follows
+//! `GroupMetadataManager.cleanupGroupMetadata`; other than there, a client is told when its tombstones cannot be written.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::tombstones::Tombstones;
+use super::tombstones::{Batch, Tombstones};
 use super::{Decision, GroupShard, What, done};
 use crate::base::error_code::ErrorCode;
 use crate::base::ids::Offset;
@@ -24,6 +25,25 @@ const MAX_WAITING: usize = 1_000;
 pub(super) struct Removal {
     what: Doomed,
     token: Token,
+    /// Most bytes of a batch, as far as the log has found batches too large.
+    most_bytes: usize,
+    /// Why some of it is left behind.
+    error: ErrorCode,
+}
+
+/// What a turn of a removal is about to write.
+pub(super) struct Planned {
+    /// Nothing is left to be removed behind it.
+    pub finished: bool,
+    /// Where the removal was before.
+    before: Place,
+    batch: Batch,
+}
+
+/// How far a removal is.
+enum Place {
+    Behind(Option<Text>),
+    At(usize),
 }
 
 /// What is to be removed.
@@ -41,39 +61,79 @@ pub(super) enum Doomed {
         groups: Vec<(Text, ErrorCode)>,
         at: usize,
     },
-    /// Offsets of one group, and what is answered when all are gone.
+    /// Offsets of one group, those before `at` gone, and what is answered when all are.
     Offsets {
         group_id: Text,
-        left: VecDeque<(Text, i32)>,
+        offsets: Vec<(Text, i32)>,
+        at: usize,
         answer: DeleteOffsetsAnswer,
     },
 }
 
-impl Removal {
-    pub fn groups(token: Token, groups: Vec<Text>) -> Self {
-        let groups = groups.into_iter().map(|group| (group, ErrorCode::None)).collect();
-        Self {
-            what: Doomed::Groups { groups, at: 0 },
-            token,
+impl Doomed {
+    fn place(&self) -> Place {
+        match self {
+            Self::Expired { after } | Self::Topics { after, .. } => Place::Behind(after.clone()),
+            Self::Groups { at, .. } | Self::Offsets { at, .. } => Place::At(*at),
         }
     }
 
-    fn topics(token: Token, topics: TopicsDeleted) -> Self {
-        Self {
-            what: Doomed::Topics {
-                names: topics.names.into_iter().collect(),
-                below: topics.below,
-                after: None,
-            },
-            token,
+    fn go_back(&mut self, to: Place) {
+        match (self, to) {
+            (Self::Expired { after } | Self::Topics { after, .. }, Place::Behind(group)) => *after = group,
+            (Self::Groups { at, .. } | Self::Offsets { at, .. }, Place::At(number)) => *at = number,
+            // A place is of the removal that it was asked of.
+            (Self::Expired { .. } | Self::Topics { .. }, Place::At(_))
+            | (Self::Groups { .. } | Self::Offsets { .. }, Place::Behind(_)) => {}
         }
+    }
+
+    /// Leaves the group behind that comes next. False where there is no other.
+    fn leave_behind(&mut self, group_id: Text, error: ErrorCode) -> bool {
+        match self {
+            Self::Expired { after } | Self::Topics { after, .. } => *after = Some(group_id),
+            Self::Groups { groups, at } => {
+                let rest = groups.iter_mut().enumerate().skip(*at);
+                for (number, (name, own)) in rest {
+                    *at = number + 1;
+                    if *name == group_id {
+                        *own = error;
+                        break;
+                    }
+                }
+            }
+            Self::Offsets { .. } => return false,
+        }
+        true
+    }
+}
+
+impl Removal {
+    fn new(what: Doomed, token: Token) -> Self {
+        Self {
+            what,
+            token,
+            most_bytes: usize::MAX,
+            error: ErrorCode::None,
+        }
+    }
+
+    pub fn groups(token: Token, groups: Vec<Text>) -> Self {
+        let groups = groups.into_iter().map(|group| (group, ErrorCode::None)).collect();
+        Self::new(Doomed::Groups { groups, at: 0 }, token)
+    }
+
+    fn topics(token: Token, topics: TopicsDeleted) -> Self {
+        let names = topics.names.into_iter().collect();
+        let (below, after) = (topics.below, None);
+        Self::new(Doomed::Topics { names, below, after }, token)
     }
 
     /// The answer of one that is done.
     fn answer(self) -> Answer {
         match self.what {
             Doomed::Expired { .. } => Answer::Done,
-            Doomed::Topics { .. } => Answer::TopicsDeleted(ErrorCode::None),
+            Doomed::Topics { .. } => Answer::TopicsDeleted(self.error),
             Doomed::Groups { groups, .. } => Answer::Delete(groups),
             Doomed::Offsets { answer, .. } => Answer::DeleteOffsets(answer),
         }
@@ -153,7 +213,7 @@ impl GroupShard {
             return done(token, Answer::Done);
         }
         let what = Doomed::Expired { after: None };
-        self.remove(Removal { what, token }, now_ms)
+        self.remove(Removal::new(what, token), now_ms)
     }
 
     pub(super) fn delete_offsets(&mut self, delete: DeleteOffsets, token: Token, now_ms: i64) -> Step<Self> {
@@ -180,13 +240,13 @@ impl GroupShard {
             Some(None) => true,
             Some(Some(topics)) => topics.contains(topic),
         };
-        let mut left = VecDeque::new();
+        let mut offsets = Vec::new();
         let mut topics = Vec::with_capacity(delete.topics.len());
         for (topic, partitions) in delete.topics {
             let error = if is_subscribed(&topic) {
                 ErrorCode::GroupSubscribedToTopic
             } else {
-                left.extend(partitions.iter().map(|partition| (topic.clone(), *partition)));
+                offsets.extend(partitions.iter().map(|partition| (topic.clone(), *partition)));
                 ErrorCode::None
             };
             let partitions = partitions.into_iter().map(|partition| (partition, error));
@@ -194,13 +254,14 @@ impl GroupShard {
         }
         let what = Doomed::Offsets {
             group_id: delete.group_id,
-            left,
+            offsets,
+            at: 0,
             answer: DeleteOffsetsAnswer {
                 error: ErrorCode::None,
                 topics,
             },
         };
-        self.remove(Removal { what, token }, now_ms)
+        self.remove(Removal::new(what, token), now_ms)
     }
 
     /// A removal gets in line.
@@ -221,17 +282,24 @@ impl GroupShard {
         let Some(mut removal) = self.removals.0.pop_front() else {
             return Step::Done(effects);
         };
-        let mut tombstones = Tombstones::up_to(self.settings.removal_batch_bytes);
+        let before = removal.what.place();
+        let most_bytes = self.settings.removal_batch_bytes.min(removal.most_bytes);
+        let mut tombstones = Tombstones::up_to(most_bytes);
         let finished = self.plan(&mut removal.what, &mut tombstones, &mut effects, now_ms);
         self.removals.0.push_front(removal);
         if tombstones.is_empty() {
             self.removal_written(finished, &mut effects, now_ms);
             return Step::Done(effects);
         }
+        let planned = Planned {
+            finished,
+            before,
+            batch: tombstones.batch(),
+        };
         Step::Write {
             records: tombstones.into_records(),
             decision: Decision {
-                what: What::Removal { finished },
+                what: What::Removal(planned),
                 effects,
             },
         }
@@ -239,7 +307,9 @@ impl GroupShard {
 
     pub(super) fn removal_written(&mut self, finished: bool, effects: &mut Effects<Self>, now_ms: i64) {
         if finished && let Some(removal) = self.removals.0.pop_front() {
-            if let Doomed::Topics { names, below, .. } = &removal.what {
+            if let Doomed::Topics { names, below, .. } = &removal.what
+                && removal.error.is_none()
+            {
                 self.gone.removed(names, *below);
             }
             effects.answers.push((removal.token, removal.answer()));
@@ -247,7 +317,18 @@ impl GroupShard {
         self.go_on_removing(effects, now_ms);
     }
 
-    pub(super) fn removal_refused(&mut self, error: ErrorCode, effects: &mut Effects<Self>, now_ms: i64) {
+    pub(super) fn removal_refused(
+        &mut self,
+        planned: Planned,
+        error: ErrorCode,
+        effects: &mut Effects<Self>,
+        now_ms: i64,
+    ) {
+        if matches!(error, ErrorCode::MessageTooLarge | ErrorCode::RecordListTooLarge)
+            && self.goes_on_smaller(planned, of_group_append(error))
+        {
+            return self.go_on_removing(effects, now_ms);
+        }
         if let Some(removal) = self.removals.0.pop_front() {
             let token = removal.token;
             effects
@@ -255,6 +336,28 @@ impl GroupShard {
                 .push((token, removal.failed(of_group_append(error))));
         }
         self.go_on_removing(effects, now_ms);
+    }
+
+    /// The log takes no batch as large as that. False where that cannot be helped.
+    fn goes_on_smaller(&mut self, planned: Planned, error: ErrorCode) -> bool {
+        let Some(removal) = self.removals.0.front_mut() else {
+            return false;
+        };
+        removal.what.go_back(planned.before);
+        match planned.batch.alone {
+            None => {
+                removal.most_bytes = planned.batch.bytes / 2;
+                true
+            }
+            Some(group_id) => {
+                tracing::warn!(
+                    group = %group_id,
+                    "a tombstone is larger than max.message.bytes of the log: what it is to remove stays"
+                );
+                removal.error = error;
+                removal.what.leave_behind(group_id, error)
+            }
+        }
     }
 
     fn go_on_removing(&mut self, effects: &mut Effects<Self>, now_ms: i64) {

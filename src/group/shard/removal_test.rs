@@ -242,6 +242,118 @@ fn a_hundred_thousand_offsets_expire_in_batches_that_a_log_takes() {
     );
 }
 
+/// Many groups of ten offsets, in a log that takes little at once from then on.
+fn many_groups(names: &[Text], max_batch_bytes: usize) -> Harness {
+    let mut h = Harness::new();
+    for name in names {
+        let mut all = commit("a", 1);
+        let one = all.offsets.remove(0);
+        all.group_id = name.clone();
+        all.offsets = (0..10)
+            .map(|partition| CommitPartition {
+                partition,
+                ..one.clone()
+            })
+            .collect();
+        h.commit(all);
+    }
+    h.max_batch_bytes = max_batch_bytes;
+    h
+}
+
+/// What is left, after every turn.
+fn left(h: &mut Harness, token: crate::coordinator::Token) -> (Answer, usize) {
+    h.advance(0);
+    let answer = h.answer(token).unwrap();
+    let left = h.listed().len();
+    h.fail_over();
+    assert_eq!(h.listed().len(), left);
+    (answer, left)
+}
+
+/// Whatever `max.message.bytes` of the topic is, or was changed to while the broker runs.
+#[test]
+fn a_removal_is_as_many_batches_as_the_log_wants() {
+    let names: Vec<Text> = (0..30).map(|number| format!("group-{number}").into()).collect();
+    // The keys of one group's offsets are 190 bytes; in 25 one of them finds room.
+    for max_batch_bytes in [25, 100, 1_000, 100_000] {
+        let mut h = many_groups(&names, max_batch_bytes);
+        let token = h.send(Command::Delete(names.clone()));
+        let none = names.iter().map(|name| (name.clone(), ErrorCode::None)).collect();
+        assert_eq!(left(&mut h, token), (Answer::Delete(none), 0));
+
+        let mut h = many_groups(&names, max_batch_bytes);
+        let all = deleted(&["a"], h.log_end());
+        let token = h.send(all);
+        assert_eq!(left(&mut h, token), (Answer::TopicsDeleted(ErrorCode::None), 0));
+
+        let mut h = many_groups(&names, max_batch_bytes);
+        h.advance(7 * DAY_MS);
+        let token = h.send(Command::Expire);
+        assert_eq!(left(&mut h, token), (Answer::Done, 0));
+
+        let mut h = many_groups(&names[..1], max_batch_bytes);
+        let topics = vec![("a".into(), (0..10).chain(0..10).collect())];
+        let group_id = names[0].clone();
+        let token = h.send(Command::DeleteOffsets(DeleteOffsets { group_id, topics }));
+        let (answer, left) = left(&mut h, token);
+        assert!(matches!(answer, Answer::DeleteOffsets(answer) if answer.error.is_none()));
+        assert_eq!(left, 0);
+    }
+}
+
+#[test]
+fn a_group_whose_record_is_split_from_its_offsets_goes_all_the_same() {
+    let mut h = Harness::new();
+    let ids = h.stable(1);
+    h.commit(commit_of(&ids[0], 1, "a", 1));
+    h.leave(&ids[0]);
+    h.max_batch_bytes = 20;
+    let token = h.send(Command::Delete(vec![GROUP.into()]));
+    let none = Answer::Delete(vec![(GROUP.into(), ErrorCode::None)]);
+    assert_eq!(left(&mut h, token), (none, 0));
+    assert_eq!(tombstones(&h), [group_key()]);
+}
+
+#[test]
+fn a_tombstone_that_the_log_does_not_take_holds_up_no_other_group() {
+    let long: Text = "long".repeat(50).into();
+    let names: Vec<Text> = vec!["before".into(), long.clone(), "then".into(), "twice".into()];
+    let error = ErrorCode::UnknownServerError;
+    let mut h = many_groups(&names, 150);
+    let token = h.send(Command::Delete(names.clone()));
+    let told = names.iter().map(|name| {
+        let own = if *name == long { error } else { ErrorCode::None };
+        (name.clone(), own)
+    });
+    assert_eq!(left(&mut h, token), (Answer::Delete(told.collect()), 1));
+
+    let mut h = many_groups(&names, 150);
+    let all = deleted(&["a"], h.log_end());
+    let token = h.send(all.clone());
+    assert_eq!(left(&mut h, token), (Answer::TopicsDeleted(error), 1));
+    h.max_batch_bytes = 1_000;
+    let token = h.send(all);
+    assert_eq!(left(&mut h, token), (Answer::TopicsDeleted(ErrorCode::None), 0));
+
+    let mut h = many_groups(&names, 150);
+    h.advance(7 * DAY_MS);
+    let token = h.send(Command::Expire);
+    assert_eq!(left(&mut h, token), (Answer::Done, 1));
+    h.max_batch_bytes = 1_000;
+    let token = h.send(Command::Expire);
+    assert_eq!(left(&mut h, token), (Answer::Done, 0));
+
+    // Of one group there is nothing else that could go on.
+    let mut h = many_groups(&names, 150);
+    let topics = vec![("a".into(), vec![0])];
+    let answer = h.ask(Command::DeleteOffsets(DeleteOffsets {
+        group_id: long,
+        topics,
+    }));
+    assert!(matches!(answer, Answer::DeleteOffsets(answer) if answer.error == error));
+}
+
 #[test]
 fn the_removals_that_wait_have_a_bound() {
     let mut h = Harness::with(GroupSettings {
@@ -356,6 +468,25 @@ fn a_group_that_loses_its_last_offset_and_has_nobody_is_removed() {
     h.ask(deleted(&["topic"], h.log_end()));
     assert_eq!(tombstones(&h), [offset_key("topic"), group_key()]);
     assert_eq!(h.listed(), []);
+}
+
+/// Its record says since when the group is empty: without it the offsets that are left would expire by their own age.
+#[test]
+fn a_group_of_which_a_partition_is_named_twice_keeps_its_record_with_its_other_offsets() {
+    let mut h = Harness::new();
+    let ids = h.stable(1);
+    h.commit(commit_of(&ids[0], 1, "a", 1));
+    h.commit(commit_of(&ids[0], 1, "b", 1));
+    h.leave(&ids[0]);
+    let answer = delete_offsets(&mut h, &["a", "a"]);
+    assert_eq!(answer.topics.len(), 2, "an answer for each question");
+    assert_eq!(tombstones(&h), [offset_key("a")]);
+    assert_eq!((h.fetch("a"), h.fetch("b"), h.state()), (-1, 1, "Empty"));
+    h.fail_over();
+    assert_eq!((h.fetch("b"), h.state()), (1, "Empty"));
+    // With its last offset it goes.
+    delete_offsets(&mut h, &["b", "b"]);
+    assert_eq!(tombstones(&h), [offset_key("b"), group_key()]);
 }
 
 #[test]

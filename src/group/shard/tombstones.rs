@@ -1,7 +1,7 @@
 //! What a removal removes: the tombstones of one turn.
 //!
-//! Invariant: one batch holds a bounded number of bytes and one turn looks at a bounded number of offsets. What is to go is
-//! looked up anew in each turn, so what changed in between counts. Called by removal.rs.
+//! Invariant: one batch holds a bounded number of bytes, but always one tombstone, and one turn looks at a bounded number of
+//! offsets. What is to go is looked up anew in each turn, so what changed in between counts. Called by removal.rs.
 
 use std::collections::BTreeSet;
 
@@ -25,6 +25,8 @@ const RECORD_BYTES: usize = 32;
 /// The tombstones of one turn.
 pub(super) struct Tombstones {
     records: Vec<NewRecord>,
+    /// Whose the first one is.
+    group_id: Option<Text>,
     bytes: usize,
     most_bytes: usize,
     looked_at: usize,
@@ -35,6 +37,7 @@ impl Tombstones {
     pub fn up_to(most_bytes: usize) -> Self {
         Self {
             records: Vec::new(),
+            group_id: None,
             bytes: 0,
             most_bytes,
             looked_at: 0,
@@ -51,14 +54,37 @@ impl Tombstones {
         self.records
     }
 
-    fn push(&mut self, key: Bytes) {
-        self.bytes += key.len() + RECORD_BYTES;
+    /// What they come to, should the log find them too large.
+    pub fn batch(&self) -> Batch {
+        Batch {
+            bytes: self.bytes,
+            alone: self.group_id.clone().filter(|_| self.records.len() == 1),
+        }
+    }
+
+    /// Takes one more tombstone of a group, if there is room for it. The first one always finds room.
+    fn push(&mut self, group_id: &str, key: Bytes) -> bool {
+        let bytes = self.bytes + key.len() + RECORD_BYTES;
+        if !self.is_empty() && bytes > self.most_bytes {
+            return false;
+        }
+        self.bytes = bytes;
+        self.group_id.get_or_insert_with(|| Text::copy(group_id));
         self.records.push(NewRecord { key, value: None });
+        true
     }
 
     fn is_full(&self) -> bool {
-        self.bytes >= self.most_bytes || self.looked_at >= MAX_LOOKED_AT
+        !self.is_empty() && self.bytes >= self.most_bytes || self.looked_at >= MAX_LOOKED_AT
     }
+}
+
+/// The tombstones of one turn, on their way into the log.
+pub(super) struct Batch {
+    /// Their bytes, roughly.
+    pub bytes: usize,
+    /// Where it is one tombstone, the group that it is of: a smaller batch there is not.
+    pub alone: Option<Text>,
 }
 
 impl GroupShard {
@@ -91,18 +117,26 @@ impl GroupShard {
                 }
                 true
             }
-            Doomed::Offsets { group_id, left, .. } => {
-                let mut planned = 0;
+            Doomed::Offsets {
+                group_id,
+                offsets,
+                at,
+                ..
+            } => {
+                // A partition may be named twice, and is one offset less all the same.
+                let mut planned = BTreeSet::new();
                 while !tombstones.is_full() {
-                    let Some((topic, partition)) = left.pop_front() else {
-                        self.plan_end(group_id, planned, tombstones);
-                        return true;
+                    let Some((topic, partition)) = offsets.get(*at) else {
+                        return self.plan_end(group_id, planned.len(), tombstones);
                     };
                     tombstones.looked_at += 1;
-                    if self.offsets.get(group_id, &topic, partition).is_some() {
-                        tombstones.push(offset_key(group_id, &topic, partition));
-                        planned += 1;
+                    if self.offsets.get(group_id, topic, *partition).is_some()
+                        && planned.insert((topic.clone(), *partition))
+                        && !tombstones.push(group_id, offset_key(group_id, topic, *partition))
+                    {
+                        return false;
                     }
+                    *at += 1;
                 }
                 false
             }
@@ -122,35 +156,25 @@ impl GroupShard {
             }
             tombstones.looked_at += 1 + self.offsets.count(group_id);
             let partitions = doomed(self, group_id);
-            if !self.plan_offsets(group_id, &partitions, tombstones) {
+            if !plan_offsets(group_id, &partitions, tombstones)
+                || !self.plan_end(group_id, partitions.len(), tombstones)
+            {
                 return false;
             }
-            self.plan_end(group_id, partitions.len(), tombstones);
             *after = Some(Text::copy(group_id));
         }
         true
     }
 
-    /// Answers whether all of them found room.
-    fn plan_offsets(&self, group_id: &str, partitions: &[(Text, i32)], tombstones: &mut Tombstones) -> bool {
-        for (topic, partition) in partitions {
-            if tombstones.bytes >= tombstones.most_bytes {
-                return false;
-            }
-            tombstones.push(offset_key(group_id, topic, *partition));
-        }
-        true
-    }
-
     /// A group that has nobody and, after `planned` tombstones, nothing is removed as well (`cleanupGroupMetadata`).
-    fn plan_end(&self, group_id: &str, planned: usize, tombstones: &mut Tombstones) {
+    /// Answers whether that found room.
+    fn plan_end(&self, group_id: &str, planned: usize, tombstones: &mut Tombstones) -> bool {
         let Some(group) = self.groups.get(group_id) else {
-            return;
+            return true;
         };
         let bare = self.offsets.count(group_id) == planned && !self.offsets.has_pending(group_id);
-        if bare && group.is_empty() && group.is_recorded() && !group.has_pending_members() {
-            tombstones.push(group_key(group_id));
-        }
+        let goes = bare && group.is_empty() && group.is_recorded() && !group.has_pending_members();
+        !goes || tombstones.push(group_id, group_key(group_id))
     }
 
     /// One group of a DeleteGroups. Answers whether all of it found room.
@@ -173,11 +197,11 @@ impl GroupShard {
         let partitions: Vec<_> = offsets
             .map(|(topic, partition, _)| (Text::copy(topic), partition))
             .collect();
-        if !self.plan_offsets(group_id, &partitions, tombstones) {
+        let is_recorded = group.is_some_and(|group| group.is_recorded());
+        if !plan_offsets(group_id, &partitions, tombstones)
+            || is_recorded && !tombstones.push(group_id, group_key(group_id))
+        {
             return Ok(false);
-        }
-        if group.is_some_and(|group| group.is_recorded()) {
-            tombstones.push(group_key(group_id));
         }
         // Who was about to join begins anew.
         let so_far = std::mem::take(effects);
@@ -214,4 +238,11 @@ impl GroupShard {
             .map(|(topic, partition, _)| (Text::copy(topic), partition))
             .collect()
     }
+}
+
+/// Answers whether all of them found room.
+fn plan_offsets(group_id: &str, partitions: &[(Text, i32)], tombstones: &mut Tombstones) -> bool {
+    partitions
+        .iter()
+        .all(|(topic, partition)| tombstones.push(group_id, offset_key(group_id, topic, *partition)))
 }

@@ -30,6 +30,7 @@ use super::directories::{HostDirectory, LogDescription};
 use super::partition::Partition;
 use super::replicas::Replicas;
 use super::together;
+use super::upkeep::folder_delay_ms;
 
 /// So many partitions that this broker does not have may be told in which directory they are to be made. More are not
 /// remembered: their replicas are made where there are fewest.
@@ -222,14 +223,12 @@ impl Move {
         Ok(Some(put))
     }
 
-    /// Ends the copy, and gives its folder the name for deletion: yields its path and when it may be removed. `None` when
-    /// there is nothing left to end. Blocks.
-    fn give_up(&self, now_ms: i64) -> Option<(PathBuf, i64)> {
+    /// Ends the copy, and gives its folder the name for deletion: yields its path. `None` when there is nothing left to
+    /// end. Blocks.
+    fn give_up(&self) -> Option<PathBuf> {
         let log = locked(&self.future).log.take()?;
-        let delay_ms = log.config().file_delete_delay_ms;
         // A failure has taken the directory offline; the next start finds the copy.
-        let path = log.mark_deleted().ok()?;
-        Some((path, now_ms.saturating_add(delay_ms)))
+        log.mark_deleted().ok()
     }
 }
 
@@ -255,12 +254,13 @@ impl Replicas {
     /// Ends a move without a swap: the copy goes, the partition stays where it is and is compacted again. Blocks.
     fn give_up(&self, one: &Arc<Move>, now_ms: i64) {
         // First, for it may be about to take the partition's place: until then nothing is compacted.
-        let buried = one.give_up(now_ms);
+        let buried = one.give_up();
         if self.moves.remove(one) {
             self.moves.forget_waiting(one);
             one.partition.lock_blocking().log.resume_cleaning();
         }
-        if let Some((path, due_ms)) = buried {
+        if let Some(path) = buried {
+            let due_ms = now_ms.saturating_add(folder_delay_ms(self.cluster()));
             self.bury(Buried::folder(Arc::clone(&one.directory), path, due_ms));
             // A failure has taken the directory offline.
             let _ = one.directory.sync();

@@ -10,6 +10,7 @@ use crate::storage::log::Log;
 use super::super::background::Buried;
 use super::super::directories::HostDirectory;
 use super::super::replicas::Replicas;
+use super::super::upkeep::folder_delay_ms;
 use super::Move;
 
 impl Replicas {
@@ -54,7 +55,7 @@ impl Replicas {
 
     fn bury_future(&self, directory: &Arc<HostDirectory>, log: &Log, why: &str) {
         tracing::warn!("{} is deleted: {why}", log.path().display());
-        let due_ms = clock::now_ms().saturating_add(log.config().file_delete_delay_ms);
+        let due_ms = clock::now_ms().saturating_add(folder_delay_ms(self.cluster()));
         // A failure has taken the directory offline.
         if let Ok(path) = log.mark_deleted() {
             self.bury(Buried::folder(Arc::clone(directory), path, due_ms));

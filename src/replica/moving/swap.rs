@@ -16,6 +16,7 @@ use crate::storage::log::{Log, MoveError};
 use super::super::background::Buried;
 use super::super::partition::State;
 use super::super::replicas::Replicas;
+use super::super::upkeep::folder_delay_ms;
 use super::{Future, Move, Seen, locked};
 
 /// So many pieces are copied while the partition waits; when that is not all, it is tried again later.
@@ -147,7 +148,7 @@ impl Replicas {
         if let (Some(left), Some(path)) = (left, path) {
             // A failure has taken the directory offline.
             let _ = left.sync();
-            let due_ms = now_ms.saturating_add(old.config().file_delete_delay_ms);
+            let due_ms = now_ms.saturating_add(folder_delay_ms(self.cluster()));
             self.bury(Buried::folder(Arc::clone(left), path, due_ms));
         }
     }

@@ -1,6 +1,7 @@
 //! What a cleaning keeps and removes, case by case; the names of rows are those of the list of pitfalls.
 
 use std::cell::RefCell;
+use std::sync::Arc;
 
 use super::testing::*;
 use super::{CleanerSettings, Cleaning, CleaningError};
@@ -574,9 +575,9 @@ fn tombstones_of_old_formats_go_by_the_age_of_their_segment() {
 }
 
 #[test]
-fn truncation_deletion_of_segments_and_a_pause_end_a_cleaning_without_effect() {
+fn truncation_deletion_of_segments_a_pause_and_another_policy_end_a_cleaning_without_effect() {
     type Act = fn(&mut Log);
-    let acts: [(&str, Act); 4] = [
+    let acts: [(&str, Act); 5] = [
         ("truncation", |log| {
             drop(log.truncate_to(Offset(5), NOW_MS, i64::MAX).unwrap())
         }),
@@ -588,6 +589,11 @@ fn truncation_deletion_of_segments_and_a_pause_end_a_cleaning_without_effect() {
             drop(log.retain(NOW_MS).unwrap());
         }),
         ("pause", Log::pause_cleaning),
+        ("policy", |log| {
+            let compact = false;
+            let config = compacted(250);
+            log.set_config(Arc::new(LogConfig { compact, ..config }));
+        }),
     ];
     for (name, act) in acts {
         // At each step of the cleaning.
@@ -647,4 +653,33 @@ fn the_batch_that_ends_the_round_leaves_its_header() {
         .map(|bytes| Batch::parse(bytes).unwrap().unwrap().last_offset().get())
         .collect();
     assert_eq!(ends, [0, 1, 2, 3, 4]);
+}
+
+/// A crash between a truncation and the checkpoint's writing leaves a line above the log's end.
+#[test]
+fn a_checkpoint_above_the_log_is_not_believed_of_what_is_written_later() {
+    let (ground, log) = new_log(&compacted(100_000));
+    for _ in 0..4 {
+        put(&mut log.borrow_mut(), &[(b"a", Some(b"1"))]);
+        roll(&log);
+    }
+    put(&mut log.borrow_mut(), &[(b"a", Some(b"1"))]);
+    clean_stop(&mut log.borrow_mut());
+    drop(log);
+    let mut ground = ground;
+    for (told, believed) in [
+        (Some(1_000), Some(4)),
+        (Some(5), Some(4)),
+        (Some(2), Some(2)),
+        (None, None),
+    ] {
+        ground = ground.restart();
+        let mut options = load_options(&compacted(100_000));
+        options.clean = true;
+        options.cleaner_checkpoint = told.map(Offset);
+        let (mut log, report) = ground.load(&options).unwrap();
+        assert_eq!(log.cleaner_checkpoint(), believed.map(Offset));
+        assert_eq!(report.cleaned_lowered, told != believed);
+        clean_stop(&mut log);
+    }
 }

@@ -92,7 +92,7 @@ unreadable_from!(RecordsError, CorruptBatch, BuildError);
 /// Why a cleaning ended before its end.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum CleaningError {
-    /// The log was truncated, deleted or is to be moved. It may be tried again.
+    /// The log was truncated, deleted, is to be moved or is not to be compacted any more. It may be tried again.
     Aborted,
     /// The disk failed; the volume is offline.
     Io(LogIoError),
@@ -109,7 +109,9 @@ impl CleaningError {
 impl fmt::Display for CleaningError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Aborted => f.write_str("the log was truncated, deleted or is to be moved"),
+            Self::Aborted => {
+                f.write_str("the log was truncated, deleted, is to be moved or is not compacted any more")
+            }
             Self::Io(error) => error.fmt(f),
             Self::Uncleanable(why) => why.fmt(f),
         }

@@ -41,7 +41,7 @@ pub struct LoadedDirectory {
     pub logs: Vec<Log>,
     /// What opening each of them did, in the same order.
     pub reports: Vec<LoadReport>,
-    /// Folders of deleted partitions; they may be removed `file.delete.delay.ms` from now on.
+    /// Folders of deleted partitions; they may be removed `log.segment.delete.delay.ms` from now on.
     pub deleted: Vec<PathBuf>,
     /// Half moved logs (`-future`), which are not served; one that cannot be opened is set aside.
     pub futures: Vec<Log>,

@@ -3,7 +3,7 @@
 //!
 //! Invariant: at most one cleaning of a log at a time. It holds no lock while it reads and writes; whatever it does to
 //! the log it does under the partition's lock, with its [`CleaningToken`], and is refused there once the log was
-//! truncated, segments were deleted or cleaning was paused: then nothing of it counts.
+//! truncated, segments were deleted, cleaning was paused or the policy compacts no more: then nothing of it counts.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

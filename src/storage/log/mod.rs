@@ -134,8 +134,12 @@ impl Log {
         &self.config
     }
 
-    /// From now on it is kept by `config`.
+    /// From now on it is kept by `config`. Where the policy compacts no more, a cleaning that is under way ends without
+    /// effect, however far it is: who asks that everything be kept loses nothing more (`LogManager.updateTopicConfig`).
     pub fn set_config(&mut self, config: Arc<LogConfig>) {
+        if self.config.compact && !config.compact {
+            self.abort_cleaning();
+        }
         self.config = config;
     }
 

@@ -61,6 +61,8 @@ pub struct LoadReport {
     pub damaged_bytes: u64,
     /// What was found wrong after a clean stop, and repaired.
     pub repairs: Vec<String>,
+    /// `cleaner-offset-checkpoint` told of more than is there, and is to be written.
+    pub cleaned_lowered: bool,
 }
 
 impl Log {
@@ -177,6 +179,9 @@ impl Log {
                 reason: "the log has no segment".to_owned(),
             });
         };
+        // One above tells of records that a truncation took, and must not be believed of those that come in their place.
+        let cleaned = options.cleaner_checkpoint.map(|at| at.min(active.base_offset()));
+        report.cleaned_lowered = cleaned != options.cleaner_checkpoint;
         let mut log = Self {
             folder,
             partition,
@@ -200,7 +205,7 @@ impl Log {
             unsynced: Unsynced::default(),
             truncations: 0,
             last_flush_ms: options.now_ms,
-            cleaning: CleaningState::new(options.cleaner_checkpoint),
+            cleaning: CleaningState::new(cleaned),
         };
         if epochs_changed {
             log.unsynced.epochs_changed();

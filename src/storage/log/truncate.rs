@@ -2,8 +2,9 @@
 //! `truncateFullyAndStartAt`).
 //!
 //! The recovery point goes down with it, and must be checkpointed before anything is appended behind it: otherwise a
-//! crash could leave new records below an old recovery point, unchecked. Where a file cannot be opened for want of a
-//! descriptor, nothing has changed, and the truncation may be tried again.
+//! crash could leave new records below an old recovery point, unchecked. So does [`Log::cleaner_checkpoint`], below which
+//! the next start would otherwise take new records for cleaned. Where a file cannot be opened for want of a descriptor,
+//! nothing has changed, and the truncation may be tried again.
 
 use super::roll::create_segment;
 use super::{DeletedFiles, FlushWork, Log};

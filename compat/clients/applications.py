@@ -8,7 +8,7 @@ import sys
 
 from harness import places
 
-NAMES = ["connect", "mirror", "streams"]
+NAMES = ["connect", "mirror", "streams", "debezium"]
 _LINE = re.compile(r"(pass|FAIL|skip) \w+: ([\d.]+) ([\w-]+): ")
 
 

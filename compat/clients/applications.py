@@ -12,6 +12,11 @@ NAMES = ["connect", "mirror", "streams", "debezium"]
 _LINE = re.compile(r"(pass|FAIL|skip) \w+: ([\d.]+) ([\w-]+): ")
 
 
+def says(name, version):
+    """What a version of one is: versions are Kafka's."""
+    return f"{places.DEBEZIUM} with Kafka {version}" if name == "debezium" else f"{name} {version}"
+
+
 def run(name, only, broker, said):
     """Its scenarios whose line holds this, and how it ended: ({version: {scenario: result}}, exit code). `said` is told of each
     line that it prints."""

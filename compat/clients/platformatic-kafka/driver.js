@@ -126,6 +126,7 @@ class Driver {
     try {
       answer = await client.send({ messages, compression: settings['compression.type'] ?? 'none', acks: ACKS[settings.acks ?? 'all'] })
     } catch (error) {
+      console.error(error)
       const refused = refusal(error)
       return { records: records.map(() => refused) }
     }

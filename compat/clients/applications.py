@@ -8,8 +8,13 @@ import sys
 
 from harness import places
 
-NAMES = ["connect", "mirror", "streams"]
+NAMES = ["connect", "mirror", "streams", "debezium"]
 _LINE = re.compile(r"(pass|FAIL|skip) \w+: ([\d.]+) ([\w-]+): ")
+
+
+def says(name, version):
+    """What a version of one is: versions are Kafka's."""
+    return f"{places.DEBEZIUM} with Kafka {version}" if name == "debezium" else f"{name} {version}"
 
 
 def run(name, only, broker, said):

@@ -48,10 +48,10 @@ def _die_with_parent():
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
-def _spawn(command, log, cwd=None):
+def _spawn(command, log, cwd=None, **more):
     with open(log, "ab") as output:
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=cwd, preexec_fn=_die_with_parent
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=cwd, preexec_fn=_die_with_parent, **more
         )
     _RUNNING.append(process)
     return process

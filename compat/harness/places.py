@@ -1,5 +1,6 @@
 """Where things are: the repository, the binaries built from it, the ignored cache of what tests fetch."""
 
+import glob
 import os
 import shutil
 import subprocess
@@ -34,9 +35,14 @@ def _built(path):
     return path
 
 
-def program(name, package=None):
-    """The path of a program, installed by its Debian package when it is missing and we are root."""
-    found = shutil.which(name)
+def program(name, package=None, elsewhere=""):
+    """The path of a program, installed by its Debian package when it is missing and we are root; `elsewhere` is a pattern of
+    folders that it may be in when it is not in those of PATH."""
+
+    def find():
+        return shutil.which(name) or shutil.which(name, path=os.pathsep.join(glob.glob(elsewhere)))
+
+    found = find()
     if found:
         return found
     package = package or name
@@ -47,7 +53,7 @@ def program(name, package=None):
         if subprocess.run(install, **quiet).returncode:
             subprocess.run(["apt-get", "update", "-q"], **quiet)
             subprocess.run(install, **quiet)
-        found = shutil.which(name)
+        found = find()
     if not found:
         raise Missing(f"{name} is not installed and could not be (Debian package {package})")
     return found
@@ -57,7 +63,9 @@ def java():
     return program("java", "default-jre-headless")
 
 
-# What each version of the tools, of Kafka Connect and of Kafka Streams is made of; `copy-dependencies` brings what they
+DEBEZIUM = "3.6.1.Final"
+# What each version of the tools, of Kafka Connect and of Kafka Streams is made of, and Debezium as a plugin of Connect and with
+# an engine of its own; `copy-dependencies` brings what they depend on. Who says nothing of a group is Kafka's.
 JARS = {
     "3.9.2": [("kafka_2.13", "3.9.2"), ("kafka-tools", "3.9.2")],
     "4.2.0": [("kafka_2.13", "4.2.0"), ("kafka-tools", "4.2.0")],
@@ -72,6 +80,14 @@ JARS = {
     "mirror-4.2.0": [("connect-mirror", "4.2.0"), ("connect-runtime", "4.2.0")],
     "streams-3.9.2": [("kafka-streams", "3.9.2")],
     "streams-4.2.0": [("kafka-streams", "4.2.0")],
+    "debezium": [("io.debezium:debezium-connector-postgres", DEBEZIUM)],
+    **{
+        f"debezium-{version}": [
+            *((name, version) for name in ("connect-runtime", "connect-json", "connect-api", "connect-file", "kafka-clients")),
+            *((f"io.debezium:debezium-{name}", DEBEZIUM) for name in ("api", "embedded", "connector-postgres")),
+        ]
+        for version in ("3.9.2", "4.2.0")
+    },
 }
 
 
@@ -84,10 +100,12 @@ def jars(version):
     java()
     maven = program("mvn", "maven")
     os.makedirs(folder, exist_ok=True)
+    whole = [(name if ":" in name else f"org.apache.kafka:{name}", number) for name, number in JARS[version]]
     dependencies = "".join(
-        f"<dependency><groupId>org.apache.kafka</groupId><artifactId>{name}</artifactId>"
-        f"<version>{number}</version></dependency>"
-        for name, number in JARS[version]
+        "<dependency><groupId>{}</groupId><artifactId>{}</artifactId><version>{}</version></dependency>".format(
+            *name.split(":"), number
+        )
+        for name, number in whole
     )
     with open(os.path.join(folder, "pom.xml"), "w") as pom:
         pom.write(

@@ -252,13 +252,13 @@ async fn after_a_clean_stop_the_checkpoint_tells_what_is_cleaned() {
         .truncate_to(Offset(3), NOW_MS, i64::MAX);
     drop(truncated.unwrap());
     assert_eq!(checkpoint(&broker), "0\n1\nt 0 5\n");
-    assert_eq!(broker.replicas.close().await.len(), 1);
+    assert_eq!(broker.close().await, 1);
     assert_eq!(checkpoint(&broker), "0\n1\nt 0 3\n");
     // As Kafka leaves it: where nothing was ever cleaned nothing is written.
     let broker = TestBroker::new(1);
     lead(&broker, "t", 1, COMPACTED).await;
     append(&broker, "t", 6).await;
-    assert_eq!(broker.replicas.close().await.len(), 1);
+    assert_eq!(broker.close().await, 1);
     assert_eq!(checkpoint(&broker), "");
 }
 

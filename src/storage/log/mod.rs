@@ -25,6 +25,7 @@ mod replace;
 mod retain;
 mod roll;
 mod side_files;
+mod time_search;
 mod timestamps;
 mod truncate;
 mod watermarks;
@@ -63,7 +64,8 @@ pub use moving::{MOVED_MARKER, MoveChunk, MoveError, MovedMarker, Put};
 pub use open::{LoadOptions, LoadReport};
 pub use read::{Bound, ReadInfo, ReadRequest};
 pub use retain::{DeletedFiles, RetentionReport};
-pub use timestamps::{FoundOffset, TimestampError};
+pub use time_search::{SearchError, Searched, TimeAnswer, TimeSearch};
+pub use timestamps::{FoundOffset, SegmentTimes, TimeQuery, TimestampError};
 pub use truncate::Truncated;
 
 use clean::CleaningState;

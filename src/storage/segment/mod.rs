@@ -8,6 +8,7 @@
 mod append;
 mod index_builder;
 mod search;
+mod start;
 pub mod walk;
 
 use std::io;
@@ -25,6 +26,7 @@ use crate::records::batch::{BatchHeader, CorruptBatch, NO_TIMESTAMP};
 
 pub use index_builder::IndexBuilder;
 pub use search::Place;
+pub use start::Start;
 use walk::{HeaderWalk, WalkError};
 
 /// The largest offset that an index can name, relative to the segment's base.

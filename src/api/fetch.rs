@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use super::context::{Operation, Resource};
 use super::current_leader::CurrentLeaders;
+use super::down_conversion::Conversions;
 use super::{Answer, Rejected, RequestContext, Services};
 use crate::base::clock;
 use crate::base::error_code::ErrorCode;
@@ -40,9 +41,6 @@ const FUTURE_REPLICA_ID: i32 = -3;
 
 /// The last version for which records are converted down.
 const LAST_CONVERTED: i16 = 3;
-/// What it costs to convert the first batch of a partition, in what [`Pace`] counts. Those behind it are converted while they
-/// are sent.
-const CONVERSION_WORK: usize = 256 * 1024;
 
 /// What is answered once the partitions were read.
 struct Prepared {
@@ -269,6 +267,7 @@ impl Prepared {
             return response;
         }
         let mut pace = Pace::new();
+        let mut conversions = Conversions::new();
         let mut left_out = left_out.iter().copied().peekable();
         let mut last: Option<(&Option<TopicName>, &Uuid)> = None;
         for (index, (answer, wanted)) in answers.into_iter().zip(self.partitions.iter()).enumerate() {
@@ -285,16 +284,23 @@ impl Prepared {
                 });
             }
             if let Some(topic) = response.topics.last_mut() {
-                topic.partitions.push(self.partition(wanted, answer));
+                topic
+                    .partitions
+                    .push(self.partition(wanted, answer, &mut conversions));
             }
             if self.context.api_version <= LAST_CONVERTED {
-                pace.did(CONVERSION_WORK).await;
+                pace.did(conversions.work()).await;
             }
         }
         response
     }
 
-    fn partition(&self, wanted: &FetchPartition, answer: ReadAnswer) -> FetchedPartition {
+    fn partition(
+        &self,
+        wanted: &FetchPartition,
+        answer: ReadAnswer,
+        conversions: &mut Conversions,
+    ) -> FetchedPartition {
         let version = self.context.api_version;
         let error = match answer.error {
             // Clients before v6 do not know the code; this one makes them look for the leader and try again.
@@ -319,7 +325,7 @@ impl Prepared {
                     return FetchedPartition::failed(wanted.partition, ErrorCode::UnsupportedVersion.code());
                 }
                 let magic = if version <= 1 { 0 } else { 1 };
-                match super::down_conversion::convert(slice, magic, wanted.fetch_offset) {
+                match conversions.convert(slice, magic, wanted.fetch_offset) {
                     Ok(converted) => converted,
                     Err(error) => return FetchedPartition::failed(wanted.partition, error.code()),
                 }

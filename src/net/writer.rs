@@ -208,6 +208,10 @@ mod tests {
             self.0 += 1;
             Ok((self.0 <= 3).then(|| Bytes::from_static(b"0123456789")))
         }
+
+        fn held(&self) -> usize {
+            0
+        }
     }
 
     /// The writing half of a connection, and the client.

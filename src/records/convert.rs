@@ -4,8 +4,9 @@
 //! bytes, or of the first converted batch if that is longer. It then yields chunks until exactly that many bytes are
 //! out. What is converted is longer than promised: the rest is cut off, and the client asks again. It is shorter: a batch
 //! that claims to be longer than what follows fills up, which every client takes for one that was cut. Memory holds what
-//! is read and converted in one go: 128 KiB, or one batch. Called by api/ for Fetch below version 4. Follows Kafka's
-//! `LazyDownConversionRecords`, its `Send`, and `RecordsUtil.downConvert`.
+//! is read and converted in one go: 128 KiB, or one batch. Before anything is sent it holds the first converted batch, or
+//! nothing, as its owner wants. Called by api/ for Fetch below version 4. Follows Kafka's `LazyDownConversionRecords`, its
+//! `Send`, and `RecordsUtil.downConvert`.
 
 use std::fmt;
 use std::io;
@@ -21,9 +22,11 @@ use crate::base::ids::Offset;
 
 /// Stored bytes that are read and converted at once, unless one batch is longer.
 const READ_BYTES: usize = 128 << 10;
-/// Bytes of keys and values after which a chunk ends, so that whoever sends it can let others have their turn: what
+/// Work after which a chunk ends, in bytes of keys and values, so that whoever sends it can let others have their turn: what
 /// [`READ_BYTES`] hold may be a thousand times as long.
 const CONVERT_BYTES: usize = 1 << 20;
+/// What a record costs beside its key and value, in the same measure: without them it is not for nothing.
+const RECORD_WORK: usize = 64;
 /// Offset and size: the least that a filler can be, and the answer when nothing is left after conversion.
 const LEAST_FILLER_BYTES: usize = 12;
 
@@ -73,6 +76,8 @@ pub struct DownConversion<R> {
     sent: usize,
     /// Converted to know what to promise.
     first: Option<Vec<u8>>,
+    /// What was done so far, in bytes gone through.
+    work: usize,
     /// Nothing more to convert: what is missing is filler.
     ended: bool,
 }
@@ -106,6 +111,7 @@ impl<R: FnMut(usize, &mut [u8]) -> io::Result<()>> DownConversion<R> {
             promised: 0,
             sent: 0,
             first: None,
+            work: 0,
             ended: false,
         };
         conversion.first = conversion.convert(true)?;
@@ -121,6 +127,24 @@ impl<R: FnMut(usize, &mut [u8]) -> io::Result<()>> DownConversion<R> {
     /// Bytes that the chunks have in all.
     pub fn length(&self) -> usize {
         self.promised
+    }
+
+    /// Bytes of converted records that it holds.
+    pub fn held(&self) -> usize {
+        self.first.as_ref().map_or(0, Vec::len)
+    }
+
+    /// Lets go of what it holds, before the first chunk is asked for: what was promised stays, and the first batch is
+    /// converted once more when it is sent.
+    pub fn let_go(&mut self) {
+        self.first = None;
+        self.position = 0;
+        self.ended = false;
+    }
+
+    /// What was done so far, in bytes gone through: those of the stored batches, and those of their keys and values.
+    pub fn work(&self) -> usize {
+        self.work
     }
 
     /// The next chunk; `None` when all [`DownConversion::length`] bytes are out.
@@ -164,8 +188,10 @@ impl<R: FnMut(usize, &mut [u8]) -> io::Result<()>> DownConversion<R> {
             for batch in Batches::new(&bytes) {
                 let converted = match batch {
                     Ok(batch) => {
+                        self.work = self.work.saturating_add(batch.bytes().len());
                         convert_batch(&batch, self.to_magic, self.first_offset, &mut out).map(|bytes| {
                             work += bytes;
+                            self.work = self.work.saturating_add(bytes);
                             self.position += batch.bytes().len();
                         })
                     }
@@ -211,7 +237,7 @@ impl<R: FnMut(usize, &mut [u8]) -> io::Result<()>> DownConversion<R> {
     }
 }
 
-/// Appends `batch`, converted, to `out`. Yields how many bytes its records have.
+/// Appends `batch`, converted, to `out`. Yields what that cost, in bytes of keys and values.
 fn convert_batch(
     batch: &Batch<'_>,
     to_magic: u8,
@@ -240,7 +266,7 @@ fn convert_batch(
     });
     let mut bytes = 0;
     while let Some(record) = records.next().map_err(|error| corrupt(error.to_string()))? {
-        bytes += record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len);
+        bytes += RECORD_WORK + record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len);
         // In a compressed set the client skips by itself; single messages below the fetch confuse old clients.
         if batch.is_compressed() || record.offset >= first_offset {
             set.append(record.offset, record.timestamp, record.key, record.value)

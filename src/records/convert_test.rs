@@ -133,6 +133,50 @@ fn what_is_shorter_than_promised_ends_in_a_batch_that_claims_more() {
 }
 
 #[test]
+fn what_was_let_go_is_converted_again_to_the_same_bytes() {
+    let marker = EndTransactionMarker {
+        commit: true,
+        coordinator_epoch: 1,
+    };
+    let (_, control) = marker.to_batch(ProducerId(1), ProducerEpoch(0), 5).unwrap();
+    let empty: Vec<&[u8]> = vec![b""; 1000];
+    let grows = batch(1, Codec::None, &empty);
+    let packed = batch(1, Codec::Gzip, &empty);
+    let zstd = batch(1001, Codec::Zstd, &[b"z"]);
+    for stored in [
+        grows.to_vec(),
+        [&control[..], &grows, &zstd].concat(),
+        [&packed[..], &batch(1001, Codec::None, &empty)].concat(),
+        control.to_vec(),
+    ] {
+        let kept = convert(&stored, 1, 5);
+        let mut conversion = DownConversion::new(reader(&stored), stored.len(), 1, Offset(5)).unwrap();
+        let first = conversion.held();
+        assert_eq!(first > 0, stored != control[..]);
+        conversion.let_go();
+        assert_eq!((conversion.held(), conversion.length()), (0, kept.len()));
+        let mut again = Vec::new();
+        while let Some(chunk) = conversion.next_chunk().unwrap() {
+            again.extend_from_slice(&chunk);
+        }
+        assert!(again.len() >= first);
+        assert_eq!(again, kept);
+    }
+}
+
+#[test]
+fn work_counts_records_without_bytes_too() {
+    let work = |codec: Codec, values: &[&[u8]]| {
+        let stored = batch(0, codec, values);
+        let conversion = DownConversion::new(reader(&stored), stored.len(), 1, Offset(0)).unwrap();
+        conversion.work() - stored.len()
+    };
+    let empty: Vec<&[u8]> = vec![b""; 1000];
+    assert_eq!(work(Codec::Gzip, &empty), 1000 * (RECORD_WORK + 1));
+    assert_eq!(work(Codec::None, &[&[b'v'; 5000]]), RECORD_WORK + 1 + 5000);
+}
+
+#[test]
 fn records_below_the_fetch_are_left_out_of_plain_batches_only() {
     for (codec, first) in [(Codec::None, 12), (Codec::Lz4, 10)] {
         let stored = batch(10, codec, &[b"a", b"b", b"c", b"d"]);

@@ -1,7 +1,8 @@
 //! Looking up offsets: ListOffsets, OffsetForLeaderEpoch (Kafka's `Partition.fetchOffsetForTimestamp` and its kin).
 //!
 //! What memory knows is answered at once. A look-up by time reads indexes and records, and is done on the pool of the
-//! log directory.
+//! log directory. The partition's lock is held only while it is found out where to look, and again to see that what was
+//! found holds: whoever appends or reads does not wait for records to be read and decompressed.
 
 use std::sync::Arc;
 
@@ -9,10 +10,10 @@ use crate::base::clock;
 use crate::base::error_code::ErrorCode;
 use crate::base::ids::{LeaderEpoch, Offset, TopicPartition};
 use crate::metadata::control::LogEnd;
-use crate::storage::log::{self, TimestampError};
+use crate::storage::log::{self, Searched, TimeAnswer, TimeQuery, TimeSearch, TimestampError};
 
 use super::answers::FoundOffset;
-use super::partition::Partition;
+use super::partition::{Partition, State};
 use super::replicas::Replicas;
 use super::waiting::Bound;
 
@@ -24,6 +25,10 @@ pub const EARLIEST: i64 = -2;
 pub const MAX_TIMESTAMP: i64 = -3;
 /// The timestamp that stands for the start of what is kept locally.
 pub const EARLIEST_LOCAL: i64 = -4;
+
+/// How often a look-up begins anew because the log was cut meanwhile, or a segment went, before the client is told to try
+/// again.
+const CHANGES_MAX: u32 = 16;
 
 /// What ListOffsets asks of one partition.
 #[derive(Clone, Copy, Debug)]
@@ -137,17 +142,23 @@ impl Partition {
     }
 
     fn find_offset(&self, query: &OffsetQuery) -> Result<FoundOffset, ErrorCode> {
-        let mut locked = self.lock()?;
-        let state = &mut *locked.state;
+        match query.timestamp_ms {
+            MAX_TIMESTAMP => self.find_by_time(query, TimeQuery::Largest, TimeSearch::run),
+            0.. => self.find_by_time(query, TimeQuery::AtLeast(query.timestamp_ms), TimeSearch::run),
+            _ => self.find_at_once(query),
+        }
+    }
+
+    fn find_at_once(&self, query: &OffsetQuery) -> Result<FoundOffset, ErrorCode> {
+        let locked = self.lock()?;
+        let state = &*locked.state;
         state
             .leadership
             .check(query.current_leader_epoch, query.leader_only)?;
-        let progress = state.progress();
-        let is_unknown = query.is_client && state.leadership.lags_behind_epoch(progress.high_watermark);
         match query.timestamp_ms {
-            LATEST if is_unknown => Err(ErrorCode::OffsetNotAvailable),
-            LATEST => Ok(FoundOffset {
-                offset: progress.of(query.bound).get(),
+            EARLIEST | EARLIEST_LOCAL => Ok(told(state.log.earliest())),
+            LATEST if !is_unknown(state, query) => Ok(FoundOffset {
+                offset: state.progress().of(query.bound).get(),
                 timestamp_ms: -1,
                 // Whoever asks for a replica's own end compares logs: what was told of a leader is not in them.
                 leader_epoch: if query.leader_only {
@@ -156,22 +167,48 @@ impl Partition {
                     state.log.latest_epoch().unwrap_or(LeaderEpoch::NONE).get()
                 },
             }),
-            EARLIEST | EARLIEST_LOCAL => Ok(told(state.log.earliest())),
-            timestamp_ms => {
-                let found = if timestamp_ms == MAX_TIMESTAMP {
-                    state.log.offset_of_max_timestamp()
-                } else if timestamp_ms >= 0 {
-                    state.log.offset_for_timestamp(timestamp_ms)
-                } else {
-                    Ok(None)
-                };
-                let found = found.map_err(|error| refusal(&error))?;
-                match found.filter(|found| found.offset < progress.of(query.bound)) {
-                    Some(found) => Ok(told(found)),
-                    None if is_unknown => Err(ErrorCode::OffsetNotAvailable),
-                    None => Ok(FoundOffset::NONE),
+            LATEST => Err(ErrorCode::OffsetNotAvailable),
+            _ => answer_by_time(state, query, None),
+        }
+    }
+
+    /// Looks through one segment after the other; `run` searches one, without the lock.
+    fn find_by_time(
+        &self,
+        query: &OffsetQuery,
+        wanted: TimeQuery,
+        run: impl Fn(&TimeSearch) -> Searched,
+    ) -> Result<FoundOffset, ErrorCode> {
+        let mut changes = 0;
+        let mut last: Option<(TimeSearch, Searched)> = None;
+        loop {
+            let search = {
+                let mut locked = self.lock()?;
+                let state = &mut *locked.state;
+                state
+                    .leadership
+                    .check(query.current_leader_epoch, query.leader_only)?;
+                let mut behind = None;
+                if let Some((search, searched)) = last.take() {
+                    let answer = state.log.conclude(&search, searched);
+                    match answer.map_err(|error| refusal(&error))? {
+                        TimeAnswer::Found(found) => return answer_by_time(state, query, Some(found)),
+                        TimeAnswer::NotThere => behind = Some(search.base_offset()),
+                        TimeAnswer::Changed if changes == CHANGES_MAX => {
+                            return Err(ErrorCode::OffsetNotAvailable);
+                        }
+                        TimeAnswer::Changed => changes += 1,
+                    }
                 }
-            }
+                let planned = state.log.plan_search(wanted, behind);
+                match planned.map_err(|error| refusal(&error))? {
+                    Some(search) => search,
+                    None => return answer_by_time(state, query, None),
+                }
+            };
+            let _call = self.directory().watch().begin();
+            let searched = run(&search);
+            last = Some((search, searched));
         }
     }
 
@@ -182,21 +219,50 @@ impl Partition {
         is_consumer: bool,
         leader_only: bool,
     ) -> Result<Vec<i64>, ErrorCode> {
-        let locked = self.lock()?;
-        let state = &*locked.state;
-        state.leadership.check(-1, leader_only)?;
-        let offsets = state
-            .log
-            .legacy_offsets_before(timestamp_ms, count, clock::now_ms())
-            .map_err(|_| ErrorCode::KafkaStorageError)?;
-        let mut offsets: Vec<i64> = offsets.into_iter().map(Offset::get).collect();
-        let high_watermark = state.log.high_watermark().get();
-        if is_consumer && offsets.iter().any(|offset| *offset > high_watermark) {
-            let first = offsets.iter().position(|offset| *offset <= high_watermark);
-            offsets.drain(..first.unwrap_or(offsets.len()));
-            offsets.insert(0, high_watermark);
+        for _ in 0..CHANGES_MAX {
+            let (segments, high_watermark) = {
+                let locked = self.lock()?;
+                let state = &*locked.state;
+                state.leadership.check(-1, leader_only)?;
+                let segments = state.log.segment_times();
+                let segments = segments.map_err(|_| ErrorCode::KafkaStorageError)?;
+                (segments, state.log.high_watermark().get())
+            };
+            let _call = self.directory().watch().begin();
+            let offsets = segments
+                .offsets_before(timestamp_ms, count, clock::now_ms())
+                .map_err(|_| ErrorCode::KafkaStorageError)?;
+            let Some(offsets) = offsets else {
+                continue;
+            };
+            let mut offsets: Vec<i64> = offsets.into_iter().map(Offset::get).collect();
+            if is_consumer && offsets.iter().any(|offset| *offset > high_watermark) {
+                let first = offsets.iter().position(|offset| *offset <= high_watermark);
+                offsets.drain(..first.unwrap_or(offsets.len()));
+                offsets.insert(0, high_watermark);
+            }
+            return Ok(offsets);
         }
-        Ok(offsets)
+        Err(ErrorCode::KafkaStorageError)
+    }
+}
+
+/// True when a client is not to be told where the log ends: a new leader's high watermark is behind.
+fn is_unknown(state: &State, query: &OffsetQuery) -> bool {
+    query.is_client && state.leadership.lags_behind_epoch(state.log.high_watermark())
+}
+
+/// The answer to a look-up that found this record, or none.
+fn answer_by_time(
+    state: &State,
+    query: &OffsetQuery,
+    found: Option<log::FoundOffset>,
+) -> Result<FoundOffset, ErrorCode> {
+    let end = state.progress().of(query.bound);
+    match found.filter(|found| found.offset < end) {
+        Some(found) => Ok(told(found)),
+        None if is_unknown(state, query) => Err(ErrorCode::OffsetNotAvailable),
+        None => Ok(FoundOffset::NONE),
     }
 }
 
@@ -216,3 +282,7 @@ fn refusal(error: &TimestampError) -> ErrorCode {
         TimestampError::Records { reason, .. } => reason.code(),
     }
 }
+
+#[cfg(test)]
+#[path = "offsets_test.rs"]
+mod offsets_test;

@@ -273,6 +273,10 @@ mod tests {
             self.times = left.unwrap_or(0);
             Ok(left.map(|_| self.bytes.clone()))
         }
+
+        fn held(&self) -> usize {
+            self.bytes.len()
+        }
     }
 
     fn partition(data: generated::PartitionData) -> FetchedPartition {

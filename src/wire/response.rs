@@ -29,6 +29,9 @@ pub trait ChunkSource: Send {
 
     /// The next bytes. `None` after the last ones; by then [`ChunkSource::length`] bytes have come.
     fn next(&mut self) -> io::Result<Option<Bytes>>;
+
+    /// What it holds in memory before the first bytes are asked for, or has to make room for once they are.
+    fn held(&self) -> usize;
 }
 
 /// A stretch of a response.
@@ -109,7 +112,7 @@ impl Response {
         self.is_too_large
     }
 
-    /// What the response holds in memory until it is sent, in bytes; files and what is made while it is sent hold nothing.
+    /// What the response holds in memory until it is sent, in bytes; files hold nothing.
     pub fn bytes_held(&self) -> usize {
         self.bytes_held
     }
@@ -236,7 +239,8 @@ impl ResponseWriter {
         let first = self.first.unwrap_or_default();
         let held = |part: &Part| match part {
             Part::Bytes(bytes) => bytes.len(),
-            Part::File(_) | Part::Chunks(_) => 0,
+            Part::File(_) => 0,
+            Part::Chunks(source) => source.held(),
         };
         Response {
             key: self.key,
@@ -265,6 +269,10 @@ mod tests {
         fn next(&mut self) -> io::Result<Option<Bytes>> {
             self.0 += 1;
             Ok((self.0 <= 3).then(|| Bytes::from(vec![self.0; 2])))
+        }
+
+        fn held(&self) -> usize {
+            5000
         }
     }
 
@@ -307,6 +315,10 @@ mod tests {
         fn next(&mut self) -> io::Result<Option<Bytes>> {
             Ok(None)
         }
+
+        fn held(&self) -> usize {
+            0
+        }
     }
 
     #[test]
@@ -347,6 +359,7 @@ mod tests {
         writer.bytes().raw(b"ef");
         let response = writer.finish();
         assert_eq!(response.length(), 8 + 2 + 2 + 6 + 2);
+        assert_eq!(response.bytes_held(), 8 + 2 + 2 + 5000 + 2);
         let frame = response.frame(-1);
         assert_eq!(frame.rest.len(), 4);
         assert_eq!(

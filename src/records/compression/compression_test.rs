@@ -221,6 +221,35 @@ fn zstd_frames_that_no_client_takes_are_refused() {
 }
 
 #[test]
+fn bytes_behind_gzip_that_are_no_member_are_its_end() {
+    let [one, two] = [
+        compress(Codec::Gzip, 2, &[b"one"]),
+        compress(Codec::Gzip, 2, &[b"two"]),
+    ];
+    let read = |parts: &[&[u8]]| decompress(Codec::Gzip, 2, &parts.concat(), 100);
+    assert_eq!(read(&[&one, &two]), Ok(b"onetwo".to_vec()));
+    // Zeros, letters, another method, a name that does not end, and the beginning of a member.
+    let mut method = two.clone();
+    method[2] = 7;
+    let name = [&[0x1f, 0x8b, 8, 8][..], &[b'n'; 50]].concat();
+    let words = b"some words, and more of them than a member needs";
+    let ends: [&[u8]; 7] = [&[0; 8], b"xyz", &[0; 100], words, &method, &name, &two[..18]];
+    for behind in ends {
+        assert_eq!(read(&[&one, behind]), Ok(b"one".to_vec()), "{behind:?}");
+        assert_eq!(read(&[&one, &two, behind]), Ok(b"onetwo".to_vec()), "{behind:?}");
+    }
+    // What begins as a member has to be one; and the first has to, whatever it begins with.
+    let long = compress(Codec::Gzip, 2, &[&noise(50)]);
+    let mut wrong = two.clone();
+    let checksum = wrong.len() - 8;
+    wrong[checksum] ^= 1;
+    let refused: [&[&[u8]]; 4] = [&[&one, &long[..40]], &[&one, &wrong], &[&[0; 30]], &[&method]];
+    for parts in refused {
+        assert!(matches!(read(parts), Err(RecordsError::Codec(_))), "{parts:?}");
+    }
+}
+
+#[test]
 fn data_that_is_cut_is_no_end() {
     let bytes = noise(100_000);
     for codec in [Codec::Gzip, Codec::Lz4, Codec::Zstd] {

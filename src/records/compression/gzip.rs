@@ -1,10 +1,11 @@
-//! gzip: RFC 1952, one member or several.
+//! gzip: RFC 1952, one member or several, and what Java's `GZIPInputStream` takes besides: bytes behind a member that are no
+//! further one are the end.
 
 use crate::base::planted::planted;
 use std::io::{Read, Write};
 
 use flate2::Compression;
-use flate2::bufread::MultiGzDecoder;
+use flate2::bufread::GzDecoder;
 use flate2::write::GzEncoder;
 
 use super::CodecError;
@@ -13,8 +14,15 @@ fn codec_error(error: std::io::Error) -> CodecError {
     CodecError::new(format!("gzip: {error}"))
 }
 
+/// Header and trailer of a member. Where no more bytes follow, `GZIPInputStream` does not look for another one.
+const MEMBER_BYTES: usize = 18;
+
 /// Reads gzip.
-pub(crate) struct GzipReader<'a>(Box<MultiGzDecoder<&'a [u8]>>);
+pub(crate) struct GzipReader<'a> {
+    decoder: Box<GzDecoder<&'a [u8]>>,
+    /// Behind the last member.
+    ended: bool,
+}
 
 impl<'a> GzipReader<'a> {
     pub(super) fn new(bytes: &'a [u8]) -> Self {
@@ -26,11 +34,24 @@ impl<'a> GzipReader<'a> {
                 )));
             }
         );
-        Self(Box::new(MultiGzDecoder::new(bytes)))
+        Self {
+            decoder: Box::new(GzDecoder::new(bytes)),
+            ended: false,
+        }
     }
 
     pub(super) fn read(&mut self, out: &mut [u8]) -> Result<usize, CodecError> {
-        self.0.read(out).map_err(codec_error)
+        while !self.ended {
+            let count = self.decoder.read(out).map_err(codec_error)?;
+            if count > 0 || out.is_empty() {
+                return Ok(count);
+            }
+            let rest = *self.decoder.get_ref();
+            self.decoder.reset(rest);
+            // Without room to read into, nothing but the header is.
+            self.ended = rest.len() <= MEMBER_BYTES || self.decoder.read(&mut []).is_err();
+        }
+        Ok(0)
     }
 }
 

@@ -19,8 +19,9 @@ pub(super) fn invalid(message: impl Into<String>) -> ValidationError {
     ValidationError::new(ErrorCode::InvalidRecord, message)
 }
 
-/// Checks every batch: first all sizes and checksums, as Kafka does before it validates, then what a header may say.
-/// `sound`: the checksums are known to be right.
+/// Checks every batch: first all sizes and checksums, as Kafka does before it validates, then what the first header may say.
+/// Where there are several, they are messages of an old format, and the others are looked at in their turn. `sound`: the
+/// checksums are known to be right.
 pub(super) fn check<'a>(
     records: &'a [u8],
     rules: &Rules,
@@ -51,23 +52,8 @@ pub(super) fn check<'a>(
     if count > 1 && (first.magic >= 2 || codec != Codec::None) {
         return Err(invalid("more than one batch where only one may be"));
     }
-    if count == 1 {
-        if origin == Origin::Client {
-            check_of_client(&first)?;
-        }
-        return Ok(CheckedSet { first, codec });
-    }
-    for batch in Batches::new(records) {
-        let batch = batch.map_err(RecordsError::Corrupt)?;
-        if batch.magic != first.magic {
-            return Err(invalid(format!(
-                "batches of formats {} and {} in one set",
-                first.magic, batch.magic
-            )));
-        }
-        if origin == Origin::Client {
-            check_of_client(&batch)?;
-        }
+    if origin == Origin::Client {
+        check_of_client(&first)?;
     }
     Ok(CheckedSet { first, codec })
 }
@@ -92,6 +78,17 @@ fn check_integrity(
         return Ok(());
     }
     Ok(batch.check_crc().map_err(RecordsError::Corrupt)?)
+}
+
+/// INVALID_RECORD for a batch of another format than the first of its set.
+pub(super) fn check_format(batch: &Batch<'_>, first: &Batch<'_>) -> Result<(), ValidationError> {
+    if batch.magic == first.magic {
+        return Ok(());
+    }
+    Err(invalid(format!(
+        "batches of formats {} and {} in one set",
+        first.magic, batch.magic
+    )))
 }
 
 /// MESSAGE_TOO_LARGE for a batch of `size` bytes.

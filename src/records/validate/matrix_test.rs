@@ -103,6 +103,20 @@ fn the_validation_matrix() {
             InvalidRecord,
         ),
         (
+            "a wrong timestamp before another format",
+            two(set(1, Codec::None), set(0, Codec::None)),
+            bounds(i64::MAX, 1),
+            InvalidTimestamp,
+            InvalidTimestamp,
+        ),
+        (
+            "another format before a wrong timestamp",
+            two(set(0, Codec::None), set(1, Codec::None)),
+            bounds(i64::MAX, 1),
+            InvalidRecord,
+            InvalidRecord,
+        ),
+        (
             "mixed old and new",
             two(set(1, Codec::None), plain()),
             default(),
@@ -399,6 +413,8 @@ fn inner_messages_of_old_sets_are_checked() {
     };
     let mut bad_crc = set(1, Codec::None);
     bad_crc[40] ^= 1;
+    let mut old_bad_crc = set(0, Codec::None);
+    old_bad_crc[40] ^= 1;
     let mut bad_size = set(1, Codec::None);
     bad_size[8..12].copy_from_slice(&13_i32.to_be_bytes());
     for (name, bytes, expected) in [
@@ -410,6 +426,16 @@ fn inner_messages_of_old_sets_are_checked() {
         (
             "checksum",
             inner(1, Codec::Gzip, bad_crc),
+            ErrorCode::CorruptMessage,
+        ),
+        (
+            "checksum, of another format",
+            inner(1, Codec::Gzip, old_bad_crc.clone()),
+            ErrorCode::InvalidRecord,
+        ),
+        (
+            "checksum, of the set's format behind another one",
+            inner(0, Codec::Gzip, [set(1, Codec::None), old_bad_crc].concat()),
             ErrorCode::CorruptMessage,
         ),
         ("size", inner(1, Codec::Gzip, bad_size), ErrorCode::CorruptMessage),

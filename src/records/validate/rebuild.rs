@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 
-use super::batch_checks::too_large;
+use super::batch_checks::{check_format, too_large};
 use super::record_checks::RecordChecks;
 use super::{Assignment, Validated, ValidationError};
 use crate::base::format::Codec;
@@ -37,8 +37,11 @@ pub(super) fn assign(
         failed: None,
         behind: 0,
     };
+    // One after the other, as Kafka does: what is wrong with an earlier message is told before a later one's format.
     for batch in Batches::new(records) {
-        rebuilding.add(&batch.map_err(RecordsError::Corrupt)?, assignment)?;
+        let batch = batch.map_err(RecordsError::Corrupt)?;
+        check_format(&batch, first)?;
+        rebuilding.add(&batch, assignment)?;
     }
     rebuilding.finish(assignment)
 }

@@ -26,6 +26,7 @@ mod replace;
 mod retain;
 mod roll;
 mod side_files;
+mod time_search;
 mod timestamps;
 mod truncate;
 mod watermarks;
@@ -65,7 +66,8 @@ pub use open::{LoadOptions, LoadReport};
 pub use progress::PROGRESS_BYTES;
 pub use read::{Bound, ReadInfo, ReadRequest};
 pub use retain::{DeletedFiles, RetentionReport};
-pub use timestamps::{FoundOffset, TimestampError};
+pub use time_search::{SearchError, Searched, TimeAnswer, TimeSearch};
+pub use timestamps::{FoundOffset, SegmentTimes, TimeQuery, TimestampError};
 pub use truncate::Truncated;
 
 use clean::CleaningState;

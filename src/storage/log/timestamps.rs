@@ -1,16 +1,27 @@
 //! Offsets by time (ListOffsets). Kafka: `UnifiedLog.fetchOffsetByTimestamp`, `legacyFetchOffsetsBefore`.
+//!
+//! Which segment may have a record is found here, with the lock; its records are looked through by a search, without.
 
 use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::Log;
-use crate::base::disk::File;
 use crate::base::ids::{LeaderEpoch, Offset};
-use crate::records::batch::Batch;
 use crate::records::record::RecordsError;
 use crate::storage::file_names::FileKind;
-use crate::storage::segment::walk::FoundBatch;
-use crate::storage::segment::{Segment, SegmentError};
-use crate::storage::volume::LogIoError;
+use crate::storage::segment::{SegmentError, TimestampOffset};
+use crate::storage::volume::{LogIoError, Volume};
+
+/// What is asked for by time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TimeQuery {
+    /// The first record at or behind the log's start with a timestamp of at least so many milliseconds.
+    AtLeast(i64),
+    /// The first record that has the largest timestamp of all (timestamp −3, KIP-734).
+    Largest,
+}
 
 /// An offset that was asked for by time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -87,49 +98,44 @@ impl Log {
 
     /// The first record at or behind the log's start with a timestamp of at least `timestamp_ms`.
     pub fn offset_for_timestamp(&mut self, timestamp_ms: i64) -> Result<Option<FoundOffset>, TimestampError> {
-        self.check_online()?;
-        for number in self.floor_segment(self.log_start_offset).unwrap_or(0)..self.segment_count() {
+        self.search_by_time(TimeQuery::AtLeast(timestamp_ms))
+    }
+
+    /// The first record that has the largest timestamp of all.
+    pub fn offset_of_max_timestamp(&mut self) -> Result<Option<FoundOffset>, TimestampError> {
+        self.search_by_time(TimeQuery::Largest)
+    }
+
+    /// The first segment that may have a record with a timestamp of at least `timestamp_ms`, by its number, and an offset to
+    /// begin at. `behind`: only those behind the segment with this base offset.
+    pub(super) fn place_of_time(
+        &mut self,
+        timestamp_ms: i64,
+        behind: Option<Offset>,
+    ) -> Result<Option<(usize, Offset)>, TimestampError> {
+        let start = self.log_start_offset;
+        let first = self.floor_segment(start).unwrap_or(0);
+        let next = behind.and_then(|base| self.floor_segment(base));
+        let first = next.map_or(first, |searched| first.max(searched + 1));
+        for number in first..self.segment_count() {
             // A segment without timestamps counts with the time of its file, as in Kafka.
             let folder = &self.folder;
             let segment = match self.inactive.get_mut(number) {
                 Some(segment) => segment,
                 None => &mut self.active,
             };
-            if segment.size() == 0 || segment.age_timestamp_ms(folder)? < timestamp_ms {
-                continue;
-            }
             // Kafka stops at the first such segment, though a file's time says nothing of its records.
-            if let Some(found) = self.search_segment(number, timestamp_ms)? {
-                return Ok(Some(found));
+            if segment.size() > 0 && segment.age_timestamp_ms(folder)? >= timestamp_ms {
+                let from = segment.offset_before_timestamp(folder, timestamp_ms)?;
+                return Ok(Some((number, from.max(start))));
             }
         }
         Ok(None)
     }
 
-    fn search_segment(
-        &self,
-        number: usize,
-        timestamp_ms: i64,
-    ) -> Result<Option<FoundOffset>, TimestampError> {
-        let Some(segment) = self.segment(number) else {
-            return Ok(None);
-        };
-        let start = self.log_start_offset;
-        let from = segment
-            .offset_before_timestamp(&self.folder, timestamp_ms)?
-            .max(start);
-        self.first_record(
-            segment,
-            from,
-            |batch| batch.header.max_timestamp >= timestamp_ms,
-            |timestamp, offset| timestamp >= timestamp_ms && offset >= start,
-        )
-    }
-
-    /// The first record that has the largest timestamp of all (timestamp −3, KIP-734).
-    pub fn offset_of_max_timestamp(&mut self) -> Result<Option<FoundOffset>, TimestampError> {
-        self.check_online()?;
-        let mut best: Option<(usize, crate::storage::segment::TimestampOffset)> = None;
+    /// The first segment that has the largest timestamp of all, by its number, and that timestamp.
+    pub(super) fn place_of_largest(&mut self) -> Result<Option<(usize, TimestampOffset)>, TimestampError> {
+        let mut best: Option<(usize, TimestampOffset)> = None;
         for number in self.floor_segment(self.log_start_offset).unwrap_or(0)..self.segment_count() {
             let folder = &self.folder;
             let segment = match self.inactive.get_mut(number) {
@@ -141,111 +147,72 @@ impl Log {
                 best = Some((number, largest));
             }
         }
-        let Some((number, largest)) = best.filter(|(_, largest)| largest.timestamp_ms >= 0) else {
-            return Ok(None);
-        };
-        let Some(segment) = self.segment(number) else {
-            return Ok(None);
-        };
-        let wanted = largest.timestamp_ms;
-        self.first_record(
-            segment,
-            largest.offset,
-            |batch| batch.header.max_timestamp == wanted,
-            |timestamp, _| timestamp == wanted,
-        )
+        Ok(best.filter(|(_, largest)| largest.timestamp_ms >= 0))
     }
 
-    /// The first record that `wanted` takes, in the first batch from `from` on that may have one and does.
-    fn first_record(
-        &self,
-        segment: &Segment,
-        from: Offset,
-        may_have: impl Fn(&FoundBatch) -> bool,
-        wanted: impl Fn(i64, Offset) -> bool,
-    ) -> Result<Option<FoundOffset>, TimestampError> {
-        let file = self
-            .folder
-            .file(segment.files(), segment.base_offset(), FileKind::Log)?;
-        let mut answer = Ok(None);
-        segment.visit_from(&self.folder, from, |found| {
-            if !may_have(&found) {
-                return std::ops::ControlFlow::Continue(());
-            }
-            answer = self.search_batch(&file, segment, &found, &wanted);
-            match answer {
-                Ok(None) => std::ops::ControlFlow::Continue(()),
-                _ => std::ops::ControlFlow::Break(()),
-            }
-        })?;
-        answer
+    /// The segments, for the answer of ListOffsets v0.
+    pub fn segment_times(&self) -> Result<SegmentTimes, LogIoError> {
+        self.check_online()?;
+        let segments = self.segments().map(|segment| {
+            let path = self.folder.path_of(segment.base_offset(), FileKind::Log);
+            (segment.base_offset().max(self.log_start_offset), path)
+        });
+        Ok(SegmentTimes {
+            volume: Arc::clone(self.volume()),
+            segments: segments.collect(),
+            end: (self.active.size() > 0).then_some(self.log_end_offset),
+        })
     }
+}
 
-    fn search_batch(
-        &self,
-        file: &File,
-        segment: &Segment,
-        found: &FoundBatch,
-        wanted: impl Fn(i64, Offset) -> bool,
-    ) -> Result<Option<FoundOffset>, TimestampError> {
-        let header = &found.header;
-        // The batch lies within the segment, so what is allocated here was once written.
-        let mut bytes = vec![0; header.size_in_bytes as usize];
-        file.read_exact_at(&mut bytes, u64::from(found.position))
-            .map_err(|error| {
-                self.folder
-                    .failed("read", segment.base_offset(), FileKind::Log, &error)
-            })?;
-        let unreadable = |reason| TimestampError::Records {
-            last_offset: header.last_offset(),
-            reason,
-        };
-        let Ok(Some(batch)) = Batch::parse(&bytes) else {
-            return Ok(None);
-        };
-        let mut records = batch.records(None).map_err(unreadable)?;
-        while let Some(record) = records.next().map_err(unreadable)? {
-            if wanted(record.timestamp, record.offset) {
-                let epoch = header.partition_leader_epoch;
-                return Ok(Some(FoundOffset {
-                    offset: record.offset,
-                    timestamp_ms: record.timestamp,
-                    leader_epoch: (epoch.get() >= 0).then_some(epoch),
-                }));
-            }
-        }
-        Ok(None)
-    }
+/// The segments of a log as they were at a time. Looking at their files needs no lock.
+pub struct SegmentTimes {
+    volume: Arc<Volume>,
+    segments: Vec<(Offset, PathBuf)>,
+    /// The log's end, unless the last segment is empty.
+    end: Option<Offset>,
+}
 
+impl SegmentTimes {
     /// The answer of ListOffsets v0: base offsets of segments whose files were last written at or before
-    /// `timestamp_ms` (−1: all and the log's end; −2: the first), the newest first, at most `max_offsets`.
-    pub fn legacy_offsets_before(
+    /// `timestamp_ms` (−1: all and the log's end; −2: the first), the newest first, at most `max_offsets`. `None` when a
+    /// segment has gone meanwhile.
+    pub fn offsets_before(
         &self,
         timestamp_ms: i64,
         max_offsets: usize,
         now_ms: i64,
-    ) -> Result<Vec<Offset>, LogIoError> {
-        self.check_online()?;
-        let mut known: Vec<(Offset, i64)> = Vec::with_capacity(self.segment_count() + 1);
-        for segment in self.segments() {
-            let offset = segment.base_offset().max(self.log_start_offset);
-            known.push((offset, segment.modified_ms(&self.folder)?));
-        }
-        if self.active.size() > 0 {
-            known.push((self.log_end_offset, now_ms));
-        }
+    ) -> Result<Option<Vec<Offset>>, LogIoError> {
+        let mut known: Vec<Offset> = self.segments.iter().map(|(offset, _)| *offset).collect();
+        known.extend(self.end);
         let count = match timestamp_ms {
             -1 => known.len(),
             -2 => 1,
-            _ => known
-                .iter()
-                .rposition(|(_, modified_ms)| *modified_ms <= timestamp_ms)
-                .map_or(0, |last| last + 1),
+            _ => match self.count_before(timestamp_ms, now_ms)? {
+                Some(count) => count,
+                None => return Ok(None),
+            },
         };
-        let mut offsets: Vec<Offset> = known.iter().take(count).map(|(offset, _)| *offset).collect();
-        offsets.reverse();
-        offsets.truncate(max_offsets);
-        offsets.sort_by(|a, b| b.cmp(a));
-        Ok(offsets)
+        known.truncate(count);
+        known.reverse();
+        known.truncate(max_offsets);
+        known.sort_by(|a, b| b.cmp(a));
+        Ok(Some(known))
+    }
+
+    /// How many of the offsets are those of files that were last written at or before a time, or lie before such ones.
+    fn count_before(&self, timestamp_ms: i64, now_ms: i64) -> Result<Option<usize>, LogIoError> {
+        if self.end.is_some() && now_ms <= timestamp_ms {
+            return Ok(Some(self.segments.len() + 1));
+        }
+        for (number, (_, path)) in self.segments.iter().enumerate().rev() {
+            match self.volume.disk().metadata(path) {
+                Ok(metadata) if metadata.modified_ms <= timestamp_ms => return Ok(Some(number + 1)),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+                Err(error) => return Err(self.volume.failed("look at", path, &error)),
+            }
+        }
+        Ok(Some(0))
     }
 }

@@ -9,6 +9,7 @@ mod append;
 mod cut;
 mod index_builder;
 mod search;
+mod start;
 pub mod walk;
 
 use std::io;
@@ -27,6 +28,7 @@ use crate::records::batch::{BatchHeader, CorruptBatch, NO_TIMESTAMP};
 pub use cut::Cut;
 pub use index_builder::IndexBuilder;
 pub use search::Place;
+pub use start::Start;
 use walk::{HeaderWalk, WalkError};
 
 /// The largest offset that an index can name, relative to the segment's base.

@@ -1,6 +1,5 @@
 //! Where a batch is: by offset, by timestamp; and which aborted transactions concern a read.
 
-use crate::base::planted::planted;
 use std::ops::ControlFlow;
 
 use super::walk::FoundBatch;
@@ -51,38 +50,12 @@ impl Segment {
         &self,
         folder: &Folder,
         target: Offset,
-        mut visit: impl FnMut(FoundBatch) -> ControlFlow<()>,
+        visit: impl FnMut(FoundBatch) -> ControlFlow<()>,
     ) -> Result<(), SegmentError> {
-        let entry = self.with_offsets(folder, |entries| {
-            entries.last_where(|entry| entry.offset(self.base_offset) <= target)
-        })?;
-        let start = entry.map_or(0, |entry| entry.position);
-        let mut walk = self.walk(folder, start)?;
-        let mut first = walk.next_batch();
-        if let Some(entry) = entry {
-            // The batch there ends at the entry's offset, or before it in an index that Kafka 3.9.0 wrote. Anything
-            // else is an index that does not belong to this log; the log itself is right.
-            let fits = |batch: &FoundBatch| batch.header.last_offset() <= entry.offset(self.base_offset);
-            if planted!(
-                "index-believed",
-                false,
-                !matches!(&first, Ok(Some(batch)) if fits(batch))
-            ) {
-                tracing::warn!(
-                    segment = %folder.path_of(self.base_offset, FileKind::OffsetIndex).display(),
-                    "an offset index entry names no batch (position {start}); searching without it"
-                );
-                walk = self.walk(folder, 0)?;
-                first = walk.next_batch();
-            }
-        }
-        let mut next = first;
-        loop {
-            match next.map_err(|error| self.walk_error(folder, error))? {
-                Some(batch) if visit(batch).is_continue() => next = walk.next_batch(),
-                _ => return Ok(()),
-            }
-        }
+        let start = self.start_at(folder, target)?;
+        start
+            .visit(|| folder.path_of(self.base_offset, FileKind::OffsetIndex), visit)
+            .map_err(|error| self.walk_error(folder, error))
     }
 
     /// Where the data below `bound` ends: the start of the first batch that reaches it, else the segment's end.

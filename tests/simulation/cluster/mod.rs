@@ -14,6 +14,7 @@ mod consumer;
 mod copies;
 mod counts;
 mod faults;
+mod hosts;
 mod losses;
 mod observed;
 #[cfg(feature = "planted")]

@@ -140,6 +140,7 @@ impl Fetchers {
         inner.catching_up.remove(name);
         inner.displace(name, Some(to));
         inner.places.insert(name.clone(), to);
+        tracing::debug!(partition = %name, "taken over by the steady lane");
         Some(assignment)
     }
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 pub struct Counts(BTreeMap<&'static str, u64>);
 
 /// What many runs must have had, each at least once.
-const WANTED: [&str; 22] = [
+const WANTED: [&str; 25] = [
     "acknowledged",
     "bad disks",
     "blows",
@@ -24,6 +24,9 @@ const WANTED: [&str; 22] = [
     "lost replies",
     "moves asked for",
     "moves made",
+    "partitions caught up",
+    "partitions far behind",
+    "partitions taken over",
     "preferred elections",
     "read",
     "sent again",

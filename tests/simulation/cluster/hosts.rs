@@ -34,11 +34,37 @@ pub struct Host {
     pub life: Life,
 }
 
+/// What differs from run to run in the configuration of all brokers.
+#[derive(Clone, Debug)]
+pub struct Terms {
+    /// As the default, few partitions are ever far behind; with less, those are that lack a few batches of 50 to 700 bytes.
+    fetch_max_bytes: u64,
+    /// With little, one answer has records of one or two partitions.
+    response_max_bytes: u64,
+    fetchers: u64,
+    segment_bytes: u64,
+    index_interval_bytes: u64,
+}
+
+impl Terms {
+    fn choose(seed: u64) -> Self {
+        let random = Random::from_seed(seed ^ (0xC0 << 50));
+        let any = |values: [u64; 4]| values[random.below(4) as usize];
+        Self {
+            fetch_max_bytes: any([1 << 20, 1 << 20, 1_500, 400]),
+            response_max_bytes: any([10 << 20, 10 << 20, 10 << 20, 1_000]),
+            fetchers: any([1, 2, 2, 3]),
+            segment_bytes: any([20_000, 20_000, 20_000, 4_000]),
+            index_interval_bytes: any([4_096, 4_096, 4_096, 200]),
+        }
+    }
+}
+
 pub fn directories(name: &str) -> [String; 2] {
     [0, 1].map(|number| format!("/{name}/logs{number}"))
 }
 
-fn config(name: &str, id: i32) -> Result<BrokerConfig, Box<dyn std::error::Error>> {
+fn config(name: &str, id: i32, terms: &Terms) -> Result<BrokerConfig, Box<dyn std::error::Error>> {
     let address = turmoil::lookup(name);
     Ok(BrokerConfig::from_pairs(&[
         ("broker.id", &id.to_string()),
@@ -62,12 +88,24 @@ fn config(name: &str, id: i32) -> Result<BrokerConfig, Box<dyn std::error::Error
         ("controller.socket.timeout.ms", "1200"),
         ("controlled.shutdown.retry.backoff.ms", "300"),
         ("leader.imbalance.check.interval.seconds", "4"),
-        ("num.replica.fetchers", "2"),
+        ("num.replica.fetchers", &terms.fetchers.to_string()),
+        ("replica.fetch.max.bytes", &terms.fetch_max_bytes.to_string()),
+        (
+            "replica.fetch.response.max.bytes",
+            &terms.response_max_bytes.to_string(),
+        ),
+        ("log.segment.bytes", &terms.segment_bytes.to_string()),
+        (
+            "log.index.interval.bytes",
+            &terms.index_interval_bytes.to_string(),
+        ),
     ])?)
 }
 
 impl World<'_> {
     pub fn add_brokers(&mut self, brokers: usize, seed: u64) {
+        let terms = Terms::choose(seed);
+        self.history.event("brokers", format!("{terms:?}"));
         for (name, id) in BROKERS.into_iter().take(brokers).zip(1..) {
             let host = Host {
                 disk: MemoryDisk::new(),
@@ -80,13 +118,14 @@ impl World<'_> {
             self.store_cuts.push(0);
             let (disk, link, history) = (host.disk.clone(), host.link.clone(), self.history.clone());
             let observed = self.observed.clone();
-            let stop = Arc::clone(&host.stop);
+            let (stop, terms) = (Arc::clone(&host.stop), terms.clone());
             let starts = AtomicU64::new(0);
             self.sim.host(name, move || {
                 let start = starts.fetch_add(1, Ordering::Relaxed);
                 observed.lock().starts.insert(id, start);
                 let random = Random::from_seed(seed ^ ((id as u64) << 32) ^ (start << 40));
                 let (disk, link, history) = (disk.clone(), link.clone(), history.clone());
+                let terms = terms.clone();
                 let fresh = Shutdown::new();
                 *stop.lock().unwrap() = fresh.clone();
                 async move {
@@ -98,7 +137,7 @@ impl World<'_> {
                             open_files: 1_000,
                             store: Some(link.clone()),
                         };
-                        match Broker::start(config(name, id)?, surroundings).await {
+                        match Broker::start(config(name, id, &terms)?, surroundings).await {
                             Ok(broker) => {
                                 history.event(name, "serves");
                                 tokio::select! {

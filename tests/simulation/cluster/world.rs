@@ -17,7 +17,7 @@ use super::hosts::Host;
 use super::observed::Observed;
 use super::{ACTIVE, BRIEF, NUMBERS, PATIENCE, TOPIC, UNCLEAN, faults, name_of, number_of};
 use crate::history::History;
-use crate::traces::Truncations;
+use crate::traces::Told;
 
 /// How far time goes in one step. Each step costs something for every host, though nothing may happen there.
 const TICK: Duration = Duration::from_millis(2);
@@ -273,12 +273,14 @@ fn show_logs() {
 /// Runs a cluster for half a minute of faults, and until it is whole again.
 pub fn run(seed: u64, power: bool) -> Outcome {
     show_logs();
-    let truncations = Truncations::default();
+    let told = Told::default();
     let mut outcome = match std::env::var("CLUSTER_LOG") {
         Ok(_) => run_counted(seed, power),
-        Err(_) => tracing::subscriber::with_default(truncations.clone(), || run_counted(seed, power)),
+        Err(_) => tracing::subscriber::with_default(told.clone(), || run_counted(seed, power)),
     };
-    outcome.counts.add("truncations", truncations.count());
+    for (what, count) in told.counts() {
+        outcome.counts.add(what, count);
+    }
     outcome
 }
 

@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 pub struct Counts(BTreeMap<&'static str, u64>);
 
 /// What many runs must have had, each at least once.
-const WANTED: [&str; 25] = [
+const WANTED: [&str; 28] = [
     "acknowledged",
+    "answers without throttled records",
     "bad disks",
     "blows",
     "changes of configs",
@@ -16,6 +17,7 @@ const WANTED: [&str; 25] = [
     "controllers",
     "deletions of records",
     "elections",
+    "followers held back",
     "full disks",
     "ISR changes",
     "kills",
@@ -31,6 +33,7 @@ const WANTED: [&str; 25] = [
     "read",
     "sent again",
     "sessions expired",
+    "throttles",
     "truncations",
     "unclean elections",
 ];

@@ -10,6 +10,7 @@ mod befall;
 mod brief;
 mod check;
 mod client;
+mod configs;
 mod consumer;
 mod copies;
 mod counts;

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 pub struct Counts(BTreeMap<&'static str, u64>);
 
 /// What many runs must have had, each at least once.
-const WANTED: [&str; 28] = [
+const WANTED: [&str; 29] = [
     "acknowledged",
     "answers without throttled records",
     "bad disks",
@@ -31,6 +31,7 @@ const WANTED: [&str; 28] = [
     "partitions taken over",
     "preferred elections",
     "read",
+    "reads from followers",
     "sent again",
     "sessions expired",
     "throttles",

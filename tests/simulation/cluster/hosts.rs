@@ -60,12 +60,16 @@ impl Terms {
     }
 }
 
+/// Where brokers and consumers stand.
+pub const RACKS: [&str; 2] = ["left", "right"];
+
 pub fn directories(name: &str) -> [String; 2] {
     [0, 1].map(|number| format!("/{name}/logs{number}"))
 }
 
 fn config(name: &str, id: i32, terms: &Terms) -> Result<BrokerConfig, Box<dyn std::error::Error>> {
     let address = turmoil::lookup(name);
+    let rack = RACKS[id as usize % RACKS.len()];
     Ok(BrokerConfig::from_pairs(&[
         ("broker.id", &id.to_string()),
         ("listeners", "PLAINTEXT://0.0.0.0:9092"),
@@ -98,6 +102,11 @@ fn config(name: &str, id: i32, terms: &Terms) -> Result<BrokerConfig, Box<dyn st
         (
             "log.index.interval.bytes",
             &terms.index_interval_bytes.to_string(),
+        ),
+        ("broker.rack", rack),
+        (
+            "replica.selector.class",
+            "org.apache.kafka.common.replica.RackAwareReplicaSelector",
         ),
     ])?)
 }
@@ -174,10 +183,14 @@ impl World<'_> {
                 Ok(())
             });
         }
+        // One of the two reads from the replicas in its rack.
+        let random = Random::from_seed(seed ^ (0xC1 << 50));
+        let (near, rack) = (10 + random.below(2), RACKS[random.below(2) as usize]);
         for (name, number) in CONSUMERS.into_iter().zip(10..) {
             let client = client(name, number, self);
+            let rack = (number == near).then_some(rack);
             self.sim.client(name, async move {
-                consumer::consume(client, number == 11).await;
+                consumer::consume(client, number == 11, rack).await;
                 Ok(())
             });
         }

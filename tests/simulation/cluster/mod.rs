@@ -17,6 +17,7 @@ mod counts;
 mod faults;
 mod hosts;
 mod losses;
+mod nearest;
 mod observed;
 #[cfg(feature = "planted")]
 mod planted;

@@ -10,12 +10,13 @@ use tracing::subscriber::Interest;
 use tracing::{Event, Metadata, Subscriber};
 
 /// What is listened to: how the name of a module ends, how what it says begins, and what it is counted as.
-const LISTENED: [(&str, &str, &str); 6] = [
+const LISTENED: [(&str, &str, &str); 7] = [
     ("storage::log::truncate", "", "truncations"),
     ("replica::fetchers::lanes", "far behind", "partitions far behind"),
     ("replica::fetchers::lanes", "caught up", "partitions caught up"),
     ("replica::fetchers::lanes", "taken over", "partitions taken over"),
     ("replica::fetchers::throttled", "held back", "followers held back"),
+    ("replica::moving::swap", "replica moved", "changes of directories"),
     ("replica::read", "withheld", "answers without throttled records"),
 ];
 

@@ -67,6 +67,17 @@ pub async fn change_defaults(client: &mut ClusterClient) {
     }
 }
 
+/// Has all brokers fetch by more or fewer connections, as far as they let that happen at once: twice or half as many.
+pub async fn change_fetchers(client: &mut ClusterClient) {
+    let fetchers = 1 + client.random.below(4);
+    let config = config("num.replica.fetchers", Some(&fetchers.to_string()));
+    let any = client.any();
+    if alter(client, any, (BROKERS, &[""]), &[config]).await {
+        client.note(&format!("there are to be {fetchers} fetchers"));
+        client.observed.lock().did("changes of fetchers");
+    }
+}
+
 /// Has any broker copy little of throttled replicas, whose leaders or followers those of the topics are then, or gives that up.
 pub async fn change_throttles(client: &mut ClusterClient) {
     match client.random.below(4) {

@@ -7,12 +7,14 @@ use std::collections::BTreeMap;
 pub struct Counts(BTreeMap<&'static str, u64>);
 
 /// What many runs must have had, each at least once.
-const WANTED: [&str; 29] = [
+const WANTED: [&str; 31] = [
     "acknowledged",
     "answers without throttled records",
     "bad disks",
     "blows",
     "changes of configs",
+    "changes of directories",
+    "changes of fetchers",
     "clean stops",
     "controllers",
     "deletions of records",

@@ -161,8 +161,7 @@ impl Consumer {
             topics: topics
                 .into_iter()
                 .filter(|topic| !topic.partitions.is_empty())
-                .collect::<Vec<_>>()
-                .into(),
+                .collect(),
             rack_id: Text::from(self.rack),
             ..FetchRequest::default()
         };

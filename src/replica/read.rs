@@ -153,6 +153,7 @@ fn read(
             answer.records = None;
             answer.more_behind = false;
             answer.withheld = true;
+            tracing::trace!(%follower, "withheld: throttled leaders here are above their limit");
         }
     }
     let after = match parameters.follower {

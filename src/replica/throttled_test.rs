@@ -7,7 +7,7 @@ use super::test_cluster::{Node, TestCluster, eventually};
 use super::testing::batch;
 use crate::base::clock::{self, Instant};
 use crate::base::error_code::ErrorCode;
-use crate::base::ids::TopicName;
+use crate::base::ids::{TopicName, TopicPartition};
 use crate::metadata::configs::ConfigListener;
 
 const T: &str = "t";
@@ -96,6 +96,33 @@ async fn a_follower_above_its_limit_does_not_ask_for_what_it_lacks_and_asks_for_
     // What ends the throttle of a move.
     set_topic(&follower, &[]);
     cluster.converged(&[1, 2, 3], T).await;
+}
+
+/// Whose lag the high watermark waits for is not behind it, and is not held back where it is fetched beside the others.
+#[tokio::test]
+async fn a_follower_in_sync_that_has_much_to_fetch_is_held_back_in_neither_lane() {
+    let settings = [WINDOW[0], ("replica.fetch.max.bytes", "1000")];
+    let cluster = TestCluster::start(&[1, 2], &settings).await;
+    cluster.create(T, &[1, 2]).await;
+    assert_eq!(cluster.produce(1, T, &batch(1, 10)).await, ErrorCode::None);
+    let follower = cluster.node(2);
+    let name = TopicPartition::new(T, 0);
+    cluster.cut(1, 2);
+    for _ in 0..6 {
+        assert_eq!(
+            cluster.append(1, T, &batch(1, 900), 1).await.error,
+            ErrorCode::None
+        );
+    }
+    set_topic(&follower, &[(FOLLOWERS, "*")]);
+    exhaust(&follower);
+    cluster.join(1, 2);
+    cluster.converged(&[1, 2], T).await;
+    assert_eq!(cluster.produce(1, T, &batch(1, 10)).await, ErrorCode::None);
+    let is_catching_up = || follower.replicas.fetchers.is_catching_up(&name);
+    eventually(|| !is_catching_up(), || "it caught up".to_owned()).await;
+    assert_eq!(cluster.produce(1, T, &batch(1, 10)).await, ErrorCode::None);
+    cluster.converged(&[1, 2], T).await;
 }
 
 #[tokio::test]

@@ -1,27 +1,55 @@
 //! What brokers say to their logs, as far as a simulation listens.
 
+use std::fmt::Debug;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::subscriber::Interest;
 use tracing::{Event, Metadata, Subscriber};
 
-/// Counts logs that are cut; clones share it. Says to all else that nobody listens.
-#[derive(Clone, Default)]
-pub struct Truncations(Arc<AtomicU64>);
+/// What is listened to: how the name of a module ends, how what it says begins, and what it is counted as.
+const LISTENED: [(&str, &str, &str); 7] = [
+    ("storage::log::truncate", "", "truncations"),
+    ("replica::fetchers::lanes", "far behind", "partitions far behind"),
+    ("replica::fetchers::lanes", "caught up", "partitions caught up"),
+    ("replica::fetchers::lanes", "taken over", "partitions taken over"),
+    ("replica::fetchers::throttled", "held back", "followers held back"),
+    ("replica::moving::swap", "replica moved", "changes of directories"),
+    ("replica::read", "withheld", "answers without throttled records"),
+];
 
-impl Truncations {
-    pub fn count(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+/// Counts what is listened to; clones share it. Says to all else that nobody listens.
+#[derive(Clone, Default)]
+pub struct Told(Arc<[AtomicU64; LISTENED.len()]>);
+
+impl Told {
+    /// How often each thing was said.
+    pub fn counts(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let counts = self.0.iter().map(|count| count.load(Ordering::Relaxed));
+        LISTENED.iter().map(|(_, _, name)| *name).zip(counts)
     }
 
     fn is_one(metadata: &Metadata<'_>) -> bool {
-        metadata.target().ends_with("storage::log::truncate")
+        let is_of = |(target, _, _): &(&str, &str, &str)| metadata.target().ends_with(target);
+        LISTENED.iter().any(is_of)
     }
 }
 
-impl Subscriber for Truncations {
+/// The words of an event.
+#[derive(Default)]
+struct Words(String);
+
+impl Visit for Words {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        if field.name() == "message" {
+            self.0 = format!("{value:?}");
+        }
+    }
+}
+
+impl Subscriber for Told {
     fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
         match Self::is_one(metadata) {
             true => Interest::always(),
@@ -41,8 +69,14 @@ impl Subscriber for Truncations {
 
     fn record_follows_from(&self, _: &Id, _: &Id) {}
 
-    fn event(&self, _: &Event<'_>) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+    fn event(&self, event: &Event<'_>) {
+        let mut words = Words::default();
+        event.record(&mut words);
+        for ((target, begins, _), count) in LISTENED.iter().zip(self.0.iter()) {
+            if event.metadata().target().ends_with(target) && words.0.starts_with(begins) {
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+        }
     }
 
     fn enter(&self, _: &Id) {}

@@ -56,7 +56,7 @@ impl Task {
             offset: Offset::ZERO,
             last_epoch: None,
             log_start: Offset::ZERO,
-            lag: None,
+            lag: assignment.lag,
             early: 0,
             full: 0,
             offered: false,
@@ -71,8 +71,10 @@ impl Task {
             epoch = %followed.epoch,
             "following"
         );
+        if followed.lag.is_none_or(|lag| lag > 0) {
+            self.behind.insert(name.clone());
+        }
         self.partitions.insert(name.clone(), followed);
-        self.behind.insert(name.clone());
         self.look_again(name);
     }
 

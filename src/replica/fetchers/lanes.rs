@@ -86,14 +86,23 @@ impl Inner {
 }
 
 impl Fetchers {
-    /// The partition is far behind. True when it is with another fetcher from now on.
-    fn fell_behind(&self, name: &TopicPartition, partition: &Partition) -> bool {
+    /// The partition is far behind in `epoch`, and its leader's high watermark may wait for it: its `lag` goes with it, or the
+    /// limit of throttled followers would hold it back as one that is not in sync. True when it is with another fetcher from
+    /// now on.
+    fn fell_behind(
+        &self,
+        name: &TopicPartition,
+        partition: &Partition,
+        epoch: LeaderEpoch,
+        lag: Option<i64>,
+    ) -> bool {
         let mut inner = self.inner();
-        let is_same = |known: &Assignment| std::ptr::eq(&raw const *known.partition, partition);
+        let is_same =
+            |known: &Assignment| known.epoch == epoch && std::ptr::eq(&raw const *known.partition, partition);
         if !inner.followed.get(name).is_some_and(is_same) || !inner.catching_up.insert(name.clone()) {
             return false;
         }
-        self.place(&mut inner, name, &self.cluster.get());
+        self.place(&mut inner, name, &self.cluster.get(), lag);
         true
     }
 
@@ -140,7 +149,12 @@ impl Fetchers {
         inner.catching_up.remove(name);
         inner.displace(name, Some(to));
         inner.places.insert(name.clone(), to);
-        Some(assignment)
+        tracing::debug!(partition = %name, "taken over by the steady lane");
+        // It has caught up.
+        Some(Assignment {
+            lag: Some(0),
+            ..assignment
+        })
     }
 }
 
@@ -167,10 +181,11 @@ impl Task {
                 } else {
                     0
                 };
+                let (partition, epoch, lag) = (&followed.partition, followed.epoch, followed.lag);
                 if followed.full >= FULL_ANSWERS
-                    && self.replicas.fetchers.fell_behind(name, &followed.partition)
+                    && self.replicas.fetchers.fell_behind(name, partition, epoch, lag)
                 {
-                    tracing::debug!(partition = %name, lag = ?followed.lag, "far behind: fetched beside the others");
+                    tracing::debug!(partition = %name, ?lag, "far behind: fetched beside the others");
                     self.remove(name);
                 }
             }
@@ -202,7 +217,7 @@ mod tests {
         let partition = follower.replicas.partition("t", 0).unwrap();
         let steady = *fetchers.inner().places.get(&name).unwrap();
         assert_eq!(steady.lane, Lane::Steady);
-        assert!(fetchers.fell_behind(&name, &partition));
+        assert!(fetchers.fell_behind(&name, &partition, LeaderEpoch(0), None));
         assert!(fetchers.is_catching_up(&name));
         assert!(fetchers.take_over(&name, steady, LeaderEpoch(1)).is_none());
         assert!(fetchers.is_catching_up(&name));

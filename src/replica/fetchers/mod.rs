@@ -50,6 +50,8 @@ struct Assignment {
     topic_id: TopicId,
     leader: BrokerId,
     epoch: LeaderEpoch,
+    /// How far it is behind its leader, where another fetcher has heard that in this epoch.
+    lag: Option<i64>,
 }
 
 /// What the configuration says of fetchers; it does not change while the broker runs.
@@ -186,9 +188,10 @@ impl Fetchers {
             topic_id,
             leader,
             epoch,
+            lag: None,
         };
         inner.followed.insert(name.clone(), assignment);
-        self.place(&mut inner, name, &self.cluster.get());
+        self.place(&mut inner, name, &self.cluster.get(), None);
     }
 
     /// This broker does not follow the partition any more.
@@ -227,12 +230,12 @@ impl Fetchers {
         inner.per_leader = per_leader;
         let all: Vec<_> = inner.followed.keys().cloned().collect();
         for partition in &all {
-            self.place(&mut inner, partition, &image);
+            self.place(&mut inner, partition, &image, None);
         }
     }
 
-    /// Gives a partition to its fetcher, or has it wait.
-    fn place(&self, inner: &mut Inner, partition: &TopicPartition, image: &ClusterImage) {
+    /// Gives a partition to its fetcher, or has it wait. Its `lag` is that of [`Assignment`].
+    fn place(&self, inner: &mut Inner, partition: &TopicPartition, image: &ClusterImage, lag: Option<i64>) {
         let Some(assignment) = inner.followed.get(partition).cloned() else {
             return;
         };
@@ -250,7 +253,7 @@ impl Fetchers {
         inner.displace(partition, Some(id));
         inner.places.insert(partition.clone(), id);
         if let Some(fetcher) = self.fetcher(inner, id, address) {
-            fetcher.follow(partition, assignment);
+            fetcher.follow(partition, Assignment { lag, ..assignment });
         }
     }
 
@@ -304,7 +307,7 @@ impl Fetchers {
         }
         let image = self.cluster.get();
         for partition in std::mem::take(&mut inner.waiting) {
-            self.place(inner, &partition, &image);
+            self.place(inner, &partition, &image, None);
         }
     }
 

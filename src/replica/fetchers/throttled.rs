@@ -34,6 +34,7 @@ impl Task {
             let followed = self.partitions.get(&name);
             let fetching = followed.is_some_and(|one| one.phase == Phase::Fetching);
             if fetching && held(self, &name) {
+                tracing::debug!(partition = %name, "held back: throttled followers here are above their limit");
                 self.set_phase(&name, Phase::Throttled);
             }
         }

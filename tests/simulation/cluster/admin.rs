@@ -1,25 +1,23 @@
-//! An administrator, who moves partitions to other brokers, has the preferred replicas lead, deletes records and changes
-//! configs; and in the end asks every broker whether it knows how things are.
+//! An administrator, who moves partitions to other brokers, has the preferred replicas lead, deletes records, throttles
+//! replicas, has them change their directories, and changes configs; and in the end asks every broker whether it knows how things are.
 
 use barnabas::wire::messages::alter_partition_reassignments::{
     AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse, ReassignablePartition,
     ReassignableTopic,
 };
+use barnabas::wire::messages::alter_replica_log_dirs::{
+    AlterReplicaLogDir, AlterReplicaLogDirTopic, AlterReplicaLogDirsRequest, AlterReplicaLogDirsResponse,
+};
 use barnabas::wire::messages::delete_records::{
     DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsResponse, DeleteRecordsTopic,
 };
 use barnabas::wire::messages::elect_leaders::{ElectLeadersRequest, ElectLeadersResponse};
-use barnabas::wire::messages::incremental_alter_configs::{
-    AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse,
-};
 use barnabas::wire::text::Text;
 
 use super::client::ClusterClient;
-use super::{PARTITIONS, TOPIC, UNCLEAN, name_of, number_of};
-
-const BROKER: i8 = 4;
-const SET: i8 = 0;
-const DELETE: i8 = 1;
+use super::configs::{change_defaults, change_fetchers, change_throttles, end_throttles};
+use super::hosts::directories;
+use super::{BROKERS, PARTITIONS, TOPIC, UNCLEAN, name_of, number_of};
 
 /// Administers until the clients are to end, and then waits for the metadata to be right on every broker.
 pub async fn administer(mut client: ClusterClient) {
@@ -27,12 +25,15 @@ pub async fn administer(mut client: ClusterClient) {
     // In some runs much is administered, in some nothing.
     let pause_ms = [300, 1_500, 4_000, 60_000][client.random.below(4) as usize];
     while !client.is_over() {
-        match client.random.below(16) {
+        match client.random.below(24) {
             0..=6 => move_partition(&mut client).await,
             7 => cancel_move(&mut client).await,
             8..=10 => elect_preferred(&mut client).await,
             11..=13 => delete_records(&mut client).await,
-            _ => change_defaults(&mut client).await,
+            14 | 15 => change_defaults(&mut client).await,
+            16..=19 => change_throttles(&mut client).await,
+            20 => change_fetchers(&mut client).await,
+            _ => change_directory(&mut client).await,
         }
         for _ in 0..client.random.below(2 * pause_ms) / 100 {
             if !client.is_over() {
@@ -40,6 +41,7 @@ pub async fn administer(mut client: ClusterClient) {
             }
         }
     }
+    end_throttles(&mut client).await;
     for broker in 1..=client.brokers {
         while let Some(why) = is_stale(&mut client, broker).await {
             let name = client.name.clone();
@@ -102,6 +104,25 @@ async fn cancel_move(client: &mut ClusterClient) {
     reassign(client, partition, None).await;
 }
 
+/// Has a broker keep its copy of a partition in one of its directories, where it may lie already.
+async fn change_directory(client: &mut ClusterClient) {
+    let (partition, broker) = (any_partition(client), client.any());
+    let path = &directories(BROKERS[broker as usize - 1])[client.random.below(2) as usize];
+    client.note(&format!("{partition} is to lie in {path}"));
+    let (topic, index) = name_of(partition);
+    let request = AlterReplicaLogDirsRequest {
+        dirs: vec![AlterReplicaLogDir {
+            path: Text::copy(path),
+            topics: vec![AlterReplicaLogDirTopic {
+                name: Text::from(topic),
+                partitions: vec![index],
+            }],
+        }],
+    };
+    // What came of it is counted where it is done.
+    let _: Option<AlterReplicaLogDirsResponse> = client.ask(broker, &request, 2).await;
+}
+
 async fn elect_preferred(client: &mut ClusterClient) {
     let request = ElectLeadersRequest {
         election_type: 0,
@@ -153,37 +174,6 @@ async fn delete_records(client: &mut ClusterClient) {
         && answer.topics[0].partitions[0].error_code == 0
     {
         client.observed.lock().did("deletions of records");
-    }
-}
-
-/// Changes what all brokers have by default; topics have their own.
-async fn change_defaults(client: &mut ClusterClient) {
-    let is_set = client.random.below(2) == 0;
-    let config = |name: &'static str, value: &'static str| AlterableConfig {
-        name: Text::from(name),
-        config_operation: if is_set { SET } else { DELETE },
-        value: is_set.then(|| Text::from(value)),
-    };
-    let request = IncrementalAlterConfigsRequest {
-        resources: vec![AlterConfigsResource {
-            resource_type: BROKER,
-            resource_name: Text::EMPTY,
-            configs: vec![
-                config("min.insync.replicas", "1"),
-                config("unclean.leader.election.enable", "true"),
-            ],
-        }],
-        validate_only: false,
-    };
-    let controller = client.controller;
-    match client
-        .ask::<_, IncrementalAlterConfigsResponse>(controller, &request, 1)
-        .await
-    {
-        Some(answer) if answer.responses[0].error_code == 0 => {
-            client.observed.lock().did("changes of configs");
-        }
-        _ => client.refresh().await,
     }
 }
 

@@ -8,8 +8,9 @@ use barnabas::base::ids::BrokerId;
 use barnabas::store::znodes::{Controller, PartitionState, paths};
 
 use super::faults::{Blow, Fault, Target, What};
+use super::hosts::{Life, directories};
 use super::observed::Cut;
-use super::world::{Life, World, directories};
+use super::world::World;
 use super::{ADMINISTRATORS, BROKERS, CONSUMERS, NUMBERS, PRODUCERS};
 
 /// The calls that can fail.

@@ -74,10 +74,17 @@ impl Copies {
         self.memory.peek(file).map(Bytes::from).unwrap_or_default()
     }
 
-    /// The copy of a partition, if there is one.
+    /// The copy of a partition, if there is one. While it changes its directory it may be there twice after a crash: then the
+    /// longer one.
     pub fn copy(&self, partition: i32) -> Option<LogCopy> {
-        let folder = self.folders(partition).into_iter().next()?;
-        let files = self.files(&folder);
+        let copies = self.folders(partition).into_iter();
+        copies
+            .filter_map(|folder| self.copy_in(&folder))
+            .max_by_key(|copy| copy.end)
+    }
+
+    fn copy_in(&self, folder: &Path) -> Option<LogCopy> {
+        let files = self.files(folder);
         let mut copy = LogCopy {
             batches: Vec::new(),
             end: files.first()?.0,

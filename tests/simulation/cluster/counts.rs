@@ -7,15 +7,19 @@ use std::collections::BTreeMap;
 pub struct Counts(BTreeMap<&'static str, u64>);
 
 /// What many runs must have had, each at least once.
-const WANTED: [&str; 22] = [
+const WANTED: [&str; 31] = [
     "acknowledged",
+    "answers without throttled records",
     "bad disks",
     "blows",
     "changes of configs",
+    "changes of directories",
+    "changes of fetchers",
     "clean stops",
     "controllers",
     "deletions of records",
     "elections",
+    "followers held back",
     "full disks",
     "ISR changes",
     "kills",
@@ -24,10 +28,15 @@ const WANTED: [&str; 22] = [
     "lost replies",
     "moves asked for",
     "moves made",
+    "partitions caught up",
+    "partitions far behind",
+    "partitions taken over",
     "preferred elections",
     "read",
+    "reads from followers",
     "sent again",
     "sessions expired",
+    "throttles",
     "truncations",
     "unclean elections",
 ];

@@ -10,11 +10,14 @@ mod befall;
 mod brief;
 mod check;
 mod client;
+mod configs;
 mod consumer;
 mod copies;
 mod counts;
 mod faults;
+mod hosts;
 mod losses;
+mod nearest;
 mod observed;
 #[cfg(feature = "planted")]
 mod planted;

@@ -36,16 +36,19 @@ pub async fn create_topic(client: &mut ClusterClient, topic: &'static str) -> bo
         UNCLEAN => (1, 2, "1", "true"),
         _ => (1, 3, "2", "false"),
     };
+    let mut configs = vec![
+        config("min.insync.replicas", least),
+        config("unclean.leader.election.enable", unclean),
+    ];
+    if topic == BRIEF {
+        configs.push(config("segment.bytes", "3000"));
+    }
     let request = CreateTopicsRequest {
         topics: vec![CreatableTopic {
             name: Text::from(topic),
             num_partitions: partitions,
             replication_factor: replicas,
-            configs: vec![
-                config("segment.bytes", if topic == BRIEF { "3000" } else { "20000" }),
-                config("min.insync.replicas", least),
-                config("unclean.leader.election.enable", unclean),
-            ],
+            configs,
             ..CreatableTopic::default()
         }],
         timeout_ms: 1_000,

@@ -1,37 +1,23 @@
 //! Runs a cluster under one seed.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use barnabas::base::clock;
-use barnabas::base::disk::Disk;
-use barnabas::base::disk::memory::MemoryDisk;
 use barnabas::base::ids::BrokerId;
 use barnabas::base::random::Random;
-use barnabas::base::shutdown::Shutdown;
-use barnabas::cli::broker::{Broker, Surroundings};
-use barnabas::config::{BrokerConfig, LogLevels};
-use barnabas::store::distant::Link;
 use barnabas::store::memory::MemoryServer;
 use barnabas::store::znodes::{PartitionState, Topic, paths};
 
 use super::befall::End;
 use super::check::{self, Assignments, Leaders};
-use super::client::ClusterClient;
-use super::copies::Copies;
 use super::counts::Counts;
 use super::faults::{Blow, Target};
+use super::hosts::Host;
 use super::observed::Observed;
-use super::{
-    ACTIVE, ADMINISTRATORS, BRIEF, BROKERS, CONSUMERS, NUMBERS, PATIENCE, PRODUCERS, TOPIC, UNCLEAN, admin,
-    brief, consumer, faults, name_of, number_of, producer,
-};
+use super::{ACTIVE, BRIEF, NUMBERS, PATIENCE, TOPIC, UNCLEAN, faults, name_of, number_of};
 use crate::history::History;
-use crate::traces::Truncations;
-
-const SESSION_TIMEOUT: Duration = Duration::from_millis(2_000);
+use crate::traces::Told;
 
 /// How far time goes in one step. Each step costs something for every host, though nothing may happen there.
 const TICK: Duration = Duration::from_millis(2);
@@ -40,20 +26,6 @@ pub struct Outcome {
     pub events: Vec<String>,
     pub wrong: Vec<String>,
     pub counts: Counts,
-}
-
-#[derive(Clone, Copy, PartialEq)]
-pub enum Life {
-    Up,
-    Down,
-}
-
-/// One broker with all that outlives its process.
-pub struct Host {
-    pub disk: MemoryDisk,
-    pub link: Link,
-    pub stop: Arc<std::sync::Mutex<Shutdown>>,
-    pub life: Life,
 }
 
 pub struct World<'a> {
@@ -81,126 +53,7 @@ pub struct World<'a> {
     wrong: Vec<String>,
 }
 
-pub fn directories(name: &str) -> [String; 2] {
-    [0, 1].map(|number| format!("/{name}/logs{number}"))
-}
-
-fn config(name: &str, id: i32) -> Result<BrokerConfig, Box<dyn std::error::Error>> {
-    let address = turmoil::lookup(name);
-    Ok(BrokerConfig::from_pairs(&[
-        ("broker.id", &id.to_string()),
-        ("listeners", "PLAINTEXT://0.0.0.0:9092"),
-        ("advertised.listeners", &format!("PLAINTEXT://{address}:9092")),
-        ("log.dirs", &directories(name).join(",")),
-        ("auto.create.topics.enable", "false"),
-        ("zookeeper.connect", "store:2181"),
-        (
-            "zookeeper.session.timeout.ms",
-            &SESSION_TIMEOUT.as_millis().to_string(),
-        ),
-        ("replica.lag.time.max.ms", "1500"),
-        ("replica.socket.timeout.ms", "1200"),
-        ("replica.fetch.wait.max.ms", "200"),
-        ("replica.fetch.backoff.ms", "200"),
-        ("replica.high.watermark.checkpoint.interval.ms", "700"),
-        ("log.flush.start.offset.checkpoint.interval.ms", "900"),
-        ("log.flush.offset.checkpoint.interval.ms", "1100"),
-        ("file.delete.delay.ms", "1000"),
-        ("controller.socket.timeout.ms", "1200"),
-        ("controlled.shutdown.retry.backoff.ms", "300"),
-        ("leader.imbalance.check.interval.seconds", "4"),
-        ("num.replica.fetchers", "2"),
-    ])?)
-}
-
 impl World<'_> {
-    fn add_brokers(&mut self, brokers: usize, seed: u64) {
-        for (name, id) in BROKERS.into_iter().take(brokers).zip(1..) {
-            let host = Host {
-                disk: MemoryDisk::new(),
-                link: Link::new(&self.server, SESSION_TIMEOUT),
-                stop: Arc::default(),
-                life: Life::Up,
-            };
-            let copies = Copies::new(&host.disk, &directories(name));
-            self.observed.lock().copies.push(copies);
-            self.store_cuts.push(0);
-            let (disk, link, history) = (host.disk.clone(), host.link.clone(), self.history.clone());
-            let observed = self.observed.clone();
-            let stop = Arc::clone(&host.stop);
-            let starts = AtomicU64::new(0);
-            self.sim.host(name, move || {
-                let start = starts.fetch_add(1, Ordering::Relaxed);
-                observed.lock().starts.insert(id, start);
-                let random = Random::from_seed(seed ^ ((id as u64) << 32) ^ (start << 40));
-                let (disk, link, history) = (disk.clone(), link.clone(), history.clone());
-                let fresh = Shutdown::new();
-                *stop.lock().unwrap() = fresh.clone();
-                async move {
-                    loop {
-                        let surroundings = Surroundings {
-                            disk: Disk::memory(disk.clone()),
-                            random: random.clone(),
-                            levels: LogLevels::default(),
-                            open_files: 1_000,
-                            store: Some(link.clone()),
-                        };
-                        match Broker::start(config(name, id)?, surroundings).await {
-                            Ok(broker) => {
-                                history.event(name, "serves");
-                                tokio::select! {
-                                    biased;
-                                    () = fresh.wait() => {}
-                                    () = broker.failed() => history.event(name, "has lost its last directory"),
-                                }
-                                broker.stop().await;
-                                history.event(name, "has stopped");
-                                return Ok(());
-                            }
-                            Err(error) => history.event(name, format!("does not start: {error}")),
-                        }
-                        clock::sleep(Duration::from_millis(300)).await;
-                    }
-                }
-            });
-            self.hosts.push(host);
-        }
-    }
-
-    fn add_clients(&mut self, seed: u64) {
-        let brokers = self.hosts.len() as i32;
-        let client = |name: &str, number: u64, world: &Self| {
-            let random = Random::from_seed(seed ^ (number << 50));
-            let shared = (&world.server, &world.history, &world.observed);
-            ClusterClient::new(name, random, brokers, shared)
-        };
-        self.observed.lock().producers_running = PRODUCERS.len() as u32;
-        for (name, number) in PRODUCERS.into_iter().zip(1..) {
-            let client = client(name, number, self);
-            self.sim.client(name, async move {
-                producer::produce(client).await;
-                Ok(())
-            });
-        }
-        for (name, number) in CONSUMERS.into_iter().zip(10..) {
-            let client = client(name, number, self);
-            self.sim.client(name, async move {
-                consumer::consume(client, number == 11).await;
-                Ok(())
-            });
-        }
-        for (name, number) in ADMINISTRATORS.into_iter().zip(20..) {
-            let client = client(name, number, self);
-            self.sim.client(name, async move {
-                match number {
-                    20 => admin::administer(client).await,
-                    _ => brief::live_and_die(client).await,
-                }
-                Ok(())
-            });
-        }
-    }
-
     pub fn now_ms(&self) -> i64 {
         self.start_ms + self.sim.elapsed().as_millis() as i64
     }
@@ -420,12 +273,14 @@ fn show_logs() {
 /// Runs a cluster for half a minute of faults, and until it is whole again.
 pub fn run(seed: u64, power: bool) -> Outcome {
     show_logs();
-    let truncations = Truncations::default();
+    let told = Told::default();
     let mut outcome = match std::env::var("CLUSTER_LOG") {
         Ok(_) => run_counted(seed, power),
-        Err(_) => tracing::subscriber::with_default(truncations.clone(), || run_counted(seed, power)),
+        Err(_) => tracing::subscriber::with_default(told.clone(), || run_counted(seed, power)),
     };
-    outcome.counts.add("truncations", truncations.count());
+    for (what, count) in told.counts() {
+        outcome.counts.add(what, count);
+    }
     outcome
 }
 

@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use super::walk::FoundBatch;
 use super::{Segment, SegmentError, TimestampOffset};
 use crate::base::ids::Offset;
+use crate::base::planted::planted;
 use crate::storage::file_names::FileKind;
 use crate::storage::folder::Folder;
 use crate::storage::transaction_index::{AbortedTransaction, Search};

@@ -138,7 +138,7 @@ impl Log {
         let listing = listing::list(&folder)?;
         let topic_id = read_topic_id(&folder, &listing)?;
         let (mut segments, mut damaged) = open_segments(&folder, &listing)?;
-        let (epochs, epochs_damaged) = read_epochs(&folder)?;
+        let (epochs, epochs_unknown) = read_epochs(&folder)?;
         let mut recovery = Recovery {
             folder: &folder,
             options,
@@ -156,7 +156,7 @@ impl Log {
         let Recovered { next_offset, gone } = recover(&mut recovery, &mut segments, &damaged)?;
         drop_suspect_snapshots(&mut recovery, &segments)?;
         let loaded = Loaded::new(&mut recovery, &mut segments, next_offset, options)?;
-        let is_unknown = epochs_damaged || recovery.epochs.entries().is_empty();
+        let is_unknown = epochs_unknown || recovery.epochs.entries().is_empty();
         if planted!("cluster-epochs-forgotten", false, is_unknown) {
             rebuild_epochs(&mut recovery, &segments)?;
         }

@@ -203,7 +203,7 @@ fn row_32_zeros_behind_the_time_index_of_an_older_segment_do_not_make_it_old() {
     for zeros in [12, 24, 1200] {
         let ground = Ground::new();
         let mut log = ground.create(&config);
-        for _ in 0..12 {
+        for _ in 0..24 {
             let timestamp_ms = NOW_MS - 10;
             append(
                 &mut log,

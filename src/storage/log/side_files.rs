@@ -34,7 +34,7 @@ pub(super) fn read_topic_id(folder: &Folder, listing: &Listing) -> Result<Option
     }
 }
 
-/// The leader epochs in the file, and whether it is damaged.
+/// The leader epochs in the file, and whether it is missing or damaged: what is recovered tells its own epochs only.
 pub(super) fn read_epochs(folder: &Folder) -> Result<(LeaderEpochs, bool), OpenError> {
     let path = folder.path().join(LEADER_EPOCH_CHECKPOINT);
     match folder.disk().read(&path, MAX_EPOCH_FILE_BYTES) {
@@ -45,7 +45,7 @@ pub(super) fn read_epochs(folder: &Folder) -> Result<(LeaderEpochs, bool), OpenE
                 Ok((LeaderEpochs::new(), true))
             }
         },
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok((LeaderEpochs::new(), false)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok((LeaderEpochs::new(), true)),
         Err(error) => Err(folder.volume().failed("read", &path, &error).into()),
     }
 }

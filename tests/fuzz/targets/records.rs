@@ -319,7 +319,7 @@ fn produce(input: &[u8]) {
     ];
     for rules in rules {
         // As the broker does: what takes long is gone through before the log is locked.
-        let looked_at = look_at(&bytes, 1_000, rules.clone());
+        let looked_at = look_at(&bytes, 1_000, rules.clone(), Origin::Client);
         let validated = validate_and_assign(
             &bytes,
             Offset(5),

@@ -1,9 +1,9 @@
 //! Which logs are compacted when, and how fast (Kafka: `LogCleaner`, `LogCleanerManager`).
 //!
 //! Invariant: `log.cleaner.threads` tasks, each with a thread of its own for the disk and of a low priority, whatever the
-//! number of partitions; a log is cleaned by one of them at a time. Each round a task takes the dirtiest log that is due, and goes through it in
-//! steps, between which it waits as `log.cleaner.io.max.bytes.per.second` wants it. A log that cannot be cleaned is said
-//! so once and left out; the others go on. Retention of compacted logs is done here too, as in Kafka.
+//! number of partitions; a log is cleaned by one of them at a time. Each round a task takes the dirtiest log that is due,
+//! and goes through it in steps, between which it waits as `log.cleaner.io.max.bytes.per.second` wants it. A log that cannot
+//! be cleaned is said so once and left out; the others go on. Retention of compacted logs is done here too, as in Kafka.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

@@ -179,8 +179,8 @@ pub fn take_long(records: &[u8]) -> bool {
 }
 
 /// Goes through the records of a compressed batch, which takes many times longer than all else that an append does, and
-/// needs nothing of the log but its rules: so that others append meanwhile. `None`: something is wrong, or nothing is known before
-/// [`validate_and_assign`], which goes through them itself and says what is wrong.
+/// needs nothing of the log but its rules: so that others append meanwhile. `None`: there is nothing to go through, or
+/// something is wrong, which [`validate_and_assign`] finds too and says.
 pub fn look_at(records: &Bytes, now_ms: i64, rules: Rules, origin: Origin) -> Option<LookedAt> {
     let batch = compressed(records)?;
     // What is too large or damaged is not worth decompressing.

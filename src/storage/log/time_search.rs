@@ -206,7 +206,7 @@ impl Log {
         }
     }
 
-    /// The first record that is asked for, with the lock held all the time: where nobody else wants it.
+    /// The first record that is asked for, with the lock held all the time: where nobody else wants it, as in tests.
     pub fn search_by_time(&mut self, query: TimeQuery) -> Result<Option<FoundOffset>, TimestampError> {
         let mut behind = None;
         while let Some(search) = self.plan_search(query, behind)? {

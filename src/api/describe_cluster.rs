@@ -7,6 +7,7 @@ use super::authorized_operations::{NOT_ASKED, on_cluster};
 use super::context::{Operation, Resource};
 use super::{Answer, Rejected, RequestContext, Services};
 use crate::base::error_code::ErrorCode;
+use crate::metadata::ClusterImage;
 use crate::wire::messages::describe_cluster::{
     DescribeClusterBroker, DescribeClusterRequest, DescribeClusterResponse,
 };
@@ -22,7 +23,10 @@ pub(super) async fn handle(
     request: DescribeClusterRequest,
 ) -> Result<Answer, Rejected> {
     let response = match request.endpoint_type {
-        BROKERS => describe(services, context, &request),
+        BROKERS => {
+            let image = services.told().await?;
+            describe(&image, context, &request)
+        }
         CONTROLLERS => refused(
             context,
             ErrorCode::MismatchedEndpointType,
@@ -51,11 +55,10 @@ fn refused(context: &RequestContext, error: ErrorCode, why: &'static str) -> Des
 }
 
 fn describe(
-    services: &Services,
+    image: &ClusterImage,
     context: &RequestContext,
     request: &DescribeClusterRequest,
 ) -> DescribeClusterResponse {
-    let image = services.cluster.get();
     let listener = &context.connection.listener.name;
     let mut brokers = Vec::new();
     for (id, broker) in &image.brokers {

@@ -24,6 +24,7 @@ pub(super) async fn handle(
     context: &RequestContext,
     request: DescribeTopicPartitionsRequest,
 ) -> Result<Answer, Rejected> {
+    services.told().await?;
     let response = match pages(services, context, &request) {
         Some(response) => response,
         None => DescribeTopicPartitionsResponse {

@@ -42,7 +42,7 @@ impl Place {
 /// Looks up the leaders of the keys' partitions.
 ///
 /// # Errors
-/// None.
+/// As [`Services::told`].
 pub(super) async fn handle(
     services: &Arc<Services>,
     context: &RequestContext,
@@ -53,7 +53,7 @@ pub(super) async fn handle(
         true => request.coordinator_keys,
         false => vec![request.key],
     };
-    let image = services.cluster.get();
+    let image = services.told().await?;
     let found: Vec<(Text, Result<Place, ErrorCode>)> = keys
         .into_iter()
         .map(|key| {

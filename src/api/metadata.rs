@@ -38,8 +38,14 @@ pub(super) async fn handle(
         Some(asked) if asked.iter().any(|topic| is_invalid(topic, version)) => {
             return Ok(Answer::Now(Response::encode(&invalid(asked), version)));
         }
-        Some(asked) => some_topics(services, context, &request, asked).await,
-        None => all_topics(services, context),
+        Some(asked) => {
+            services.told().await?;
+            some_topics(services, context, &request, asked).await
+        }
+        None => {
+            services.told().await?;
+            all_topics(services, context)
+        }
     };
     let image = services.cluster.get();
     let mut response = MetadataResponse {

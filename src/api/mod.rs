@@ -64,6 +64,8 @@ mod partitions_test;
 #[cfg(test)]
 pub mod testing;
 #[cfg(test)]
+mod told_test;
+#[cfg(test)]
 mod topics_test;
 #[cfg(test)]
 mod turns_test;
@@ -107,6 +109,6 @@ impl Answer {
 pub enum Rejected {
     /// No request of the protocol, or of a version that is not served.
     Malformed(String),
-    /// The answer is that there is none: a Produce with acks=0 that failed.
-    Close,
+    /// The answer is that there is none, and why.
+    Close(&'static str),
 }

@@ -10,9 +10,8 @@ use super::{Answer, Rejected, RequestContext, Services};
 use crate::base::clock::{self, Instant};
 use crate::base::error_code::ErrorCode;
 use crate::base::format::Codec;
-use crate::base::ids::{BrokerEpoch, BrokerId, ControllerEpoch, ProducerEpoch, ProducerId, Uuid};
+use crate::base::ids::{BrokerEpoch, BrokerId, ProducerEpoch, ProducerId, Uuid};
 use crate::metadata::BrokerImage;
-use crate::metadata::control::UpdateMetadata;
 use crate::records::batch::Batches;
 use crate::records::build::BatchOptions;
 use crate::replica::testing::{TestBroker, batch, batch_with, idempotent, topic_id};
@@ -31,7 +30,6 @@ use crate::wire::messages::list_offsets::{
     ListOffsetsPartition, ListOffsetsPartitionResponse, ListOffsetsRequest, ListOffsetsResponse,
     ListOffsetsTopic,
 };
-use crate::wire::messages::metadata::{MetadataRequest, MetadataRequestTopic, MetadataResponse};
 use crate::wire::messages::offset_for_leader_epoch::{
     OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse, OffsetForLeaderPartition, OffsetForLeaderTopic,
 };
@@ -348,7 +346,7 @@ async fn without_acknowledgements_success_is_silent_and_failure_closes() {
     assert!(matches!(answer, Ok(Answer::Silent)));
     let sent = produce_request(0, "no", Some(batch(1, 10)));
     let answer = super::produce::handle(&api.services, &context, sent).await;
-    assert!(matches!(answer, Err(Rejected::Close)));
+    assert!(matches!(answer, Err(Rejected::Close(_))));
 }
 
 #[tokio::test]
@@ -740,43 +738,6 @@ async fn the_other_partition_apis_answer_in_every_version() {
             "v{version}"
         );
     }
-}
-
-#[tokio::test]
-async fn a_broker_that_was_told_nothing_says_of_no_topic_that_it_is_not_there() {
-    let api = Api::new().await;
-    let asked = async || {
-        let request = MetadataRequest {
-            topics: Some(vec![MetadataRequestTopic {
-                name: Some(Text::from_static("elsewhere")),
-                ..MetadataRequestTopic::default()
-            }]),
-            allow_auto_topic_creation: true,
-            ..MetadataRequest::default()
-        };
-        let answer = super::metadata::handle(&api.services, &api.in_version(9), request).await;
-        let response: MetadataResponse = decoded(answer.unwrap(), 9).await;
-        response.topics[0].error_code
-    };
-    // Not even when it may create topics: nothing waits for a controller that it does not know.
-    assert_eq!(asked().await, code(ErrorCode::LeaderNotAvailable));
-    api.broker.cluster.update(&UpdateMetadata {
-        controller: BrokerId(1),
-        controller_epoch: ControllerEpoch(1),
-        broker_epoch: BrokerEpoch(1),
-        live_brokers: vec![Arc::new(BrokerImage {
-            id: BrokerId(1),
-            epoch: BrokerEpoch(1),
-            endpoints: Vec::new(),
-            rack: None,
-        })],
-        topics: Vec::new(),
-    });
-    let image = api.broker.cluster.get();
-    assert_eq!(
-        super::metadata::unknown(&image),
-        ErrorCode::UnknownTopicOrPartition
-    );
 }
 
 /// One of them lies in a directory that does not answer: the other is in its log all the same.

@@ -119,7 +119,7 @@ fn answer_silently(context: &RequestContext, response: &ProduceResponse) -> Resu
         Some(partition) => {
             let error = partition.error_code;
             tracing::info!(error, connection = %context.connection.id, "produce with acks=0 failed, closing");
-            Err(Rejected::Close)
+            Err(Rejected::Close("a Produce without acks failed"))
         }
     }
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::RequestContext;
 use super::context::{Operation, Resource};
+use super::{Rejected, RequestContext};
 use crate::base::clock;
 use crate::base::error_code::ErrorCode;
 use crate::config::{BrokerConfig, LogLevels};
@@ -21,6 +21,9 @@ use crate::wire::text::Text;
 
 /// How long a client, and its connection with it, waits at most for a topic that is created for it. Kafka's does not wait.
 const CREATION_PATIENCE: Duration = Duration::from_secs(3);
+
+/// How long a question about the cluster waits, at a broker that was just started, for the controller to tell of it.
+const FIRST_WORD_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The rooms that handlers use.
 pub struct Services {
@@ -50,6 +53,23 @@ impl Services {
     /// The configuration in force.
     pub fn config(&self) -> BrokerConfig {
         self.cluster.get().broker_config.clone()
+    }
+
+    /// The cluster, once a controller has told of it. A broker that was just started knows nobody, itself included, until
+    /// then, and Kafka's says so: clients that believe it are left without a broker to ask, and some never ask again.
+    ///
+    /// # Errors
+    /// [`Rejected::Close`] where no controller comes in time: the client turns to another broker, or asks again.
+    pub async fn told(&self) -> Result<Arc<ClusterImage>, Rejected> {
+        let mut images = self.cluster.subscribe();
+        let knows = |image: &Arc<ClusterImage>| image.is_told && !image.brokers.is_empty();
+        // The writer lives as long as we do.
+        let _ = clock::timeout(FIRST_WORD_PATIENCE, images.wait_for(knows)).await;
+        let image = self.cluster.get();
+        match image.brokers.is_empty() {
+            false => Ok(image),
+            true => Err(Rejected::Close("no controller has told of the cluster yet")),
+        }
     }
 
     /// Creates `__consumer_offsets` where it is missing, whatever `auto.create.topics.enable` says, and waits until it

@@ -99,7 +99,7 @@ pub async fn serve(
             return;
         }
         Ended::Rejected(Rejected::Malformed(what)) => what,
-        Ended::Rejected(Rejected::Close) => "a Produce without acks failed".to_owned(),
+        Ended::Rejected(Rejected::Close(why)) => why.to_owned(),
         Ended::Idle => "idle".to_owned(),
         Ended::Excess => "above max.connections".to_owned(),
         Ended::ListenerClosed => "its listener is closed".to_owned(),

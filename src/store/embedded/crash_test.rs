@@ -17,11 +17,11 @@ use crate::store::{CreateKind, Operation, Session, Store, StoreError};
 
 const STALL: Duration = Duration::from_secs(10);
 
-fn directories(names: &[&str]) -> Vec<PathBuf> {
+pub(super) fn directories(names: &[&str]) -> Vec<PathBuf> {
     names.iter().map(PathBuf::from).collect()
 }
 
-fn disk(memory: &MemoryDisk) -> Disk {
+pub(super) fn disk(memory: &MemoryDisk) -> Disk {
     let disk = Disk::memory(memory.clone());
     for directory in ["/a", "/b", "/c"] {
         disk.create_directory(&PathBuf::from(directory)).unwrap();
@@ -38,26 +38,26 @@ pub(crate) fn power_cut(memory: &MemoryDisk, keep: impl FnMut() -> bool) -> Memo
     survived
 }
 
-async fn open(disk: &Disk, names: &[&str]) -> Result<EmbeddedStore, OpenStoreError> {
+pub(super) async fn open(disk: &Disk, names: &[&str]) -> Result<EmbeddedStore, OpenStoreError> {
     EmbeddedStore::open(disk, &directories(names), STALL, &Random::from_seed(7)).await
 }
 
 /// The same, whatever a missing copy may know.
-async fn open_left(disk: &Disk, names: &[&str]) -> EmbeddedStore {
+pub(super) async fn open_left(disk: &Disk, names: &[&str]) -> EmbeddedStore {
     let random = Random::from_seed(7);
     let opened = EmbeddedStore::open_left(disk, &directories(names), STALL, &random, true).await;
     opened.unwrap()
 }
 
 /// The directories without which the store in `names` does not start.
-async fn missing(disk: &Disk, names: &[&str]) -> Vec<String> {
+pub(super) async fn missing(disk: &Disk, names: &[&str]) -> Vec<String> {
     match open(disk, names).await.err() {
         Some(OpenStoreError::Missing { directories, .. }) => directories,
         other => panic!("{other:?}"),
     }
 }
 
-async fn put(store: &EmbeddedStore, number: u64) -> Result<(), StoreError> {
+pub(super) async fn put(store: &EmbeddedStore, number: u64) -> Result<(), StoreError> {
     store
         .multi(vec![
             Operation::create(
@@ -76,7 +76,7 @@ async fn put(store: &EmbeddedStore, number: u64) -> Result<(), StoreError> {
         .map_err(|failed| failed.error)
 }
 
-async fn assert_has(store: &EmbeddedStore, up_to: u64) {
+pub(super) async fn assert_has(store: &EmbeddedStore, up_to: u64) {
     for number in 0..up_to {
         assert!(
             store.get(&format!("/n{number}")).await.unwrap().is_some(),

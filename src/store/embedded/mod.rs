@@ -1,10 +1,13 @@
 //! The store of a broker that stands alone: the tree in memory, and a durable copy of it in every log directory.
 //!
 //! A change is answered when every copy that works has it, so any one of them knows all that was ever acknowledged. Each
-//! knows which they are, and a start believes the newest when none of these is missing. Each start begins a new epoch in the upper half of the zxid, as a new ZooKeeper leader
-//! does, so that no number is given twice even if the newest copy is lost; and it ends the session of the start
-//! before it, whose ephemeral nodes go.
+//! knows which they are, and a start believes the newest when none of these is missing. One whose directory works again is
+//! written anew, and is one of them again.
+//!
+//! Each start begins a new epoch in the upper half of the zxid, as a new ZooKeeper leader does, so that no number is given
+//! twice even if the newest copy is lost; and it ends the session of the start before it, whose ephemeral nodes go.
 
+mod back;
 mod copy;
 mod file;
 mod open;
@@ -14,6 +17,8 @@ mod record;
 pub mod record;
 mod writer;
 
+#[cfg(test)]
+mod back_test;
 #[cfg(test)]
 pub(crate) mod crash_test;
 
@@ -84,8 +89,8 @@ pub struct EmbeddedStore {
 
 impl EmbeddedStore {
     /// Opens the store whose copies lie in `directories`, or begins a new one when none has a copy. The directories
-    /// must exist and be locked by this broker. A commit that takes longer than `stall` (`log.dir.stall.ms`) costs
-    /// its copy, while there is another.
+    /// must exist and be locked by this broker. A commit that takes longer than `stall` (`log.dir.stall.ms`) waits for its
+    /// copy no longer, while there is another.
     ///
     /// # Errors
     /// See [`OpenStoreError`]: each is one line for the user.
@@ -110,7 +115,18 @@ impl EmbeddedStore {
         random: &Random,
         accept_missing: bool,
     ) -> Result<Self, OpenStoreError> {
-        let (mut tree, copies) = open::open(disk, directories, random, accept_missing).await?;
+        Self::open_patient(disk, directories, (stall, back::PAUSE), random, accept_missing).await
+    }
+
+    /// The same; a copy that failed is tried again after each `pause`.
+    async fn open_patient(
+        disk: &Disk,
+        directories: &[PathBuf],
+        (stall, pause): (Duration, Duration),
+        random: &Random,
+        accept_missing: bool,
+    ) -> Result<Self, OpenStoreError> {
+        let (mut tree, copies, store) = open::open(disk, directories, random, accept_missing).await?;
         let epoch = (tree.zxid() >> 32).saturating_add(1);
         tree.advance(epoch << 32);
         let session = SessionId(epoch);
@@ -143,7 +159,13 @@ impl EmbeddedStore {
             tree,
             owed,
             copies,
+            building: Vec::new(),
+            store,
+            disk: disk.clone(),
+            random: random.clone(),
+            requests: requests.downgrade(),
             stall,
+            pause,
         };
         task::spawn(writer.run(receiver));
         Ok(Self {

@@ -14,7 +14,7 @@ use crate::base::disk::Disk;
 use crate::base::ids::Uuid;
 use crate::base::random::Random;
 use crate::base::task::Pool;
-use crate::store::tree::Tree;
+use crate::store::tree::{Records, Tree};
 
 /// The key that lets missing copies go.
 const ACCEPT: &str = "accept.missing.log.dirs";
@@ -97,7 +97,7 @@ pub(super) async fn open(
     directories: &[PathBuf],
     random: &Random,
     accept_missing: bool,
-) -> Result<(Tree, Vec<Kept>), OpenStoreError> {
+) -> Result<(Tree, Vec<Kept>, Uuid), OpenStoreError> {
     let mut waiting = Vec::new();
     for directory in directories {
         let pool = Pool::start("store", 1).map_err(OpenStoreError::Thread)?;
@@ -213,7 +213,7 @@ async fn create(
     disk: &Disk,
     random: &Random,
     found: Vec<(PathBuf, Pool, Found)>,
-) -> Result<(Tree, Vec<Kept>), OpenStoreError> {
+) -> Result<(Tree, Vec<Kept>, Uuid), OpenStoreError> {
     let tree = Tree::new();
     let head = Head {
         store: random.uuid(),
@@ -224,7 +224,7 @@ async fn create(
         .map(|(directory, pool, _)| (directory, pool))
         .collect();
     let kept = build(disk, head, &tree, directories, Vec::new(), random).await?;
-    Ok((tree, kept))
+    Ok((tree, kept, head.store))
 }
 
 /// The newest copy, and the others brought up to it.
@@ -233,7 +233,7 @@ async fn keep(
     head: Head,
     found: Vec<(PathBuf, Pool, Found)>,
     random: &Random,
-) -> Result<(Tree, Vec<Kept>), OpenStoreError> {
+) -> Result<(Tree, Vec<Kept>, Uuid), OpenStoreError> {
     let mut kept: Vec<Kept> = Vec::new();
     let mut behind = Vec::new();
     for (directory, pool, state) in found {
@@ -241,6 +241,7 @@ async fn keep(
             Found::Copy(copy, other) if other.zxid == head.zxid => kept.push(Kept {
                 copy: Arc::new(copy),
                 pool,
+                owed: Records::new(),
             }),
             Found::Copy(copy, other) => {
                 tracing::info!(
@@ -299,7 +300,7 @@ async fn keep(
         Ok(built) => kept.extend(built),
         Err(error) => tracing::error!("a copy of the store could not be written: {error}"),
     }
-    Ok((tree, kept))
+    Ok((tree, kept, head.store))
 }
 
 /// Writes the tree as a new copy, beside those of `members`, into each directory; those that fail are left out, unless all do.
@@ -333,6 +334,7 @@ async fn build(
             Ok(Ok(copy)) => kept.push(Kept {
                 copy: Arc::new(copy),
                 pool,
+                owed: Records::new(),
             }),
             Ok(Err(error)) => {
                 tracing::error!("{}/{FILE_NAME} cannot be written: {error}", directory.display());

@@ -2,8 +2,8 @@
 //!
 //! It takes all changes that wait, applies them one after the other, commits them to every copy as one transaction, and
 //! only then shows them to readers, tells the watchers and answers: what nobody has seen cannot be lost. A copy whose
-//! disk fails or hangs is dropped until the next start; those that are left note that they go on without it before anybody
-//! is told what only they know. The store fails when none is left.
+//! disk fails or hangs is left out until that is over ([`super::back`]); the others note that they go on without it before
+//! anybody is told what only they know. The store fails when none is left.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,8 +12,12 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::Shared;
+use super::back::{Absent, Building, Built};
 use super::copy::{Copy, CopyError, Member};
 use crate::base::clock::{self, Instant};
+use crate::base::disk::Disk;
+use crate::base::ids::Uuid;
+use crate::base::random::Random;
 use crate::base::starvation::{self, Place, Silence};
 use crate::base::task::Pool;
 use crate::store::tree::{Author, Records, Tree};
@@ -28,6 +32,10 @@ pub(super) enum Request {
     /// To be answered when all that was asked before can be read.
     Read(oneshot::Sender<()>),
     Close(oneshot::Sender<()>),
+    /// A copy that was left out can be written again.
+    Back(Absent),
+    /// It has been, or could not be.
+    Built(Built),
 }
 
 type Answer = Result<Vec<Outcome>, MultiError>;
@@ -37,6 +45,8 @@ type Reply = oneshot::Sender<Answer>;
 pub(super) struct Kept {
     pub(super) copy: Arc<Copy>,
     pub(super) pool: Pool,
+    /// What the others have and this one does not yet.
+    pub(super) owed: Records,
 }
 
 impl Kept {
@@ -75,8 +85,18 @@ pub(super) struct Writer {
     /// What the next commit must contain beside the changes in it.
     pub(super) owed: Records,
     pub(super) copies: Vec<Kept>,
+    /// Copies that are on their way back.
+    pub(super) building: Vec<Building>,
+    /// Which store it is.
+    pub(super) store: Uuid,
+    pub(super) disk: Disk,
+    pub(super) random: Random,
+    /// The way to this task.
+    pub(super) requests: mpsc::WeakUnboundedSender<Request>,
     /// How long a commit may take before its copy is dropped, as long as another one is there.
     pub(super) stall: Duration,
+    /// How long a copy that failed is left alone.
+    pub(super) pause: Duration,
 }
 
 /// Changes that are committed together.
@@ -101,11 +121,14 @@ impl Writer {
                 records: std::mem::take(&mut self.owed),
                 ..Batch::default()
             };
+            let (mut back, mut built) = (Vec::new(), Vec::new());
             let mut next = Some(first);
             while let Some(request) = next {
                 match request {
                     Request::Multi(operations, reply) => self.apply(operations, reply, &mut batch),
                     Request::Read(reader) => batch.readers.push(reader),
+                    Request::Back(absent) => back.push(absent),
+                    Request::Built(copy) => built.push(copy),
                     Request::Close(reply) => {
                         closing = Some(reply);
                         break;
@@ -117,7 +140,7 @@ impl Writer {
                     None
                 };
             }
-            if !self.finish(batch).await {
+            if !self.finish(batch).await || !self.bring_back(back, built).await {
                 break;
             }
         }
@@ -126,7 +149,7 @@ impl Writer {
         let copies = std::mem::take(&mut self.copies).into_iter();
         // redb writes its allocator's state when the file is closed, which makes the next start faster.
         let closing_copies: Vec<_> = copies
-            .map(|Kept { copy, pool }| begin(&pool, move || drop(copy)))
+            .map(|Kept { copy, pool, .. }| begin(&pool, move || drop(copy)))
             .collect();
         for closed in closing_copies {
             let _ = closed.await;
@@ -134,6 +157,19 @@ impl Writer {
         if let Some(reply) = closing {
             let _ = reply.send(());
         }
+    }
+
+    /// False when no copy is left.
+    async fn bring_back(&mut self, back: Vec<Absent>, built: Vec<Built>) -> bool {
+        for absent in back {
+            self.build(absent);
+        }
+        for copy in built {
+            if !self.take_in(copy).await {
+                return false;
+            }
+        }
+        true
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Shared> {
@@ -188,7 +224,8 @@ impl Writer {
     }
 
     /// Commits to every copy that works. False when none is left.
-    async fn commit(&mut self, records: Records) -> bool {
+    pub(super) async fn commit(&mut self, records: Records) -> bool {
+        self.owe(&records);
         let mut records = Arc::new(records);
         loop {
             let before = self.copies.len();
@@ -205,8 +242,14 @@ impl Writer {
         let zxid = self.tree.zxid();
         let members: Arc<[Member]> = self.copies.iter().map(Kept::member).collect();
         let mut waiting = Vec::new();
-        for kept in std::mem::take(&mut self.copies) {
-            let (copy, records) = (Arc::clone(&kept.copy), Arc::clone(records));
+        for mut kept in std::mem::take(&mut self.copies) {
+            let mut records = Arc::clone(records);
+            if !kept.owed.is_empty() {
+                let mut both = std::mem::take(&mut kept.owed);
+                both.extend(Records::clone(&records));
+                records = Arc::new(both);
+            }
+            let copy = Arc::clone(&kept.copy);
             let members = Arc::clone(&members);
             let place = Arc::new(Place::default());
             let at_work = Arc::clone(&place);
@@ -226,22 +269,30 @@ impl Writer {
                 self.within_stall(done, &place, &mut silence).await
             };
             let path = kept.copy.path.display();
-            match answer {
-                Some(Ok(Ok(()))) => self.copies.push(kept),
+            match &answer {
+                Some(Ok(Ok(()))) => {
+                    self.copies.push(kept);
+                    continue;
+                }
                 Some(Ok(Err(CopyError::Io(error)))) => {
-                    tracing::error!("{path} cannot be written and is left out from now on: {error}");
+                    tracing::error!(
+                        "{path} cannot be written: it is left out until it is written anew: {error}"
+                    );
                 }
                 Some(Ok(Err(error))) => {
-                    tracing::error!("{path} is damaged and is left out from now on: {error}");
+                    tracing::error!("{path} is damaged: it is left out until it is written anew: {error}");
                 }
-                Some(Err(_)) => tracing::error!("writing {path} failed badly: it is left out from now on"),
+                Some(Err(_)) => {
+                    tracing::error!("writing {path} failed badly: it is left out until it is written anew");
+                }
                 None => {
                     tracing::error!(
-                        "writing {path} has taken {} ms: it is left out from now on",
+                        "writing {path} has taken {} ms: it is left out until its directory answers",
                         self.stall.as_millis()
                     );
                 }
             }
+            self.leave(kept, answer.is_none());
         }
     }
 

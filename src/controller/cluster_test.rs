@@ -831,30 +831,3 @@ async fn another_broker_rules_when_the_controllers_session_is_over_and_the_old_o
     let stale = vec![Operation::check(paths::CONTROLLER_EPOCH, Some(1))];
     assert!(two.store.multi(stale).await.is_err());
 }
-
-#[tokio::test]
-async fn a_session_that_ends_before_its_broker_is_registered_is_begun_anew() {
-    let server = MemoryServer::new();
-    let earlier = server.connect();
-    let store: Arc<dyn Store> = Arc::new(earlier.clone());
-    registration::prepare(&store, None, &Random::from_seed(1))
-        .await
-        .unwrap();
-    let before = registration::register(&store, ONE, &node(ONE), &OurBroker::this(true))
-        .await
-        .unwrap();
-    let session = server.connect();
-    let waiting = {
-        let store: Arc<dyn Store> = Arc::new(session.clone());
-        let patience = Duration::from_secs(60);
-        let ours = OurBroker::this(true);
-        crate::base::task::spawn(async move {
-            Registration::begin(&store, ONE, (node(ONE), ours), patience).await
-        })
-    };
-    clock::sleep(Duration::from_millis(20)).await;
-    session.expire();
-    earlier.expire();
-    let registered = waiting.await.unwrap().unwrap();
-    assert!(registered.epoch() > Some(before));
-}

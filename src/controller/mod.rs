@@ -65,6 +65,8 @@ mod reading_back_test;
 #[cfg(test)]
 mod reassignment_test;
 #[cfg(test)]
+mod registration_test;
+#[cfg(test)]
 mod takeover_test;
 #[cfg(test)]
 mod told_test;

@@ -38,7 +38,8 @@ pub struct Registration {
 
 impl Registration {
     /// Registers a broker. For as long as `patience` it waits for an earlier registration of its id to go: that of a
-    /// former life, which ended without closing its session (Kafka stops then, and wants to be started again).
+    /// former life, which ended without closing its session (Kafka stops then, and wants to be started again). A store that
+    /// was away in between gives every session its whole time again, that one too, so the wait begins anew.
     ///
     /// A session that is lost meanwhile is begun anew.
     ///
@@ -51,11 +52,19 @@ impl Registration {
         patience: Duration,
     ) -> Result<Arc<Self>, RegisterError> {
         let begun = Instant::now();
+        let mut session = store.session();
+        // Since when the store has been there all the time.
+        let mut there = begun;
         let mut told = false;
         let mut former = None;
         let epoch = loop {
-            match register_after(former, store, id, &node, &ours).await {
-                Err(RegisterError::Taken(_)) if Instant::now().since(begun) < patience => {
+            let registered = register_after(former, store, id, &node, &ours).await;
+            if session.has_changed().unwrap_or(false) {
+                session.mark_unchanged();
+                there = Instant::now();
+            }
+            match registered {
+                Err(RegisterError::Taken(_)) if Instant::now().since(there) < patience => {
                     if !told {
                         told = true;
                         tracing::warn!(

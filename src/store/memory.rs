@@ -335,6 +335,13 @@ impl MemoryStore {
         self.session.send_replace(Session::Expired(id));
     }
 
+    /// The connection is lost, and made again at once: the session goes on.
+    pub fn reconnect(&self) {
+        let id = self.id();
+        self.session.send_replace(Session::Disconnected(id));
+        self.session.send_replace(Session::Connected(id));
+    }
+
     /// The session's number.
     pub fn id(&self) -> SessionId {
         self.session.borrow().id()

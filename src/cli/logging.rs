@@ -387,14 +387,25 @@ fn text_line(now_ms: i64, metadata: &Metadata<'_>, parts: &Parts, suppressed: u6
     line
 }
 
-/// The text with control characters escaped, so that nobody forges lines or colours a terminal.
+/// The text with what a terminal does not show as itself escaped, so that nobody forges lines, colours a terminal, or shows
+/// names in another order or with less in them than they have.
 fn push_escaped(line: &mut String, text: &str) {
     for character in text.chars() {
-        if character.is_control() || matches!(character, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}') {
-            line.extend(character.escape_default());
-        } else {
+        if is_shown(character) {
             line.push(character);
+        } else {
+            line.extend(character.escape_default());
         }
+    }
+}
+
+fn is_shown(character: char) -> bool {
+    match character {
+        ' '..='~' => true,
+        // Letters and symbols by their class, and blank.
+        '\u{115f}' | '\u{1160}' | '\u{2800}' | '\u{3164}' | '\u{ffa0}' => false,
+        // One of itself for what is printable.
+        _ => character.escape_debug().len() == 1,
     }
 }
 

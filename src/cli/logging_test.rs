@@ -233,3 +233,41 @@ fn lost_lines_are_told_in_the_format_of_the_others() {
         }
     }
 }
+
+#[test]
+fn what_a_terminal_does_not_show_as_itself_is_escaped() {
+    for hidden in [
+        '\n',
+        '\u{1b}',
+        '\u{85}',
+        '\u{9b}',
+        '\u{ad}',
+        '\u{34f}',
+        '\u{61c}',
+        '\u{115f}',
+        '\u{180e}',
+        '\u{200b}',
+        '\u{200e}',
+        '\u{2028}',
+        '\u{202e}',
+        '\u{2060}',
+        '\u{2066}',
+        '\u{2069}',
+        '\u{2800}',
+        '\u{3164}',
+        '\u{fe0f}',
+        '\u{feff}',
+        '\u{ffa0}',
+        '\u{fff9}',
+        '\u{1d173}',
+        '\u{e0001}',
+        '\u{e0041}',
+    ] {
+        assert!(!super::is_shown(hidden), "{hidden:?}");
+    }
+    for shown in [
+        ' ', 'a', '"', '\'', '\\', '~', 'é', 'ß', 'ж', '中', 'ก', '😀', '§',
+    ] {
+        assert!(super::is_shown(shown), "{shown:?}");
+    }
+}

@@ -81,8 +81,11 @@ impl OldOffsets {
     /// The offset of a group in a partition; `None` when it has none.
     ///
     /// # Errors
-    /// UNKNOWN_SERVER_ERROR: what is there is no number, or the store fails.
+    /// UNKNOWN_SERVER_ERROR: the group's id cannot be a node's name, what is there is no number, or the store fails.
     pub async fn get(&self, group_id: &str, topic: &str, partition: i32) -> Result<Option<i64>, ErrorCode> {
+        if !makes_a_path(group_id) {
+            return Err(ErrorCode::UnknownServerError);
+        }
         if !is_possible(group_id) {
             return Ok(None);
         }
@@ -249,10 +252,18 @@ impl OldOffsets {
 fn is_possible(group_id: &str) -> bool {
     group_id.len() <= MAX_ID_BYTES
         && group_id.matches('/').count() <= MAX_SLASHES
-        && group_id
-            .split('/')
-            .all(|part| !part.is_empty() && part != "." && part != ".." && part != OFFSETS)
-        && !group_id.chars().any(char::is_control)
+        && group_id.split('/').all(|part| part != OFFSETS)
+        && makes_a_path(group_id)
+}
+
+/// False where ZooKeeper takes no path with the id in it (its `PathUtils.validatePath`, in UTF-16): what lies in the embedded
+/// store can go there.
+fn makes_a_path(group_id: &str) -> bool {
+    let is_taken = |character: char| {
+        !character.is_control() && !matches!(character, '\u{e000}'..='\u{f8ff}' | '\u{fff0}'..)
+    };
+    let mut parts = group_id.split('/');
+    parts.all(|part| !part.is_empty() && part != "." && part != "..") && group_id.chars().all(is_taken)
 }
 
 fn failed(path: &str, error: &StoreError) -> ErrorCode {
@@ -289,12 +300,27 @@ mod tests {
         store.create(GROUPS, None, CreateKind::Persistent).await.unwrap();
         let offsets = OldOffsets::new(Arc::clone(&store));
         let (deep, long) = ("a/".repeat(20) + "a", "a".repeat(256));
-        for group in ["", ".", "..", "a//b", "a\0b", "a/offsets/b", &deep, &long] {
-            assert_eq!(
-                offsets.set(group, "t", 0, 1).await,
-                Err(ErrorCode::UnknownServerError)
-            );
-            assert_eq!(offsets.get(group, "t", 0).await, Ok(None));
+        let refused = Err(ErrorCode::UnknownServerError);
+        let no_paths = [
+            "",
+            ".",
+            "..",
+            "a//b",
+            "/a",
+            "a/",
+            "a\0b",
+            "\u{f8ff}",
+            "\u{fff5}",
+            "\u{1f600}",
+        ];
+        for group in no_paths.into_iter().chain(["a/offsets/b", &deep, &long]) {
+            assert_eq!(offsets.set(group, "t", 0, 1).await, refused);
+            // As Kafka, where its ZooKeeper takes no such path.
+            let got = match no_paths.contains(&group) {
+                true => Err(ErrorCode::UnknownServerError),
+                false => Ok(None),
+            };
+            assert_eq!(offsets.get(group, "t", 0).await, got);
         }
         assert_eq!(offsets.set("a/b", "t", 0, 1).await, Ok(()));
         // Half of them by others, and below one node.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::context::{Operation, Resource};
-use super::{Answer, Rejected, RequestContext, Services};
+use super::{Answer, Rejected, RequestContext, Services, in_time};
 use crate::base::error_code::ErrorCode;
 use crate::base::ids::BrokerId;
 use crate::controller::request::MorePartitions;
@@ -43,10 +43,13 @@ pub(super) async fn handle(
         }
     }
     let topics = wanted.iter().map(|topic| more(topic)).collect();
-    let answers = services
+    let asked = services
         .controller
-        .create_partitions(topics, request.validate_only)
-        .await;
+        .create_partitions(topics, request.validate_only);
+    let answers = match in_time::answer(request.timeout_ms, asked).await {
+        Some(answers) => answers,
+        None => wanted.iter().map(|_| Err(in_time::over())).collect(),
+    };
     for (topic, answer) in wanted.iter().zip(answers) {
         results.push(match answer {
             Ok(()) if request.timeout_ms <= 0 && !request.validate_only => {

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::context::{Operation, Resource};
-use super::{Answer, Rejected, RequestContext, Services};
-use crate::base::clock;
+use super::{Answer, Rejected, RequestContext, Services, in_time};
+use crate::base::clock::{self, Instant};
 use crate::base::error_code::ErrorCode;
 use crate::base::ids::BrokerId;
 use crate::config::describe;
@@ -51,12 +51,16 @@ pub(super) async fn handle(
         results.push(result);
     }
     let topics = wanted.iter().map(|(_, topic)| new_topic(topic)).collect();
-    let answers = services
-        .controller
-        .create_topics(topics, request.validate_only)
-        .await;
+    let deadline = Instant::now().after(Duration::from_millis(
+        u64::try_from(request.timeout_ms).unwrap_or(0),
+    ));
+    let asked = services.controller.create_topics(topics, request.validate_only);
+    let answers = match in_time::answer(request.timeout_ms, asked).await {
+        Some(answers) => answers,
+        None => wanted.iter().map(|_| Err(in_time::over())).collect(),
+    };
     let created = || answers.iter().filter_map(|answer| answer.as_ref().ok());
-    let led = request.validate_only || led_in_time(&services.cluster, created, request.timeout_ms).await;
+    let led = request.validate_only || led_in_time(&services.cluster, created, deadline).await;
     let image = services.cluster.get();
     for ((index, topic), answer) in wanted.iter().zip(&answers) {
         let result = match answer {
@@ -81,12 +85,14 @@ pub(super) async fn handle(
 async fn led_in_time<'a, I: Iterator<Item = &'a CreatedTopic>>(
     cluster: &Cluster,
     created: impl Fn() -> I,
-    timeout_ms: i32,
+    deadline: Instant,
 ) -> bool {
     let mut images = cluster.subscribe();
     let all_led = images.wait_for(|image| created().all(|topic| is_led(image, topic)));
-    let timeout = Duration::from_millis(u64::try_from(timeout_ms).unwrap_or(0));
-    matches!(clock::timeout(timeout, all_led).await, Some(Ok(_)))
+    matches!(
+        clock::timeout(deadline.since(Instant::now()), all_led).await,
+        Some(Ok(_))
+    )
 }
 
 /// Nobody is told of a partition before it has had a leader, so those that are not known count as well.
@@ -212,7 +218,10 @@ mod tests {
             replication_factor: 1,
             configs: BTreeMap::new(),
         };
-        let led = || led_in_time(&broker.cluster, || std::iter::once(&created), 1);
+        let led = || {
+            let deadline = Instant::now().after(Duration::from_millis(1));
+            led_in_time(&broker.cluster, || std::iter::once(&created), deadline)
+        };
         assert!(!led().await);
         broker.lead("t", 1, 2, 0, &[1]).await;
         assert!(!led().await);

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::context::{Operation, Resource};
-use super::{Answer, Rejected, RequestContext, Services};
+use super::{Answer, Rejected, RequestContext, Services, in_time};
 use crate::base::error_code::ErrorCode;
 use crate::base::ids::Uuid;
 use crate::metadata::ClusterImage;
@@ -75,7 +75,11 @@ pub(super) async fn handle(
         true => Vec::new(),
         false => {
             let names = wanted.keys().map(|name| Arc::from(name.as_str()));
-            services.controller.delete_topics(names.collect()).await
+            let asked = services.controller.delete_topics(names.collect());
+            match in_time::answer(request.timeout_ms, asked).await {
+                Some(answers) => answers,
+                None => wanted.iter().map(|_| Err(in_time::over())).collect(),
+            }
         }
     };
     for (index, answer) in wanted.values().zip(answers) {

@@ -114,10 +114,7 @@ impl BrokerLink for Idle {
         if self.hangs {
             return Box::pin(std::future::pending());
         }
-        Box::pin(std::future::ready(ControlAnswer {
-            error: ErrorCode::None,
-            partitions: Vec::new(),
-        }))
+        Box::pin(std::future::ready(ControlAnswer::default()))
     }
 
     fn stop_replica(&self, _: StopReplica) -> BoxFuture<'_, ControlAnswer> {

@@ -109,9 +109,13 @@ impl BrokerConfig {
         let pairs = sources.file.iter().flatten().chain(&sources.overrides);
         let mut properties: BTreeMap<String, String> = pairs.cloned().collect();
         // One number under two names (`KafkaConfig.populateSynonyms`).
+        let mut unset = None;
         for (from, to) in [("node.id", "broker.id"), ("broker.id", "node.id")] {
-            if let Some(id) = properties.get(from).cloned() {
-                properties.entry(to.to_owned()).or_insert(id);
+            if let Some(id) = properties.get(from).cloned()
+                && !properties.contains_key(to)
+            {
+                properties.insert(to.to_owned(), id);
+                unset = Some((to, from));
             }
         }
         let fixed = Fixed {
@@ -133,12 +137,16 @@ impl BrokerConfig {
             Ok(_) => Err(errors),
             Err(more) => {
                 errors.extend(more);
-                // The same value may be wrong in two ways; the first says more.
+                // The same value may be wrong in two ways; the first says more. What is wrong under the name that was set is
+                // not told under the other one.
+                let is_set = |name: &str| errors.iter().any(|error| error.key == name);
+                let hidden = unset.filter(|(_, set)| is_set(set)).map(|(unset, _)| unset);
                 let mut seen: Vec<ConfigError> = Vec::new();
                 for error in errors {
-                    if !seen
-                        .iter()
-                        .any(|other| other.key == error.key && other.value == error.value)
+                    if hidden != Some(error.key.as_str())
+                        && !seen
+                            .iter()
+                            .any(|other| other.key == error.key && other.value == error.value)
                     {
                         seen.push(error);
                     }

@@ -248,6 +248,20 @@ fn secrets_are_shown_nowhere() {
     assert_eq!(loaded.warnings.len(), 2);
 }
 
+/// One of the two was not set.
+#[test]
+fn a_bad_number_of_the_broker_is_told_once() {
+    let told = |text: &str| -> Vec<String> {
+        let errors = BrokerConfig::load(&file(text)).unwrap_err();
+        errors.into_iter().map(|error| error.key).collect()
+    };
+    assert_eq!(told("broker.id=x"), ["broker.id"]);
+    assert_eq!(told("node.id=x"), ["node.id"]);
+    assert_eq!(told("broker.id=x\nnum.partitions=y").len(), 2);
+    assert_eq!(told("broker.id=x\nnode.id=y"), ["broker.id", "node.id"]);
+    assert_eq!(told("node.id=1001"), ["broker.id"], "as Kafka names it");
+}
+
 #[test]
 fn contradictions_are_refused() {
     for pairs in [

@@ -167,6 +167,9 @@ const RELEASES: &[(&str, u8)] = &[
     ("4.0", 2),
 ];
 
+/// What comes after the last of them that 3.9 was finished with: only its variants are versions.
+const UNFINISHED: &str = "4.0";
+
 /// The release that a protocol version such as `2.8`, `2.8.1` or `2.8-IV1` belongs to, as its place in the list of
 /// releases and its variant.
 pub(super) fn release(text: &str) -> Option<(usize, u8)> {
@@ -184,6 +187,7 @@ pub(super) fn release(text: &str) -> Option<(usize, u8)> {
     let (_, variants) = RELEASES.get(place)?;
     match variant {
         Some(variant) => (variant < *variants).then_some((place, variant)),
+        None if name == UNFINISHED => None,
         None => Some((place, variants.saturating_sub(1))),
     }
 }
@@ -346,7 +350,7 @@ mod tests {
         ] {
             assert!(release(good).is_some(), "{good}");
         }
-        for bad in ["", "3", "3.10", "3.9-IV1", "0.8", "x", "3.9-IV"] {
+        for bad in ["", "3", "3.10", "3.9-IV1", "0.8", "x", "3.9-IV", "4.0", "4.0.0"] {
             assert!(release(bad).is_none(), "{bad}");
         }
         assert!(release("2.8") < release("3.0-IV0"));

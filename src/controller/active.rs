@@ -238,10 +238,21 @@ impl Active {
     /// Tells each broker of its replicas among `partitions`, and then all of them of all of these. Waits for this broker
     /// only. `new`: those that need not be there yet; once this broker has its own of them, the store is told.
     pub(super) async fn tell(&mut self, partitions: &[TopicPartition], new: &New) -> Result<(), Lost> {
-        let me = self.parts.broker;
         for broker in self.others() {
             self.tell_replicas(broker, partitions, new);
         }
+        self.tell_own_replicas(partitions, new).await?;
+        self.update_metadata(partitions).await;
+        Ok(())
+    }
+
+    /// Tells this broker of its replicas among `partitions`, and the others of what follows from the answer.
+    pub(super) async fn tell_own_replicas(
+        &mut self,
+        partitions: &[TopicPartition],
+        new: &New,
+    ) -> Result<(), Lost> {
+        let me = self.parts.broker;
         let request = self.context.leader_and_isr(me, me, partitions, new);
         let mut failed = Vec::new();
         let mut refused: BTreeSet<TopicName> = BTreeSet::new();
@@ -255,6 +266,8 @@ impl Active {
                 |error: &ErrorCode| matches!(error, ErrorCode::None | ErrorCode::StaleControllerEpoch);
             let with_error = answer.partitions.iter().filter(|(_, error)| !is_there(error));
             refused.extend(with_error.map(|(partition, _)| Arc::clone(&partition.topic)));
+            refused.extend(answer.late.iter().map(|partition| Arc::clone(&partition.topic)));
+            self.note_late(&answer.late, new);
             failed = self.take_leader_and_isr_answer(me, answer);
         }
         self.forget_new(new, &refused);
@@ -264,7 +277,6 @@ impl Active {
                 self.tell_replicas(broker, &changed, &New::new());
             }
         }
-        self.update_metadata(partitions).await;
         Ok(())
     }
 

@@ -4,9 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::delete::DeletionRetry;
 use super::dropping::{Stop, StopNumber};
 use super::election::Replicas;
+use super::retry::Retry;
 use super::topic_name;
 use crate::base::ids::{BrokerEpoch, BrokerId, ControllerEpoch, TopicId, TopicName, TopicPartition};
 use crate::metadata::control::{
@@ -75,7 +75,11 @@ pub(super) struct Context {
     /// Replicas of topics that are to be deleted, whose brokers were told to delete them, and by which request.
     pub stopping: BTreeMap<TopicPartition, BTreeMap<BrokerId, StopNumber>>,
     /// When brokers that cannot delete replicas are asked again.
-    pub deletion_retry: DeletionRetry,
+    pub deletion_retry: Retry,
+    /// New partitions whose folders this broker does not have yet, as their log directory does not answer.
+    pub late: New,
+    /// When it is asked again for them.
+    pub late_retry: Retry,
     /// Replicas of such topics that are deleted.
     pub stopped: BTreeMap<TopicPartition, BTreeSet<BrokerId>>,
     /// The topics under whose names the store can keep eligible replicas.

@@ -48,6 +48,8 @@ pub(super) struct Told {
     pub(super) stop_answers: Option<Arc<tokio::sync::Semaphore>>,
     /// It answers that it knows each decision already.
     pub(super) knows_all: bool,
+    /// Of these it will have the folders some time.
+    pub(super) late: BTreeSet<TopicPartition>,
     config_changes: Vec<String>,
 }
 
@@ -66,12 +68,18 @@ impl FakeBroker {
 impl BrokerLink for FakeBroker {
     fn leader_and_isr(&self, request: LeaderAndIsr) -> BoxFuture<'_, ControlAnswer> {
         let mut told = self.told();
-        let mut partitions = Vec::new();
+        let (mut partitions, mut late) = (Vec::new(), Vec::new());
         for topic in &request.topics {
             for partition in &topic.partitions {
                 let name = TopicPartition::new(topic.name.clone(), partition.partition);
                 if told.broken.contains(&name) {
                     partitions.push((name, ErrorCode::KafkaStorageError));
+                    continue;
+                }
+                if told.late.contains(&name) {
+                    assert!(partition.is_new, "{name} is missing");
+                    late.push(name.clone());
+                    partitions.push((name, ErrorCode::None));
                     continue;
                 }
                 if told.knows_all {
@@ -90,8 +98,9 @@ impl BrokerLink for FakeBroker {
         told.requests.push(Asked::Lead(request.clone()));
         told.leaders.push(request);
         Box::pin(std::future::ready(ControlAnswer {
-            error: ErrorCode::None,
             partitions,
+            late,
+            ..ControlAnswer::default()
         }))
     }
 
@@ -120,8 +129,8 @@ impl BrokerLink for FakeBroker {
                 permits.acquire().await.unwrap().forget();
             }
             ControlAnswer {
-                error: ErrorCode::None,
                 partitions,
+                ..ControlAnswer::default()
             }
         })
     }
@@ -312,6 +321,36 @@ impl Started {
             ..self.broker
         }
     }
+}
+
+/// A folder that is missing at the next start would be taken for lost.
+#[tokio::test(start_paused = true)]
+async fn a_new_partition_whose_folder_comes_late_keeps_its_mark_until_it_is_there() {
+    let started = alone().await;
+    let name = TopicPartition::new("t", 1);
+    started.broker.told().late.insert(name.clone());
+    assert_eq!(
+        started.create(vec![topic("t", 2), topic("u", 1)]).await,
+        [ErrorCode::None, ErrorCode::None]
+    );
+    let marks = async |topic| {
+        let node = started.store.get(&paths::new_partitions(topic)).await.unwrap();
+        node.is_some()
+    };
+    for _ in 0..10 {
+        clock::sleep(Duration::from_secs(10)).await;
+        assert!(started.controller.settled().await);
+        assert_eq!((marks("t").await, marks("u").await), (true, false));
+    }
+    started.broker.told().late.clear();
+    clock::sleep(Duration::from_secs(61)).await;
+    assert!(started.controller.settled().await);
+    clock::sleep(Duration::from_secs(1)).await;
+    assert!(!marks("t").await);
+    let asked = || started.broker.told().leaders.len();
+    let before = asked();
+    clock::sleep(Duration::from_secs(600)).await;
+    assert_eq!(asked(), before, "nothing is left to be asked");
 }
 
 #[tokio::test]

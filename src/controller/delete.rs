@@ -3,7 +3,6 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::active::Active;
 use super::channels::Request;
@@ -16,29 +15,6 @@ use crate::base::ids::{BrokerId, TopicName, TopicPartition};
 use crate::metadata::control::{ControlAnswer, StopReplica, StopReplicaPartition, TOPIC_IS_DELETED};
 use crate::store::znodes::paths;
 use crate::store::{CreateKind, Operation, StoreError};
-
-/// How long after a broker could not delete a replica it is asked again: the first time, and at most.
-const RETRIES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
-
-/// When brokers that could not delete replicas are asked again (Kafka's controllers wait for another broker to come).
-#[derive(Debug, Default)]
-pub(super) struct DeletionRetry {
-    pause: Duration,
-    /// True while it is to come.
-    pub is_due: bool,
-}
-
-impl DeletionRetry {
-    /// How long to wait; `None` when somebody waits already.
-    fn begin(&mut self) -> Option<Duration> {
-        if std::mem::replace(&mut self.is_due, true) {
-            return None;
-        }
-        let pause = self.pause.max(RETRIES.0);
-        self.pause = (pause * 2).min(RETRIES.1);
-        Some(pause)
-    }
-}
 
 impl Active {
     /// The deletions that an earlier controller did not finish.
@@ -213,7 +189,7 @@ impl Active {
             asked.remove(&broker);
             if error.is_none() {
                 self.context.stopped.entry(partition).or_default().insert(broker);
-                self.context.deletion_retry.pause = Duration::ZERO;
+                self.context.deletion_retry.succeeded();
             } else {
                 failed = true;
                 tracing::warn!("replica {partition} on broker {broker} cannot be deleted now: {error}");

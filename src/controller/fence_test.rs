@@ -189,8 +189,8 @@ impl Blind {
             "balance leaders" => active.look(Look::Imbalance).await,
             "forget a deleted topic" => {
                 let answer = ControlAnswer {
-                    error: ErrorCode::None,
                     partitions: vec![(part("t"), ErrorCode::None)],
+                    ..ControlAnswer::default()
                 };
                 let answered = Answered {
                     broker: TWO,

@@ -37,6 +37,7 @@ mod reassignment_plan;
 pub mod registration;
 mod reign;
 pub mod request;
+mod retry;
 mod to_controller;
 pub mod topic_name;
 mod unclean_shutdowns;

@@ -10,12 +10,39 @@ use std::sync::Arc;
 use super::active::Active;
 use super::context::New;
 use super::reign::{Group, Lost, Reign};
+use super::watching::Look;
 use crate::base::ids::{BrokerId, TopicName, TopicPartition};
 use crate::base::task;
 use crate::store::znodes::{NewPartitions, paths};
 use crate::store::{MultiError, Operation, StoreError};
 
 impl Active {
+    /// Notes which new partitions this broker does not have yet: it is told of them again, or their marks would stay.
+    pub(super) fn note_late(&mut self, late: &[TopicPartition], new: &New) {
+        let is_new = |name: &TopicPartition| Some((name.clone(), new.get(name)?.clone()));
+        self.context.late.extend(late.iter().filter_map(is_new));
+        if !self.context.late.is_empty()
+            && let Some(pause) = self.context.late_retry.begin()
+        {
+            self.channels.look_after(pause, Look::Late);
+        }
+    }
+
+    /// Tells this broker again of the new partitions that it did not have.
+    pub(super) async fn ask_late(&mut self) -> Result<(), Lost> {
+        self.context.late_retry.is_due = false;
+        let mut late = std::mem::take(&mut self.context.late);
+        late.retain(|name, _| {
+            self.context.partition(name).is_some() && !self.context.deleting.contains(&name.topic)
+        });
+        let partitions: Vec<TopicPartition> = late.keys().cloned().collect();
+        self.tell_own_replicas(&partitions, &late).await?;
+        if self.context.late.is_empty() {
+            self.context.late_retry.succeeded();
+        }
+        Ok(())
+    }
+
     /// Takes the marks off new partitions that this broker has now. Where a move only adds replicas on others, there are
     /// none.
     pub(super) fn forget_new(&self, new: &New, refused: &BTreeSet<TopicName>) {

@@ -38,6 +38,7 @@ impl Active {
                 self.context.asked.clear();
                 Ok(())
             }
+            Look::Late => self.ask_late().await,
             Look::Configs => self.configs_changed().await,
             Look::OldReassignments => self.take_old_reassignments().await,
             Look::OldElections => self.take_old_elections().await,

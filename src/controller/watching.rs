@@ -53,6 +53,8 @@ pub(super) enum Look {
     OldElections,
     /// Where logs end, of which a broker could not say it: nothing in the store, but due again.
     LogEnds,
+    /// New partitions whose folders were not there: nothing in the store, but due again.
+    Late,
     /// Whether leaders are where they should be: nothing in the store, but due from time to time.
     Imbalance,
 }

@@ -95,10 +95,7 @@ impl BrokerLink for RemoteBroker {
     fn stop_replica(&self, request: StopReplica) -> BoxFuture<'_, ControlAnswer> {
         Box::pin(async move {
             let version = versions::STOP_REPLICA;
-            let mut all = ControlAnswer {
-                error: ErrorCode::None,
-                partitions: Vec::new(),
-            };
+            let mut all = ControlAnswer::default();
             for message in request.messages(version) {
                 let answer: StopReplicaResponse = self.ask(version, message).await;
                 let answer = ControlAnswer::from_stop_replica(&answer);

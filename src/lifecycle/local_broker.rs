@@ -141,7 +141,7 @@ impl BrokerLink for Local {
                 tracing::error!("the configs of new topics cannot be read: {error}");
                 return ControlAnswer {
                     error: ErrorCode::UnknownServerError,
-                    partitions: Vec::new(),
+                    ..ControlAnswer::default()
                 };
             }
             self.replicas.leader_and_isr(request).await

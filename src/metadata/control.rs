@@ -74,6 +74,20 @@ pub struct ControlAnswer {
     pub error: ErrorCode,
     /// The partitions that were named, each with its error.
     pub partitions: Vec<(TopicPartition, ErrorCode)>,
+    /// Those without an error whose folders are not there yet: their log directories do not answer. No message tells of
+    /// them.
+    pub late: Vec<TopicPartition>,
+}
+
+impl Default for ControlAnswer {
+    /// Accepted, and nothing is named.
+    fn default() -> Self {
+        Self {
+            error: ErrorCode::None,
+            partitions: Vec::new(),
+            late: Vec::new(),
+        }
+    }
 }
 
 /// Where a replica's log ends. Of two logs of a partition the greater one has everything committed that the other has.

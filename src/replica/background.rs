@@ -344,6 +344,7 @@ fn watch_for_stall(
     let (silence, interval) = (stall * 3 / 4, stall / 8);
     task::spawn(async move {
         let mut look = directory.watch().look(Instant::now()).every(interval);
+        let mut look_at_work = directory.work().look(Instant::now()).every(interval);
         while clock::timeout(interval, shutdown.wait()).await.is_none() {
             match directory.watch().look_again(&mut look, Instant::now(), silence) {
                 Some(true) => {
@@ -358,6 +359,15 @@ fn watch_for_stall(
                     "calls to the log directory return again"
                 ),
                 None => {}
+            }
+            let work = directory
+                .work()
+                .look_again(&mut look_at_work, Instant::now(), silence);
+            if work == Some(true) && !directory.watch().is_stalled() {
+                tracing::warn!(
+                    directory = %directory.path().display(),
+                    "what the controller wants done in the log directory takes long; it is not waited for"
+                );
             }
         }
     });

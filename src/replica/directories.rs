@@ -8,11 +8,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
-use crate::base::disk::Space;
+use crate::base::disk::{Open, Space};
 use crate::base::error_code::ErrorCode;
 use crate::base::ids::{Offset, TopicPartition};
 use crate::base::task::Pool;
 use crate::storage::checkpoint::{self, Offsets};
+use crate::storage::file_names::TRIAL;
 use crate::storage::log::Log;
 use crate::storage::volume::{LogIoError, Volume};
 
@@ -25,6 +26,7 @@ pub struct HostDirectory {
     volume: Arc<Volume>,
     pool: Pool,
     watch: StallWatch,
+    work: StallWatch,
     /// How many partitions lie in it.
     partitions: AtomicUsize,
     /// What each checkpoint holds, as it was last written.
@@ -45,6 +47,7 @@ impl HostDirectory {
             volume,
             pool,
             watch: StallWatch::default(),
+            work: StallWatch::default(),
             partitions: AtomicUsize::new(0),
             written: Mutex::default(),
             checkpointing: Mutex::default(),
@@ -71,6 +74,44 @@ impl HostDirectory {
     /// Counts the calls into it.
     pub fn watch(&self) -> &StallWatch {
         &self.watch
+    }
+
+    /// Counts what is done in it for control requests, from when it is queued on the pool: syncs among it, which take longer
+    /// than calls. That this stalls keeps no connection from calls.
+    pub(super) fn work(&self) -> &StallWatch {
+        &self.work
+    }
+
+    /// True while nobody should wait for it: calls, or what is done for control requests, do not return.
+    pub(super) fn hangs(&self) -> bool {
+        self.watch.is_stalled() || self.work.is_stalled()
+    }
+
+    /// Returns when it hangs.
+    pub(super) async fn begins_to_hang(&self) {
+        tokio::select! {
+            biased;
+            () = self.watch.stalls() => {}
+            () = self.work.stalls() => {}
+        }
+    }
+
+    /// Returns when it does not hang, or has failed.
+    pub(super) async fn answers(&self) {
+        while self.hangs() && !self.is_offline() {
+            self.watch.returns().await;
+            self.work.returns().await;
+        }
+    }
+
+    /// Makes a file in it and takes it away: does not return while nothing can be made in it. Blocks.
+    pub(super) fn try_out(&self) {
+        let _call = self.watch.begin();
+        let (disk, path) = (self.volume.disk(), self.path().join(TRIAL));
+        // What fails here fails where it is needed, and is told there.
+        if disk.open(&path, Open::Create).is_ok() {
+            let _ = disk.remove_file(&path);
+        }
     }
 
     /// True once it failed.
@@ -235,10 +276,10 @@ impl Replicas {
         offsets
     }
 
-    /// Looks at each log directory on its pool.
+    /// Looks at each log directory on its pool. One that hangs is described as one that is offline.
     pub async fn describe_directories(&self) -> Vec<DirectoryDescription> {
         let all = self.all();
-        let mut described = Vec::new();
+        let mut looks = Vec::new();
         for directory in self.directories() {
             let path = directory.path().to_string_lossy().into_owned();
             let offline = |path| DirectoryDescription {
@@ -247,8 +288,8 @@ impl Replicas {
                 space: None,
                 logs: Vec::new(),
             };
-            if directory.is_offline() || directory.watch().is_stalled() {
-                described.push(offline(path));
+            if directory.is_offline() || directory.hangs() {
+                looks.push((directory, offline(path), None));
                 continue;
             }
             let here: Vec<_> = all
@@ -266,14 +307,28 @@ impl Replicas {
                 logs.sort_by(|one, other| one.partition.cmp(&other.partition));
                 (space, logs)
             };
-            described.push(match directory.pool().run(look).await {
-                Ok((space, logs)) => DirectoryDescription {
+            looks.push((directory, offline(path), Some(directory.pool().begin(look))));
+        }
+        let mut described = Vec::new();
+        for (directory, offline, look) in looks {
+            let Some(look) = look else {
+                described.push(offline);
+                continue;
+            };
+            let _work = directory.work().queue();
+            let found = tokio::select! {
+                biased;
+                found = look => found.ok(),
+                () = directory.begins_to_hang() => None,
+            };
+            described.push(match found {
+                Some((space, logs)) => DirectoryDescription {
                     error: ErrorCode::None,
-                    path,
                     space,
                     logs,
+                    ..offline
                 },
-                Err(_) => offline(path),
+                None => offline,
             });
         }
         described

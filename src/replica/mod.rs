@@ -20,6 +20,7 @@ mod following;
 pub mod isr;
 mod leader_append;
 pub mod leadership;
+mod making;
 pub mod moving;
 pub mod nearest;
 pub mod offsets;
@@ -46,6 +47,8 @@ mod cluster_test;
 mod control_test;
 #[cfg(test)]
 mod failover_test;
+#[cfg(test)]
+mod making_test;
 #[cfg(test)]
 mod moving_test;
 #[cfg(test)]

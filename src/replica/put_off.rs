@@ -6,22 +6,25 @@
 //! replica cannot be deleted: whoever hears of its end may have another one made in its place. Invariant: what waits for one
 //! directory is done in its order, one thing at a time: while one waits, later ones do too.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::base::error_code::ErrorCode;
-use crate::base::ids::{TopicId, TopicPartition};
+use crate::base::ids::{LeaderEpoch, TopicId, TopicPartition};
 use crate::base::task;
-use crate::metadata::control::LeaderAndIsrPartition;
+use crate::metadata::control::{ControlAnswer, LeaderAndIsrPartition};
 
 use super::directories::HostDirectory;
+use super::making::{Logs, Missing};
 use super::partition::Partition;
 use super::replicas::Replicas;
 use super::stopping::Ending;
 
 /// A decision that waits.
 struct Decision {
-    partition: Arc<Partition>,
+    name: TopicPartition,
+    /// The replica that was there when it was taken.
+    of: Option<Arc<Partition>>,
     id: TopicId,
     decision: LeaderAndIsrPartition,
 }
@@ -29,6 +32,8 @@ struct Decision {
 /// One thing that waits.
 enum Due {
     Decision(Decision),
+    /// Logs whose making has begun.
+    Making(Vec<TopicPartition>, Logs),
     /// Replicas that are to go.
     Deletion(Vec<Arc<Partition>>),
     /// The end of replicas that has begun.
@@ -38,10 +43,14 @@ enum Due {
 #[derive(Default)]
 struct Waiting {
     due: VecDeque<Due>,
+    /// The partitions of the decisions in it.
+    decided: BTreeSet<TopicPartition>,
     is_followed: bool,
     /// Replicas that are to go, or are going.
     going: Vec<Arc<Partition>>,
-    /// The partition of the decision that is being taken.
+    /// Partitions whose logs are being made, and whether they are still wanted.
+    making: BTreeMap<TopicPartition, bool>,
+    /// The partition of the decision that is being taken, until another one is known.
     deciding: Option<TopicPartition>,
 }
 
@@ -50,9 +59,13 @@ struct Waiting {
 pub(super) struct PutOff(Mutex<Waiting>);
 
 impl Waiting {
-    fn drop_decisions(&mut self, is_void: impl Fn(&Partition) -> bool) {
-        self.due
-            .retain(|due| !matches!(due, Due::Decision(one) if is_void(&one.partition)));
+    /// What was decided about a partition is void.
+    fn drop_decision(&mut self, name: &TopicPartition) {
+        self.deciding.take_if(|deciding| deciding == name);
+        if self.decided.remove(name) {
+            self.due
+                .retain(|due| !matches!(due, Due::Decision(one) if one.name == *name));
+        }
     }
 
     /// Adds something. True when somebody must begin to do it.
@@ -79,14 +92,73 @@ impl PutOff {
     /// Adds a decision, in place of an earlier one of its partition.
     fn push(&self, decision: Decision) -> bool {
         let mut waiting = self.waiting();
-        waiting.drop_decisions(|one| std::ptr::eq(one, &*decision.partition));
+        waiting.drop_decision(&decision.name);
+        waiting.decided.insert(decision.name.clone());
         waiting.push(Due::Decision(decision))
+    }
+
+    /// Adds logs whose making has begun.
+    fn push_making(&self, names: Vec<TopicPartition>, logs: Logs) -> bool {
+        let mut waiting = self.waiting();
+        waiting
+            .making
+            .extend(names.iter().map(|name| (name.clone(), true)));
+        waiting.push(Due::Making(names, logs))
+    }
+
+    /// True while the log of a partition is being made, or goes as soon as it is.
+    pub(super) fn is_making(&self, name: &TopicPartition) -> bool {
+        self.waiting().making.contains_key(name)
+    }
+
+    /// The leader epoch of the decision about a partition that waits.
+    pub(super) fn newest_epoch_of(&self, name: &TopicPartition) -> Option<LeaderEpoch> {
+        let waiting = self.waiting();
+        let decisions = waiting.due.iter().filter_map(|due| match due {
+            Due::Decision(one) if one.name == *name => Some(one.decision.leader_epoch),
+            _ => None,
+        });
+        decisions.max()
+    }
+
+    /// The log that is being made is to go.
+    pub(super) fn want_no_more(&self, name: &TopicPartition) {
+        let mut waiting = self.waiting();
+        waiting.drop_decision(name);
+        if let Some(wanted) = waiting.making.get_mut(name) {
+            *wanted = false;
+        }
+    }
+
+    /// The log is made. True, and nothing more is known of it here, if it is still wanted.
+    pub(super) fn made_if_wanted(&self, name: &TopicPartition) -> bool {
+        let mut waiting = self.waiting();
+        let is_wanted = waiting.making.get(name) == Some(&true);
+        if is_wanted {
+            waiting.making.remove(name);
+        }
+        is_wanted
+    }
+
+    /// What was made of these has gone, or nothing was.
+    pub(super) fn made(&self, names: &[TopicPartition]) {
+        let mut waiting = self.waiting();
+        for name in names {
+            waiting.making.remove(name);
+        }
+    }
+
+    /// What was decided about a partition is void.
+    pub(super) fn drop_decision(&self, name: &TopicPartition) {
+        self.waiting().drop_decision(name);
     }
 
     /// Adds replicas that are to go, in place of what was decided about them.
     fn push_deletion(&self, mut partitions: Vec<Arc<Partition>>) -> bool {
         let mut waiting = self.waiting();
-        waiting.drop_decisions(|one| partitions.iter().any(|going| std::ptr::eq(one, &**going)));
+        for going in &partitions {
+            waiting.drop_decision(going.name());
+        }
         partitions.retain(|one| !waiting.is_going(one));
         if partitions.is_empty() {
             return false;
@@ -108,9 +180,12 @@ impl PutOff {
         let next = waiting.due.pop_front();
         waiting.is_followed = next.is_some();
         waiting.deciding = match &next {
-            Some(Due::Decision(one)) => Some(one.partition.name().clone()),
+            Some(Due::Decision(one)) => Some(one.name.clone()),
             _ => None,
         };
+        if let Some(Due::Decision(one)) = &next {
+            waiting.decided.remove(&one.name);
+        }
         next
     }
 
@@ -131,7 +206,7 @@ impl Replicas {
     ) -> ErrorCode {
         let directory = Arc::clone(partition.directory());
         if !directory.put_off.is_under_way() && !partition.is_stalled() {
-            match self.decide(partition, id, &decision, false) {
+            match self.decide(partition, id, &decision) {
                 ErrorCode::KafkaStorageError if !partition.directory().is_offline() => {}
                 answer => return answer,
             }
@@ -146,7 +221,8 @@ impl Replicas {
         );
         partition.told(decision.leader_epoch);
         let decision = Decision {
-            partition: Arc::clone(partition),
+            name: partition.name().clone(),
+            of: Some(Arc::clone(partition)),
             id,
             decision,
         };
@@ -154,6 +230,53 @@ impl Replicas {
             task::spawn(Arc::clone(self).do_put_off(directory));
         }
         ErrorCode::None
+    }
+
+    /// Has the decision about a partition that has no log yet wait for a directory.
+    pub(super) fn put_off_new(
+        self: &Arc<Self>,
+        directory: &Arc<HostDirectory>,
+        new: Missing,
+        answer: &mut ControlAnswer,
+    ) {
+        tracing::info!(
+            partition = %new.name,
+            leader_epoch = new.decision.leader_epoch.get(),
+            "a decision of the controller waits for its log directory"
+        );
+        answer.partitions.push((new.name.clone(), ErrorCode::None));
+        answer.late.push(new.name.clone());
+        let decision = Decision {
+            name: new.name,
+            of: None,
+            id: new.id,
+            decision: new.decision,
+        };
+        if directory.put_off.push(decision) {
+            task::spawn(Arc::clone(self).do_put_off(Arc::clone(directory)));
+        }
+    }
+
+    /// Has logs made in the background, and the decisions about them wait for that.
+    pub(super) fn put_off_making(
+        self: &Arc<Self>,
+        directory: &Arc<HostDirectory>,
+        batch: Vec<Missing>,
+        logs: Logs,
+        answer: &mut ControlAnswer,
+    ) {
+        tracing::warn!(
+            "log directory {} does not answer: {} new logs are made in the background",
+            directory.path().display(),
+            batch.len()
+        );
+        let names = batch.iter().map(|one| one.name.clone()).collect();
+        if directory.put_off.push_making(names, logs) {
+            task::spawn(Arc::clone(self).do_put_off(Arc::clone(directory)));
+        }
+        for one in batch {
+            self.put_off_new(directory, one, answer);
+        }
     }
 
     /// Has replicas of a directory go when it answers again.
@@ -192,9 +315,7 @@ impl Replicas {
     /// A replica that has gone is not to be made anew, whatever was decided about it and waits.
     pub(super) fn make_no_more(&self, name: &TopicPartition) {
         for directory in self.directories() {
-            let mut waiting = directory.put_off.waiting();
-            waiting.drop_decisions(|one| one.name() == name);
-            waiting.deciding.take_if(|deciding| deciding == name);
+            directory.put_off.drop_decision(name);
         }
     }
 
@@ -202,11 +323,23 @@ impl Replicas {
         while let Some(due) = directory.put_off.pop() {
             match due {
                 Due::Decision(one) => {
-                    match self.partition(&one.partition.name().topic, one.decision.partition) {
-                        Some(here) if Arc::ptr_eq(&here, &one.partition) => self.take(&directory, one).await,
-                        _ => self.make_again(&directory, one).await,
+                    let (here, is_new) = (
+                        self.partition(&one.name.topic, one.name.partition),
+                        one.of.is_none(),
+                    );
+                    match (here, &one.of) {
+                        (Some(here), Some(of)) if Arc::ptr_eq(&here, of) => {
+                            self.take(&directory, here, one).await;
+                        }
+                        (here, _) => {
+                            if here.is_none() && is_new {
+                                directory.answers().await;
+                            }
+                            self.make_again(&directory, one).await;
+                        }
                     }
                 }
+                Due::Making(names, logs) => self.take_up_late(&directory, names, logs).await,
                 Due::Deletion(partitions) => {
                     let control = self.control.lock().await;
                     for partition in &partitions {
@@ -214,7 +347,7 @@ impl Replicas {
                     }
                     drop(control);
                     // What failed is known, and asked for again.
-                    let _ = self.end(&directory, partitions.clone()).1.await;
+                    let _ = self.end(&directory, partitions.clone()).await;
                     directory.put_off.ended(&partitions);
                 }
                 Due::Ending(partitions, ending) => {
@@ -225,43 +358,54 @@ impl Replicas {
         }
     }
 
-    async fn take(self: &Arc<Self>, directory: &Arc<HostDirectory>, one: Decision) {
-        let (partition, decision) = (Arc::clone(&one.partition), one.decision.clone());
-        let work = move || partition.apply(one.id, &decision, true);
+    async fn take(
+        self: &Arc<Self>,
+        directory: &Arc<HostDirectory>,
+        partition: Arc<Partition>,
+        one: Decision,
+    ) {
+        let (here, decision) = (Arc::clone(&partition), one.decision.clone());
+        let work = move || here.apply(one.id, &decision, true);
         let Ok(applied) = directory.pool().run(work).await else {
             return;
         };
-        let name = one.partition.name();
         // Control requests are taken one at a time. One that came meanwhile has said what this broker is now.
         let _control = self.control.lock().await;
         match applied {
             Ok((wakes, became)) => {
                 wakes.dispatch();
-                let is_newest = one.partition.newest_epoch() == one.decision.leader_epoch;
-                if is_newest && !directory.put_off.waiting().is_going(&one.partition) {
-                    self.became(&one.partition, one.id, &one.decision, became);
+                let is_newest = partition.newest_epoch() == one.decision.leader_epoch;
+                if is_newest && !directory.put_off.waiting().is_going(&partition) {
+                    self.became(&partition, one.id, &one.decision, became);
                 }
             }
             Err(error) => {
-                tracing::warn!(partition = %name, "a decision that was put off is not taken: {error}");
+                tracing::warn!(partition = %one.name, "a decision that was put off is not taken: {error}");
             }
         }
     }
 
-    /// Takes a decision about a replica that has gone since: another one is made.
+    /// Takes a decision about a replica that is not there, or is another one than it was: one is made.
     async fn make_again(self: &Arc<Self>, directory: &Arc<HostDirectory>, one: Decision) {
         let _control = self.control.lock().await;
-        let name = one.partition.name();
-        if directory.put_off.waiting().deciding.as_ref() != Some(name) {
+        if directory.put_off.waiting().deciding.as_ref() != Some(&one.name) {
             return;
         }
-        let topic = &name.topic;
-        let error = match self.partition(topic, name.partition) {
+        let name = one.name.clone();
+        let error = match self.partition(&name.topic, name.partition) {
             Some(here) => self.decide_or_put_off(&here, one.id, one.decision),
             None => {
-                let missing = vec![(Arc::clone(topic), one.id, one.decision)];
-                let made = self.make(missing).await;
-                made.first().map_or(ErrorCode::None, |(_, error)| *error)
+                let missing = Missing {
+                    name: one.name,
+                    id: one.id,
+                    decision: one.decision,
+                };
+                let mut answer = ControlAnswer::default();
+                self.make(vec![missing], &mut answer).await;
+                answer
+                    .partitions
+                    .first()
+                    .map_or(ErrorCode::None, |(_, error)| *error)
             }
         };
         if !error.is_none() {

@@ -8,6 +8,7 @@ use super::directories::HostDirectory;
 use super::following::{FollowError, Order, ToCut};
 use super::offsets::OffsetQuery;
 use super::partition::Partition;
+use super::stall::StallWatch;
 use super::testing::{NOW_MS, TestBroker, batch, batch_with, idempotent, sender};
 use super::waiting::Bound;
 use crate::base::clock::{self, Instant};
@@ -20,7 +21,7 @@ use crate::records::build::BatchOptions;
 use crate::storage::producer_state::Origin;
 
 /// Nothing runs on the pool of a directory before this is dropped.
-fn occupy(directory: &Arc<HostDirectory>) -> mpsc::Sender<()> {
+pub(super) fn occupy(directory: &Arc<HostDirectory>) -> mpsc::Sender<()> {
     let (release, released) = mpsc::channel();
     directory.pool().start_work(move || {
         let _ = released.recv();
@@ -28,7 +29,7 @@ fn occupy(directory: &Arc<HostDirectory>) -> mpsc::Sender<()> {
     release
 }
 
-async fn until(condition: impl Fn() -> bool) {
+pub(super) async fn until(condition: impl Fn() -> bool) {
     for _ in 0..5000 {
         if condition() {
             return;
@@ -38,7 +39,20 @@ async fn until(condition: impl Fn() -> bool) {
     panic!("it does not come to that");
 }
 
-async fn stop(broker: &TestBroker, leader_epoch: i32) -> ControlAnswer {
+/// Looks until a directory is found to hang, or to answer again.
+pub(super) async fn is_found(watch: &StallWatch, hangs: bool) {
+    let (mut look, mut now) = (watch.look(Instant::now()), Instant::now());
+    for _ in 0..5000 {
+        now = now.after(Duration::from_secs(5));
+        if watch.look_again(&mut look, now, Duration::from_secs(1)) == Some(hangs) {
+            return;
+        }
+        clock::sleep(Duration::from_millis(1)).await;
+    }
+    panic!("it does not come to that");
+}
+
+pub(super) async fn stop(broker: &TestBroker, leader_epoch: i32) -> ControlAnswer {
     broker
         .replicas
         .stop_replica(StopReplica {
@@ -139,11 +153,12 @@ async fn a_replica_in_a_directory_that_stalls_goes_later_and_stops_nothing_else(
 
 #[tokio::test]
 async fn a_directory_that_begins_to_hang_while_replicas_go_is_not_waited_for() {
-    let broker = TestBroker::with_config(2, &[("log.dir.stall.ms", "10")]);
+    let broker = TestBroker::new(2);
     broker.lead("t", 1, 2, 0, &[1, 2]).await;
     let slow = broker.replicas.partition("t", 0).unwrap();
     let release = occupy(slow.directory());
-    assert_eq!(stops(&broker).await, Some(ErrorCode::KafkaStorageError));
+    let (answer, ()) = tokio::join!(stops(&broker), is_found(slow.directory().work(), true));
+    assert_eq!(answer, Some(ErrorCode::KafkaStorageError));
     // The second time at once, and what is decided meanwhile waits; but it is to be deleted again.
     broker.decide("t", 1, 1, 1, (2, &[1, 2], &[1, 2])).await;
     assert_eq!(stops(&broker).await, Some(ErrorCode::KafkaStorageError));
@@ -155,13 +170,30 @@ async fn a_directory_that_begins_to_hang_while_replicas_go_is_not_waited_for() {
     assert_eq!(stops(&broker).await, Some(ErrorCode::None));
 }
 
+/// Nothing else goes on in the directory: the renaming itself tells.
+#[tokio::test]
+async fn a_replica_whose_renaming_does_not_return_takes_its_directory_off_the_direct_path() {
+    let broker = TestBroker::new(2);
+    broker.lead("t", 1, 2, 0, &[1, 2]).await;
+    let slow = broker.replicas.partition("t", 0).unwrap();
+    let directory = Arc::clone(slow.directory());
+    until(|| slow.lock_blocking().log.creation_work().is_none()).await;
+    broker.disk.freeze(&directory.path().to_string_lossy());
+    let (answer, ()) = tokio::join!(stops(&broker), is_found(directory.watch(), true));
+    assert_eq!(answer, Some(ErrorCode::KafkaStorageError));
+    assert_eq!(slow.progress().err(), Some(ErrorCode::KafkaStorageError));
+    broker.disk.heal();
+    until(|| broker.replicas.partition("t", 0).is_none()).await;
+}
+
 #[tokio::test]
 async fn a_replica_that_has_gone_is_not_made_anew_when_it_is_to_be_deleted_again() {
-    let broker = TestBroker::with_config(2, &[("log.dir.stall.ms", "10")]);
+    let broker = TestBroker::new(2);
     broker.lead("t", 1, 2, 0, &[1, 2]).await;
     let slow = broker.replicas.partition("t", 0).unwrap();
     let release = occupy(slow.directory());
-    assert_eq!(stops(&broker).await, Some(ErrorCode::KafkaStorageError));
+    let (answer, ()) = tokio::join!(stops(&broker), is_found(slow.directory().work(), true));
+    assert_eq!(answer, Some(ErrorCode::KafkaStorageError));
     broker.decide("t", 1, 1, 1, (2, &[1, 2], &[1, 2])).await;
     // The next request waits for its turn, before that decision does.
     let turn = broker.replicas.control.lock().await;

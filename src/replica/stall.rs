@@ -22,8 +22,8 @@ pub struct StallWatch {
     begun: AtomicU64,
     ended: AtomicU64,
     stalled: AtomicBool,
-    /// It began to stall.
-    begins: Notify,
+    /// It began to stall, or stopped.
+    changed: Notify,
     callers: [Place; PLACES],
 }
 
@@ -69,6 +69,20 @@ impl StallWatch {
         }
     }
 
+    /// Begins a call of whichever thread takes it from a queue.
+    pub(super) fn queue(&self) -> Call<'_> {
+        self.begun.fetch_add(1, Ordering::Relaxed);
+        Call {
+            watch: self,
+            _place: None,
+        }
+    }
+
+    /// A call that takes long has got on.
+    pub(super) fn goes_on(&self) {
+        drop(self.queue());
+    }
+
     /// True while the directory takes no calls from threads that serve connections.
     #[inline]
     pub fn is_stalled(&self) -> bool {
@@ -77,10 +91,22 @@ impl StallWatch {
 
     /// Returns when the directory takes no calls from threads that serve connections, at once where that is so.
     pub async fn stalls(&self) {
-        // Made before the look, so that it hears of what happens from here on.
-        let begins = self.begins.notified();
-        if !self.is_stalled() {
-            begins.await;
+        self.becomes(true).await;
+    }
+
+    /// Returns when calls return again, at once where they do.
+    pub(super) async fn returns(&self) {
+        self.becomes(false).await;
+    }
+
+    async fn becomes(&self, stalled: bool) {
+        loop {
+            // Made before the look, so that it hears of what happens from here on.
+            let changed = self.changed.notified();
+            if self.is_stalled() == stalled {
+                return;
+            }
+            changed.await;
         }
     }
 
@@ -116,8 +142,8 @@ impl StallWatch {
         }
         let stalled = is_busy && last.silence.outlasts(stall);
         let changed = self.stalled.swap(stalled, Ordering::Relaxed) != stalled;
-        if changed && stalled {
-            self.begins.notify_waiters();
+        if changed {
+            self.changed.notify_waiters();
         }
         changed.then_some(stalled)
     }

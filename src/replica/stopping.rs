@@ -5,8 +5,6 @@
 //! ([`put_off`](super::put_off)); so one disk stops nothing that the controller says of the others.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use crate::base::clock;
 use crate::base::error_code::ErrorCode;
@@ -14,19 +12,11 @@ use crate::base::planted::planted;
 use crate::base::task;
 use crate::metadata::control::{ControlAnswer, StopReplica, TOPIC_IS_DELETED};
 
-use super::background::{Buried, interval_ms};
+use super::background::Buried;
 use super::control::refused;
 use super::directories::HostDirectory;
 use super::partition::Partition;
 use super::replicas::Replicas;
-
-/// For how many times `log.dir.stall.ms` a directory is waited for in which nothing goes on: renamed folders are synced there,
-/// which takes longer than a write.
-const PATIENCE: u32 = 5;
-
-/// How many replicas are done.
-#[derive(Default)]
-pub(super) struct Progress(AtomicUsize);
 
 /// The end of replicas of one directory, under way on its pool.
 pub(super) type Ending = tokio::task::JoinHandle<ErrorCode>;
@@ -43,8 +33,12 @@ impl Replicas {
         let mut answers = Vec::new();
         let mut stopped = Vec::new();
         for stop in request.partitions {
-            let name = stop.partition;
+            let name = stop.partition.clone();
             let Some(partition) = self.partition(&name.topic, name.partition) else {
+                if let Some(error) = self.stop_making(&stop) {
+                    answers.push((name, error));
+                    continue;
+                }
                 if stop.delete {
                     self.make_no_more(&name);
                 }
@@ -87,7 +81,7 @@ impl Replicas {
             if here.is_empty() {
                 continue;
             }
-            if directory.put_off.is_under_way() || directory.watch().is_stalled() {
+            if directory.put_off.is_under_way() || directory.hangs() {
                 answers.extend(
                     here.iter()
                         .map(|one| (one.name().clone(), ErrorCode::KafkaStorageError)),
@@ -95,12 +89,14 @@ impl Replicas {
                 self.put_off_deletion(directory, here);
                 continue;
             }
-            let (progress, ending) = self.end(directory, here.clone());
-            running.push((directory, here, progress, ending));
+            running.push((directory, here.clone(), self.end(directory, here)));
         }
-        let stall = interval_ms(self.cluster().get().broker_config.log_dir_stall_ms);
-        for (directory, here, progress, mut ending) in running {
-            let ended = wait(&mut ending, &progress, stall * PATIENCE).await;
+        for (directory, here, mut ending) in running {
+            let ended = tokio::select! {
+                biased;
+                ended = &mut ending => Some(ended.unwrap_or(ErrorCode::KafkaStorageError)),
+                () = directory.begins_to_hang() => None,
+            };
             let error = ended.unwrap_or(ErrorCode::KafkaStorageError);
             answers.extend(here.iter().map(|one| (one.name().clone(), error)));
             if ended.is_none() {
@@ -108,33 +104,30 @@ impl Replicas {
             }
         }
         ControlAnswer {
-            error: ErrorCode::None,
             partitions: answers,
+            ..ControlAnswer::default()
         }
     }
 
     /// Begins to end replicas of one directory.
-    pub(super) fn end(
-        self: &Arc<Self>,
-        directory: &Arc<HostDirectory>,
-        here: Vec<Arc<Partition>>,
-    ) -> (Arc<Progress>, Ending) {
-        let progress = Arc::new(Progress::default());
-        let (replicas, directory, counts) = (Arc::clone(self), Arc::clone(directory), Arc::clone(&progress));
-        let pool = directory.pool().clone();
-        let work = move || replicas.stop_all(&directory, &here, &counts);
-        let ending = task::spawn(async move { pool.run(work).await.unwrap_or(ErrorCode::KafkaStorageError) });
-        (progress, ending)
+    pub(super) fn end(self: &Arc<Self>, directory: &Arc<HostDirectory>, here: Vec<Arc<Partition>>) -> Ending {
+        let (replicas, place) = (Arc::clone(self), Arc::clone(directory));
+        let running = directory.pool().begin(move || replicas.stop_all(&place, &here));
+        let directory = Arc::clone(directory);
+        task::spawn(async move {
+            let _work = directory.work().queue();
+            running.await.unwrap_or(ErrorCode::KafkaStorageError)
+        })
     }
 
     /// Ends partitions of one directory; their folders get their new names, durably with one sync. One whose folder keeps its
-    /// name stays known, so that none is made beside it in another directory. Blocks; `progress` counts those that are done.
+    /// name stays known, so that none is made beside it in another directory. Blocks.
     pub(super) fn stop_all(
         self: &Arc<Self>,
         directory: &Arc<HostDirectory>,
         stopped: &[Arc<Partition>],
-        progress: &Progress,
     ) -> ErrorCode {
+        let _work = directory.work().begin();
         let mut result = Ok(());
         let (mut renamed, mut cleaned) = (false, Vec::new());
         for partition in stopped {
@@ -143,7 +136,10 @@ impl Replicas {
             self.end_move(partition.name(), clock::now_ms());
             // It stays there from now on; on its way to this pool it may have been moved.
             let lies_in = partition.directory();
-            match partition.bury(clock::now_ms()) {
+            let call = lies_in.watch().begin();
+            let buried = partition.bury(clock::now_ms());
+            drop(call);
+            match buried {
                 Ok((path, due_ms)) => {
                     self.forget(&partition.name().topic, partition.name().partition);
                     if partition.was_cleaned() && !cleaned.iter().any(|one| Arc::ptr_eq(one, lies_in)) {
@@ -158,7 +154,7 @@ impl Replicas {
                 }
                 Err(error) => result = Err(error),
             }
-            progress.0.fetch_add(1, Ordering::AcqRel);
+            directory.work().goes_on();
         }
         if renamed && result.is_ok() {
             result = directory.sync();
@@ -172,20 +168,5 @@ impl Replicas {
             // The volume has said why.
             Err(_) => ErrorCode::KafkaStorageError,
         }
-    }
-}
-
-/// Waits for replicas to end; no longer when nothing goes on for so long.
-async fn wait(ending: &mut Ending, progress: &Progress, patience: Duration) -> Option<ErrorCode> {
-    let mut before = 0;
-    loop {
-        if let Some(ended) = clock::timeout(patience, &mut *ending).await {
-            return Some(ended.unwrap_or(ErrorCode::KafkaStorageError));
-        }
-        let now = progress.0.load(Ordering::Acquire);
-        if now == before {
-            return None;
-        }
-        before = now;
     }
 }

@@ -26,6 +26,8 @@ pub const META_PROPERTIES: &str = "meta.properties";
 pub const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
 /// During which start of the machine the log directory is written. Ours.
 pub const BOOT_ID: &str = "barnabas-boot-id";
+/// Made and taken away at once, to see whether something can be made in the log directory. Ours.
+pub const TRIAL: &str = "barnabas-trial";
 /// Locked by the process that uses the log directory.
 pub const LOCK: &str = ".lock";
 

@@ -223,6 +223,7 @@ impl ControlAnswer {
         Self {
             error: ErrorCode::of_answer(message.error_code),
             partitions,
+            late: Vec::new(),
         }
     }
 }

@@ -229,12 +229,12 @@ fn leader_and_isr_keeps_what_a_version_has() {
         assert_eq!(LeaderAndIsr::from_message(&message, version), Ok(expected));
 
         let answer = ControlAnswer {
-            error: ErrorCode::None,
             partitions: vec![
                 (TopicPartition::new("b", 0), ErrorCode::None),
                 (TopicPartition::new("b", 1), ErrorCode::StaleControllerEpoch),
                 (TopicPartition::new("a", 1), ErrorCode::KafkaStorageError),
             ],
+            ..ControlAnswer::default()
         };
         let message = sent(&answer.leader_and_isr_message(&full, version), version);
         assert_eq!(
@@ -260,7 +260,6 @@ fn an_answer_by_ids_that_fits_nothing_or_several_is_left_out() {
     };
     let partitions = [("old", 0), ("old", 1), ("older", 1), ("old", 7)];
     let answer = ControlAnswer {
-        error: ErrorCode::None,
         partitions: partitions
             .map(|(topic, partition)| {
                 (
@@ -269,6 +268,7 @@ fn an_answer_by_ids_that_fits_nothing_or_several_is_left_out() {
                 )
             })
             .to_vec(),
+        ..ControlAnswer::default()
     };
     let message = sent(&answer.leader_and_isr_message(&asked, 7), 7);
     assert_eq!(message.topics.len(), 1);

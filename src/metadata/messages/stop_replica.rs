@@ -176,6 +176,7 @@ impl ControlAnswer {
                     )
                 })
                 .collect(),
+            late: Vec::new(),
         }
     }
 }

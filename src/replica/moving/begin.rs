@@ -78,7 +78,7 @@ impl Replicas {
             return Err(ErrorCode::InvalidTopicException);
         }
         let (to, directory) = place.ok_or(ErrorCode::LogDirNotFound)?;
-        if directory.is_offline() || directory.watch().is_stalled() {
+        if directory.is_offline() || directory.hangs() {
             return Err(ErrorCode::KafkaStorageError);
         }
         let Some(partition) = self.partition(&name.topic, name.partition) else {

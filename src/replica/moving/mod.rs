@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use crate::base::clock;
-use crate::base::ids::{Offset, TopicName, TopicPartition};
+use crate::base::ids::{Offset, TopicPartition};
 use crate::storage::log::{Log, MoveError, Put};
 use crate::storage::volume::LogIoError;
 
@@ -154,12 +154,12 @@ impl Moves {
     }
 
     /// Takes out in which directory a partition is to be made, if that was said.
-    pub(super) fn take_preference(&self, topic: &TopicName, partition: i32) -> Option<usize> {
+    pub(super) fn take_preference(&self, name: &TopicPartition) -> Option<usize> {
         let mut preferences = locked(&self.preferences);
         if preferences.is_empty() {
             return None;
         }
-        preferences.remove(&TopicPartition::new(Arc::clone(topic), partition))
+        preferences.remove(name)
     }
 
     fn prefer(&self, name: &TopicPartition, directory: usize) {

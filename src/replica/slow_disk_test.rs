@@ -147,6 +147,7 @@ async fn a_replica_in_a_directory_that_stalls_goes_later_and_stops_nothing_else(
     .await;
     let other = broker.replicas.partition("t", 0).unwrap();
     until(|| other.leader() == Some((BrokerId(2), LeaderEpoch(1)))).await;
+    until(|| !directory.put_off.is_under_way()).await;
     assert_eq!(stops(&broker).await, Some(ErrorCode::None));
     assert!(broker.replicas.partition("t", 0).is_none());
 }

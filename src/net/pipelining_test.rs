@@ -396,6 +396,7 @@ async fn held_behind_answers_that_nobody_takes() {
     const ANSWERS: i32 = 50;
     let ground = Ground::new(&[1], &[]).await;
     ground.broker.lead("wide", 2, 120, 0, &[1]).await;
+    ground.broker.know_itself();
     let mut client = ground.connect(bounds()).await;
     let metadata = MetadataRequest {
         topics: Some(vec![MetadataRequestTopic {

@@ -22,7 +22,7 @@ use crate::metadata::control::{
     LeaderAndIsr, LeaderAndIsrPartition, LeaderAndIsrTopic, PartitionMetadata, Sender, UpdateMetadata,
     UpdateMetadataTopic,
 };
-use crate::metadata::{Cluster, PartitionImage};
+use crate::metadata::{BrokerImage, Cluster, PartitionImage};
 use crate::records::build::{BatchBuilder, BatchOptions};
 use crate::storage::descriptors::Descriptors;
 use crate::storage::volume::Volume;
@@ -93,6 +93,19 @@ impl TestBroker {
     pub async fn lead(&self, topic: &str, id: u8, partitions: i32, epoch: i32, replicas: &[i32]) {
         let all = (ME.get(), replicas, replicas);
         self.decide(topic, id, partitions, epoch, all).await;
+    }
+
+    /// As a controller that tells of this broker.
+    pub fn know_itself(&self) {
+        let broker = Arc::new(BrokerImage {
+            id: ME,
+            epoch: BrokerEpoch(1),
+            endpoints: Vec::new(),
+            rack: None,
+        });
+        self.cluster.change(|image| {
+            image.brokers.insert(ME, broker);
+        });
     }
 
     /// As a controller that decides who leads, which brokers have replicas and which of them are in sync.

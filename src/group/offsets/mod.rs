@@ -1,9 +1,9 @@
 //! The offsets that groups have committed, and those that wait for the end of a transaction.
 //!
-//! Invariant: [`OffsetTable`] changes only by what is in the log: `put`, `put_pending`, `remove` and `end_transaction` are
-//! called by the replay of records and markers, in the order of the log. `forget_pending` alone is not; it says why. What the
-//! replicas do not have yet is not told (unreplicated.rs). It knows nothing of members. Called by the shard; follows the part
-//! of `GroupMetadata` and `GroupMetadataManager` that keeps offsets.
+//! Invariant: [`OffsetTable`] changes only by what is in the log: `put`, `put_pending`, `remove` and `end_transaction` are called by
+//! the replay of records and markers, in the order of the log. What the replicas do not have yet is not told
+//! (unreplicated.rs). It knows nothing of members. Called by the shard; follows the part of
+//! `GroupMetadata` and `GroupMetadataManager` that keeps offsets.
 
 pub(in crate::group) mod commit;
 pub(in crate::group) mod expiry;
@@ -218,7 +218,7 @@ impl OffsetTable {
     }
 
     /// A tombstone is in the log, and counts at once, as in Kafka. What open transactions would commit stays: they are
-    /// not over, and an offset that expired leaves a tombstone too.
+    /// not over.
     pub fn remove(&mut self, group_id: &str, topic: &str, partition: i32) {
         self.unreplicated.forget(group_id, topic, partition);
         let Some(group) = self.groups.get_mut(group_id) else {
@@ -258,49 +258,6 @@ impl OffsetTable {
         let before = put(pending, topic, partition, committed);
         self.bytes += added;
         self.shrink(before.map_or(0, |before| bytes_of(topic, &before)));
-    }
-
-    /// Forgets what open transactions would commit to a group, as Kafka does where the group, these offsets or their topic
-    /// are deleted. The log says nothing of it: who loads the partition has it again, there too.
-    pub fn forget_pending(&mut self, group_id: &str, goes: impl Fn(&str, i32, &Committed) -> bool) {
-        let Some(group) = self.groups.get_mut(group_id) else {
-            return;
-        };
-        let mut freed = 0;
-        for (producer_id, topics) in std::mem::take(&mut group.pending) {
-            let mut stays = Partitions::default();
-            for (topic, partitions) in topics.into_entries() {
-                for (partition, pending) in partitions.into_entries() {
-                    if goes(&topic, partition, &pending) {
-                        freed += bytes_of(&topic, &pending);
-                    } else {
-                        put(&mut stays, &topic, partition, pending);
-                    }
-                }
-            }
-            if !stays.is_empty() {
-                group.pending.insert(producer_id, stays);
-                continue;
-            }
-            if let Some(groups) = self.producers.get_mut(&producer_id) {
-                groups.remove(group_id);
-                if groups.is_empty() {
-                    self.producers.remove(&producer_id);
-                }
-            }
-        }
-        self.shrink(freed);
-        self.forget_if_empty(group_id);
-    }
-
-    /// The same for topics that are gone, of all groups.
-    pub fn forget_pending_topics(&mut self, names: &BTreeSet<String>, below: Offset) {
-        let groups: BTreeSet<Name> = self.producers.values().flatten().cloned().collect();
-        for group_id in groups {
-            self.forget_pending(&group_id, |topic, _, pending| {
-                names.contains(topic) && pending.log_offset < below
-            });
-        }
     }
 
     /// A marker is in the log: what the producer's transaction would commit counts, unless something later was committed

@@ -312,34 +312,9 @@ impl GroupShard {
             {
                 self.gone.removed(names, *below);
             }
-            self.forget_pending(&removal);
             effects.answers.push((removal.token, removal.answer()));
         }
         self.go_on_removing(effects, now_ms);
-    }
-
-    /// What open transactions would commit to what was removed goes with it; what expires leaves it to them.
-    fn forget_pending(&mut self, removal: &Removal) {
-        match &removal.what {
-            Doomed::Expired { .. } => {}
-            Doomed::Topics { names, below, .. } => self.offsets.forget_pending_topics(names, *below),
-            Doomed::Groups { groups, .. } => {
-                for (group_id, _) in groups.iter().filter(|(_, error)| error.is_none()) {
-                    self.offsets.forget_pending(group_id, |_, _, _| true);
-                }
-            }
-            Doomed::Offsets {
-                group_id, offsets, ..
-            } => {
-                let named: BTreeSet<(&str, i32)> = offsets
-                    .iter()
-                    .map(|(topic, partition)| (topic.as_str(), *partition))
-                    .collect();
-                self.offsets.forget_pending(group_id, |topic, partition, _| {
-                    named.contains(&(topic, partition))
-                });
-            }
-        }
     }
 
     pub(super) fn removal_refused(

@@ -716,42 +716,6 @@ fn empty_groups_of_old_records_expire_by_the_age_of_each_offset() {
     assert_eq!(h.fetch("topic"), -1);
 }
 
-/// Nobody may be there any more who ends it.
-#[test]
-fn what_an_open_transaction_would_commit_goes_with_what_is_deleted() {
-    let with_pending = || {
-        let mut h = Harness::new();
-        h.commit(commit("topic", 1));
-        let (record, _) = h.last_batch().remove(0);
-        h.append_transactional(9, record);
-        h.commit(commit("other", 2));
-        assert_eq!(
-            h.fetch_stable("topic", true).error,
-            ErrorCode::UnstableOffsetCommit
-        );
-        h
-    };
-    let mut h = with_pending();
-    assert_eq!(delete(&mut h), ErrorCode::None);
-    assert_eq!(h.state(), "Dead");
-    assert_eq!(h.fetch_stable("topic", true).error, ErrorCode::None);
-    h.end_transaction(9, true);
-    assert_eq!(h.fetch("topic"), -1);
-
-    let mut h = with_pending();
-    let below = h.log_end();
-    h.ask(deleted(&["topic"], below));
-    assert_eq!(h.fetch_stable("topic", true).error, ErrorCode::None);
-    h.end_transaction(9, true);
-    assert_eq!((h.fetch("topic"), h.fetch("other")), (-1, 2));
-
-    let mut h = with_pending();
-    delete_offsets(&mut h, &["topic"]);
-    assert_eq!(h.fetch_stable("topic", true).error, ErrorCode::None);
-    h.end_transaction(9, true);
-    assert_eq!((h.fetch("topic"), h.fetch("other")), (-1, 2));
-}
-
 #[test]
 fn a_group_that_an_open_transaction_would_commit_to_is_not_removed() {
     let mut h = Harness::new();

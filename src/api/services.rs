@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::context::{Operation, Resource};
 use super::{Rejected, RequestContext};
-use crate::base::clock;
+use crate::base::clock::{self, Instant};
 use crate::base::error_code::ErrorCode;
 use crate::config::{BrokerConfig, LogLevels};
 use crate::controller::producer_id_source::ProducerIds;
@@ -24,6 +24,9 @@ const CREATION_PATIENCE: Duration = Duration::from_secs(3);
 
 /// How long a question about the cluster waits, at a broker that was just started, for the controller to tell of it.
 const FIRST_WORD_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How often it looks.
+const FIRST_WORD_LOOK: Duration = Duration::from_millis(10);
 
 /// The rooms that handlers use.
 pub struct Services {
@@ -61,11 +64,13 @@ impl Services {
     /// # Errors
     /// [`Rejected::Close`] where no controller comes in time: the client turns to another broker, or asks again.
     pub async fn told(&self) -> Result<Arc<ClusterImage>, Rejected> {
-        let mut images = self.cluster.subscribe();
-        let knows = |image: &Arc<ClusterImage>| image.is_told && !image.brokers.is_empty();
-        // The writer lives as long as we do.
-        let _ = clock::timeout(FIRST_WORD_PATIENCE, images.wait_for(knows)).await;
-        let image = self.cluster.get();
+        let begun = Instant::now();
+        let mut image = self.cluster.get();
+        // Who waits for a change of the image is woken in an order that no seed decides; timers have theirs.
+        while !(image.is_told && !image.brokers.is_empty()) && begun.elapsed() < FIRST_WORD_PATIENCE {
+            clock::sleep(FIRST_WORD_LOOK).await;
+            image = self.cluster.get();
+        }
         match image.brokers.is_empty() {
             false => Ok(image),
             true => Err(Rejected::Close("no controller has told of the cluster yet")),

@@ -67,7 +67,7 @@ impl Services {
         let begun = Instant::now();
         let mut image = self.cluster.get();
         // Who waits for a change of the image is woken in an order that no seed decides; timers have theirs.
-        while !(image.is_told && !image.brokers.is_empty()) && begun.elapsed() < FIRST_WORD_PATIENCE {
+        while (!image.is_told || image.brokers.is_empty()) && begun.elapsed() < FIRST_WORD_PATIENCE {
             clock::sleep(FIRST_WORD_LOOK).await;
             image = self.cluster.get();
         }

@@ -34,18 +34,15 @@ pub(super) async fn handle(
         Some(topics) if version > 0 || !topics.is_empty() => Some(topics.as_slice()),
         _ => None,
     };
+    if let Some(asked) = asked
+        && asked.iter().any(|topic| is_invalid(topic, version))
+    {
+        return Ok(Answer::Now(Response::encode(&invalid(asked), version)));
+    }
+    services.told().await?;
     let topics = match asked {
-        Some(asked) if asked.iter().any(|topic| is_invalid(topic, version)) => {
-            return Ok(Answer::Now(Response::encode(&invalid(asked), version)));
-        }
-        Some(asked) => {
-            services.told().await?;
-            some_topics(services, context, &request, asked).await
-        }
-        None => {
-            services.told().await?;
-            all_topics(services, context)
-        }
+        Some(asked) => some_topics(services, context, &request, asked).await,
+        None => all_topics(services, context),
     };
     let image = services.cluster.get();
     let mut response = MetadataResponse {

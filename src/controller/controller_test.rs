@@ -707,59 +707,6 @@ async fn a_lost_answer_to_the_election_is_found_out() {
 }
 
 #[tokio::test]
-async fn a_broker_whose_session_ends_before_it_is_registered_begins_another_one_and_goes_on() {
-    let server = MemoryServer::new();
-    let session = server.connect();
-    let store: Arc<dyn Store> = Arc::new(session.clone());
-    let random = Random::from_seed(1);
-    session.expire();
-    let lost = registration::prepare(&store, Some("cluster"), &random).await;
-    assert_eq!(
-        lost,
-        Err(registration::RegisterError::Store(StoreError::SessionExpired))
-    );
-    let prepared =
-        registration::patiently(&store, || registration::prepare(&store, Some("cluster"), &random));
-    assert_eq!(&*prepared.await.unwrap(), "cluster");
-    session.expire();
-    let id = registration::patiently(&store, || registration::generate_broker_id(&store, 1000));
-    assert_eq!(id.await, Ok(BrokerId(1001)));
-    assert!(registration::note_unclean_shutdown(&store, ME).await.is_ok());
-}
-
-#[tokio::test]
-async fn a_registration_is_refused_while_another_holds_it_and_its_lost_answer_is_found_out() {
-    let server = MemoryServer::new();
-    let one = server.connect();
-    let first: Arc<dyn Store> = Arc::new(one.clone());
-    let second: Arc<dyn Store> = Arc::new(server.connect());
-    registration::prepare(&first, Some("cluster"), &Random::from_seed(1))
-        .await
-        .unwrap();
-    let id = registration::prepare(&second, None, &Random::from_seed(2))
-        .await
-        .unwrap();
-    assert_eq!(&*id, "cluster");
-    let at = |port| Broker::new(&[("P".into(), "PLAINTEXT".into(), "h".into(), port)], None, 0);
-    server.lose(one.id(), Lost::Reply);
-    let ours = OurBroker::this(true);
-    let epoch = registration::register(&first, ME, &at(1), &ours).await.unwrap();
-    let node = first.get(&paths::broker(ME)).await.unwrap().unwrap();
-    assert_eq!((node.stat.czxid, node.stat.version), (epoch.get(), 1));
-    let taken = registration::register(&second, ME, &at(2), &ours).await;
-    assert_eq!(taken, Err(registration::RegisterError::Taken(ME)));
-    let address = registration::register(&second, BrokerId(2), &at(1), &ours).await;
-    assert!(matches!(
-        address,
-        Err(registration::RegisterError::AddressTaken(ME, _))
-    ));
-    assert_eq!(
-        registration::generate_broker_id(&second, 1000).await.unwrap(),
-        BrokerId(1001)
-    );
-}
-
-#[tokio::test]
 async fn a_creation_that_was_cut_off_is_completed_and_misses_no_folder() {
     let server = MemoryServer::new();
     let store = server.connect();

@@ -93,7 +93,7 @@ pub(super) struct Writer {
     pub(super) random: Random,
     /// The way to this task.
     pub(super) requests: mpsc::WeakUnboundedSender<Request>,
-    /// How long a commit may take before its copy is dropped, as long as another one is there.
+    /// How long a commit may take before its copy is left out, as long as another one is there.
     pub(super) stall: Duration,
     /// How long a copy that failed is left alone.
     pub(super) pause: Duration,
@@ -140,7 +140,11 @@ impl Writer {
                     None
                 };
             }
-            if !self.finish(batch).await || !self.bring_back(back, built).await {
+            if !self.finish(batch).await {
+                break;
+            }
+            // A copy that is not taken in any more is behind, and is written anew at the next start.
+            if closing.is_none() && !self.bring_back(back, built).await {
                 break;
             }
         }

@@ -101,7 +101,7 @@ KNOWN = [
     default("transaction.state.log.min.isr", 2),
     default("transaction.state.log.replication.factor", 3),
     without("idempotent producers that a partition remembers", "max.producer.ids.per.partition"),
-    without("a log directory whose calls do not return", "log.dir.stall.ms"),
+    without("a log directory whose calls", "log.dir.stall.ms"),
     without("a broker that stands alone, one of whose log directories", "accept.missing.log.dirs"),
     without("who may become the controller", "controller.candidate"),
     without("`zookeeper.connect` missing", r"zookeeper\.(?:connect|session\.timeout\.ms)"),

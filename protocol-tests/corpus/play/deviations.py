@@ -57,7 +57,6 @@ KNOWN = [
     # Groups
     Known("FindCoordinator for a transactional id", r"^find-coordinator/FindCoordinator #[45] v"),
     Known("operations on a group in DescribeGroups version 6", r"/DescribeGroups .*v6 Groups.AuthorizedOperations$", both(3400, 328)),
-    Known("OffsetFetch version 0 of a group without a name", r"/OffsetFetch .*v0 Topics.Partitions.ErrorCode$", both(-1, 3)),
     Known("OffsetCommit version 10 at a generation", r"^offsets/OffsetCommit #8 v10 .*ErrorCode$", both(69, 22)),
     Known("a group named twice in one OffsetFetch or DescribeGroups", r"^(group-of-one/DescribeGroups #[56]|describe-groups-6/DescribeGroups #5) v.* Groups\[\]$"),
     Known("offsets of version 0, in the store", r"^offsets/DeleteGroups #4 v.* Results.ErrorCode$", both(69, 0)),

@@ -181,11 +181,11 @@ class Barnabas(Broker):
 
 
 class ZooKeeper:
-    """One for all Kafkas of a script; each Kafka has its own root in it."""
+    """One for all Kafkas of a script; each Kafka has its own root in it. Or a server of an ensemble."""
 
     shared = None
 
-    def __init__(self, folder):
+    def __init__(self, folder, number=None, servers=""):
         self.port = free_port()
         data = os.path.join(folder, "zookeeper")
         os.makedirs(data)
@@ -193,12 +193,28 @@ class ZooKeeper:
         with open(path, "w") as out:
             out.write(
                 f"dataDir={data}\nclientPort={self.port}\nclientPortAddress=127.0.0.1\nmaxClientCnxns=0\n"
-                "admin.enableServer=false\ntickTime=500\n"
+                f"admin.enableServer=false\ntickTime=500\n{servers}"
             )
+        if number is not None:
+            with open(os.path.join(data, "myid"), "w") as out:
+                out.write(f"{number}\n")
         self.command = [places.java(), "-Xmx256m", f"-Dlog4j.configuration=file:{log_settings(folder)}"]
         self.command += ["-cp", places.jars("3.9.2") + "/*", "org.apache.zookeeper.server.quorum.QuorumPeerMain", path]
         self.log = os.path.join(folder, "zookeeper.log")
-        self.start()
+        if number is None:
+            self.start()
+
+    @classmethod
+    def ensemble(cls, folder, count=3):
+        """So many servers that are one ZooKeeper, started."""
+        peers = "".join(f"server.{number}=127.0.0.1:{free_port()}:{free_port()}\n" for number in range(1, count + 1))
+        servers = "initLimit=20\nsyncLimit=10\n" + peers
+        members = [cls(os.path.join(folder, str(number)), number, servers) for number in range(1, count + 1)]
+        for member in members:
+            member.start(wait=False)
+        for member in members:
+            member.await_ready()
+        return members
 
     def kill(self):
         self.process.kill()

@@ -23,15 +23,17 @@ SETTINGS = {
 
 
 class Cluster:
-    """Brokers 1, 2, 3 ... of these kinds, with `settings` for all and `own` ones by number. They are not started yet."""
+    """Brokers 1, 2, 3 ... of these kinds, with `settings` for all and `own` ones by number; on the ZooKeeper of all, or on
+    the servers of an ensemble. They are not started yet."""
 
-    def __init__(self, name, kinds=("barnabas",) * 3, settings=None, folder=None, own=None):
+    def __init__(self, name, kinds=("barnabas",) * 3, settings=None, folder=None, own=None, ensemble=None):
         places.jars("3.9.2")
-        if brokers.ZooKeeper.shared is None:
+        if brokers.ZooKeeper.shared is None and not ensemble:
             brokers.ZooKeeper.shared = brokers.ZooKeeper(brokers.scratch("zookeeper"))
         self.folder = folder or brokers.scratch(name)
         self.root = "/" + os.path.basename(self.folder)
-        self.zookeeper_connect = f"127.0.0.1:{brokers.ZooKeeper.shared.port}{self.root}"
+        servers = ensemble or [brokers.ZooKeeper.shared]
+        self.zookeeper_connect = ",".join(f"127.0.0.1:{server.port}" for server in servers) + self.root
         self.brokers = {}
         # A JVM that starts on a busy machine says nothing for seconds.
         session_ms = 12000 if "kafka" in kinds else SETTINGS["zookeeper.session.timeout.ms"]

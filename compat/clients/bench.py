@@ -7,7 +7,7 @@ import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor, wait
 
-from harness import brokers, clusters, cut_answers, places
+from harness import brokers, clusters, cut_answers, overheard, places
 from harness.programs import PATIENCE
 from harness.routed import Routed
 from harness.scenario import ended, equal
@@ -52,13 +52,13 @@ class Outcome:
 
 
 class Replicated(clusters.Cluster):
-    """Three brokers, where scenarios ask for one. `ways` are the ways to them, to their second listeners."""
+    """Three brokers, where scenarios ask for one. `ways` are lists of the ways to them, each to a listener of its own."""
 
     def __init__(self, kind, ways):
         super().__init__("compat-cluster", [kind] * 3, SETTINGS)
         self.kind = kind
-        for broker, way in zip(self.brokers.values(), ways):
-            add_listener(broker, way)
+        for broker, *its in zip(self.brokers.values(), *ways):
+            add_listeners(broker, its)
 
     def connect(self):
         return Routed(self)
@@ -86,19 +86,24 @@ class Ways(list):
     def produced(self):
         return sum(way.produced for way in self)
 
+    def acks(self, text):
+        return [acks for way in self for acks in way.acks(text)]
 
-def add_listener(broker, way):
-    """A second one, whose address is that of the way to it."""
-    port = brokers.free_port()
+
+def add_listeners(broker, ways):
+    """One for each way, whose address is that of the way to it."""
+    own = f"PLAINTEXT://{broker.bootstrap}"
+    names, ports = [f"WAY{n}" for n in range(len(ways))], [brokers.free_port() for _ in ways]
     broker.properties.update(
         {
-            "listeners": f"PLAINTEXT://{broker.bootstrap},WAY://127.0.0.1:{port}",
-            "advertised.listeners": f"PLAINTEXT://{broker.bootstrap},WAY://{way.bootstrap}",
-            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,WAY:PLAINTEXT",
+            "listeners": ",".join([own, *(f"{name}://127.0.0.1:{port}" for name, port in zip(names, ports))]),
+            "advertised.listeners": ",".join([own, *(f"{name}://{way.bootstrap}" for name, way in zip(names, ways))]),
+            "listener.security.protocol.map": ",".join(f"{name}:PLAINTEXT" for name in ["PLAINTEXT", *names]),
             "inter.broker.listener.name": "PLAINTEXT",
         }
     )
-    way.to(port)
+    for way, port in zip(ways, ports):
+        way.to(port)
 
 
 class Bench:
@@ -107,22 +112,23 @@ class Bench:
         self.folder = brokers.scratch(f"compat-{installed.client.name}-{installed.version}")
         self.handles = itertools.count()
         self.driver = driver.Driver(installed, os.path.join(self.folder, "driver.log"))
-        kinds = (cut_answers.CutAnswers, Gate)
-        self.way, self.gate = (Ways(kind() for _ in range(3)) if is_cluster else kind() for kind in kinds)
+        kinds = (cut_answers.CutAnswers, overheard.Overheard, Gate)
+        made = (Ways(kind() for _ in range(3)) if is_cluster else kind() for kind in kinds)
+        self.way, self.overheard, self.gate = made
 
     def run(self, scenarios, told):
         """Tells `told` of the outcome of each."""
         started = []
 
-        def begun(threads, scenarios, way):
+        def begun(threads, scenarios, *ways):
             if scenarios:
-                started.append(self.broker(way).start())
+                started.append(self.broker(ways).start())
             return [threads.submit(self._outcome, scenario, started[-1], told) for scenario in scenarios]
 
         try:
             # A process ends with the thread that started it: all of them live until everything has ended.
             with ThreadPoolExecutor(SIDE_BY_SIDE) as threads, ThreadPoolExecutor(1) as thread:
-                running = begun(threads, [scenario for scenario in scenarios if not scenario.restarts], self.way)
+                running = begun(threads, [scenario for scenario in scenarios if not scenario.restarts], self.way, self.overheard)
                 if self.kind == "kafka":
                     # One that starts on a busy machine loses its session with ZooKeeper.
                     wait(running)
@@ -136,11 +142,11 @@ class Bench:
         finally:
             self.driver.end()
 
-    def broker(self, way):
+    def broker(self, ways):
         if self.is_cluster:
-            return Replicated(self.kind, way)
+            return Replicated(self.kind, ways)
         broker = brokers.KINDS[self.kind](self.folder, SETTINGS)
-        add_listener(broker, way)
+        add_listeners(broker, ways)
         return broker
 
     def _restart_one(self, cluster, running):
@@ -198,7 +204,7 @@ class Context:
     def __init__(self, bench, broker, scenario):
         self.bench, self.broker, self.scenario = bench, broker, scenario
         self.client = (bench.installed.client.name, bench.installed.version)
-        self.way, self.opened = bench.way, []
+        self.way, self.overheard, self.opened = bench.way, bench.overheard, []
         # A Kafka that starts knows nothing of its topics for a moment, and some clients give up then: they are let in later.
         gated = scenario.restarts and broker.kind == "kafka" and not bench.is_cluster
         self.gate = bench.gate if gated else None

@@ -119,8 +119,8 @@ class Handle:
     def __init__(self, driver, name, role, bootstrap, settings):
         self.driver, self.name = driver, name
         self.is_open = True
-        settings = {key.replace("_", "."): str(value) for key, value in settings.items()}
-        self.tell("open", role=role, bootstrap=bootstrap, settings=settings)
+        self.settings = {key.replace("_", "."): str(value) for key, value in settings.items()}
+        self.tell("open", role=role, bootstrap=bootstrap, settings=self.settings)
 
     def tell(self, command, **fields):
         return self.driver.tell(command, handle=self.name, **fields)
@@ -132,6 +132,10 @@ class Handle:
 
 
 class Producer(Handle):
+    @property
+    def is_idempotent(self):
+        return self.settings.get("enable.idempotence") == "true"
+
     def attempt(self, topic, records):
         """The answers for records, each (key, value) or a dictionary; those that were refused have an error."""
         told = []

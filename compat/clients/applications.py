@@ -9,7 +9,8 @@ import sys
 from harness import places
 
 NAMES = ["connect", "mirror", "streams", "debezium"]
-_LINE = re.compile(r"(pass|FAIL|skip) \w+: ([\d.]+) ([\w-]+): ")
+_TITLE = r"([\d.]+) ([\w-]+): "
+_LINE = re.compile(r"(pass|FAIL|skip) \w+: " + _TITLE)
 
 
 def says(name, version):
@@ -17,10 +18,23 @@ def says(name, version):
     return f"{places.DEBEZIUM} with Kafka {version}" if name == "debezium" else f"{name} {version}"
 
 
+def _command(name, *more):
+    return [sys.executable, os.path.join(places.ROOT, "compat", name, "run"), "--full", *more]
+
+
+def scenarios(name):
+    """{version: its scenarios}, newest version first."""
+    found = {}
+    for line in subprocess.run(_command(name, "--list"), stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines():
+        version, scenario = re.match(_TITLE, line).groups()
+        found.setdefault(version, []).append(scenario)
+    return dict(sorted(found.items(), key=lambda one: [int(digits) for digits in one[0].split(".")], reverse=True))
+
+
 def run(name, only, broker, said):
     """Its scenarios whose line holds this, and how it ended: ({version: {scenario: result}}, exit code). `said` is told of each
     line that it prints."""
-    command = [sys.executable, os.path.join(places.ROOT, "compat", name, "run"), "--full", "--broker", broker, "--only", only]
+    command = _command(name, "--broker", broker, "--only", only)
     found = {}
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace") as process:
         for line in process.stdout:

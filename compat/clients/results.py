@@ -10,10 +10,12 @@ HEAD = """# What real clients say of Barnabas
 
 Written by `scripts/compat`; what the scenarios are stands in `clients/scenarios.py`. A column is a version of a client, with
 the date and the commit of its run (with a + where something was changed since). "not offered" links to where the client's own documentation or source says so.
-Applications on Kafka's clients come last: their scenarios are those of their own folders.
+Applications on Kafka's clients come last: their scenarios are those of their own folders. A cell "not run" is a gap, with which `scripts/compat` fails.
 """
 # Rows before the scenarios.
 DATE, COMMIT, LIBRARY = "date", "commit", "it says that it is"
+# Of what could not be installed, wanted a peer that could not be, or was not asked to run since it is there.
+NOT_RUN = "not run"
 
 
 def read():
@@ -37,28 +39,24 @@ def read():
     return found
 
 
-def write(columns, clients, scenarios, applications):
-    """`columns` are as those of `read`; only clients, versions and scenarios that there are get in. All cells of a column
-    must be there: an old column that knows nothing of a new scenario says so by "not run"."""
-    rows = [DATE, COMMIT, LIBRARY, *(scenario.name for scenario in scenarios)]
-    text = [HEAD]
-    for name, client in clients.items():
-        there = columns.get(name, {})
-        text += _section(name, [version for version in client.versions if version in there], rows, there)
-    for name in applications:
-        there = columns.get(name, {})
-        versions = sorted(there, key=lambda version: [int(digits) for digits in version.split(".")], reverse=True)
-        text += _section(name, versions, dict.fromkeys(row for version in versions for row in there[version]), there)
+def write(columns, declared):
+    """`columns` are as those of `read`. `declared` are the cells that there must be: {client: {version: scenarios}}; no
+    others get in, and one that nothing is known of says "not run". Gives those: a line for each version that has some."""
+    text, gaps = [HEAD], []
+    for name, versions in declared.items():
+        rows = [DATE, COMMIT, LIBRARY, *dict.fromkeys(row for scenarios in versions.values() for row in scenarios)]
+        known = {version: columns.get(name, {}).get(version, {}) for version in versions}
+        text.append(f"\n## {name}\n\n| | " + " | ".join(versions) + " |\n|---|" + "---|" * len(versions) + "\n")
+        for row in rows:
+            text.append(f"| {row} | " + " | ".join(known[version].get(row, NOT_RUN) for version in versions) + " |\n")
+        for version, scenarios in versions.items():
+            missing = [row for row in scenarios if known[version].get(row, NOT_RUN) == NOT_RUN]
+            if missing:
+                of_all = len(missing) == len(scenarios)
+                gaps.append(f"{name} {version}: " + ("none of its scenarios" if of_all else " ".join(missing)))
     with open(PATH, "w") as file:
         file.write("".join(text))
-
-
-def _section(name, versions, rows, columns):
-    if versions:
-        yield f"\n## {name}\n\n"
-        yield "| | " + " | ".join(versions) + " |\n|---|" + "---|" * len(versions) + "\n"
-        for row in rows:
-            yield f"| {row} | " + " | ".join(columns[version].get(row, "not run") for version in versions) + " |\n"
+    return gaps
 
 
 def not_offered(entry):

@@ -45,6 +45,7 @@ def arguments(description):
     parser.add_argument("--broker", choices=sorted(brokers.KINDS), default="barnabas", help="what is tested")
     parser.add_argument("--full", action="store_true", help="the full tier")
     parser.add_argument("--only", default="", help="scenarios whose title holds this")
+    parser.add_argument("--list", action="store_true", help="prints the titles")
     return parser
 
 
@@ -65,6 +66,9 @@ def run(group, options, make):
     context = None
     for title, tier, function in _ALL:
         if options.only not in title or (tier == "full" and not options.full):
+            continue
+        if options.list:
+            print(title)
             continue
         started = time.time()
         try:
@@ -87,5 +91,7 @@ def run(group, options, make):
         if failed and hasattr(context, "start_all"):
             detail += context.start_all()
         print(f"{outcome} {group}: {title} ({time.time() - started:.1f} s){detail}", flush=True)
+    if options.list:
+        return
     print(f"{group}: {passed} passed, {failed} failed, {skipped} skipped", flush=True)
     sys.exit(1 if failed else 0)

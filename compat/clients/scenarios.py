@@ -188,18 +188,23 @@ def _(context):
         equal(producer.produce(topic, sent), expected, "what the producer was told")
 
 
-@scenario("headers", "headers")
-def _(context):
-    topic = context.topic()
-    headers = [("a", b"1"), ("b", b"two \xff words"), ("a", b"3")]
-    context.producer().produce(topic, [{"key": b"k", "value": b"v", "headers": headers}])
-    with context.broker.connect() as client:
-        in_log = client.read_all(topic)[0][4]
-    # A client that keeps headers in a map groups those of one name.
-    equal(sorted(in_log), sorted(headers), "headers in the log")
-    reader = context.consumer()
-    reader.assign(topic, "beginning")
-    equal(sorted(reader.read(1)[0].headers), sorted(headers), "headers read")
+def _headers(name, headers):
+    @scenario(name, "headers")
+    def _(context):
+        topic = context.topic()
+        context.producer().produce(topic, [{"key": b"k", "value": b"v", "headers": headers}])
+        with context.broker.connect() as client:
+            in_log = client.read_all(topic)[0][4]
+        # A client that keeps headers in a map groups those of one name.
+        equal(sorted(in_log), sorted(headers), "headers in the log")
+        reader = context.consumer()
+        reader.assign(topic, "beginning")
+        equal(sorted(reader.read(1)[0].headers), sorted(headers), "headers read")
+
+
+_headers("headers", [("a", b"1"), ("b", b"two \xff words")])
+_headers("repeated-header", [("a", b"1"), ("b", b"2"), ("a", b"3")])
+_headers("empty-header", [("empty", b"")])
 
 
 @scenario("tombstones")
@@ -221,18 +226,6 @@ def _(context):
     reader = context.consumer()
     reader.assign(topic, "beginning")
     equal(pairs(reader.read(1)), [(b"k", b"")], "read")
-
-
-@scenario("empty-header", "headers")
-def _(context):
-    topic = context.topic()
-    headers = [("empty", b"")]
-    context.producer().produce(topic, [{"key": b"k", "value": b"v", "headers": headers}])
-    with context.broker.connect() as client:
-        equal(client.read_all(topic)[0][4], headers, "headers in the log")
-    reader = context.consumer()
-    reader.assign(topic, "beginning")
-    equal(reader.read(1)[0].headers, headers, "headers read")
 
 
 @scenario("timestamps")
@@ -577,11 +570,24 @@ def _(context):
 @scenario("admin-create", "admin")
 def _(context):
     admin, topic = context.admin(), context.name()
-    admin.tell("create_topic", topic=topic, partitions=3, configs={"max.message.bytes": "1000"})
+    admin.tell("create_topic", topic=topic, partitions=3, configs={})
     with context.broker.connect() as client:
         client.await_leaders(topic, 3)
         equal(sorted(client.metadata([topic])[1][topic][1]), [0, 1, 2], "partitions")
+
+
+@scenario("admin-create-configs", "admin")
+def _(context):
+    admin, topic = context.admin(), context.name()
+    admin.tell("create_topic", topic=topic, partitions=1, configs={"max.message.bytes": "1000"})
+    with context.broker.connect() as client:
+        client.await_leaders(topic)
     check(limited(context, topic, 1000), "its configuration has no effect")
+
+
+@scenario("admin-create-refused", "admin")
+def _(context):
+    topic, admin = context.topic(3), context.admin()
     refused("TOPIC_ALREADY_EXISTS", lambda: admin.tell("create_topic", topic=topic, partitions=3, configs={}))
 
 
@@ -612,13 +618,42 @@ def _(context):
     admin.tell("create_partitions", topic=topic, count=4)
     with context.broker.connect() as client:
         client.await_leaders(topic, 4)
+
+
+@scenario("admin-partitions-refused", "admin")
+def _(context):
+    topic, admin = context.topic(4), context.admin()
     refused("INVALID_PARTITIONS", lambda: admin.tell("create_partitions", topic=topic, count=3))
 
 
-@scenario("admin-configs", "admin")
+@scenario("admin-alter-configs", "admin")
 def _(context):
     topic, admin = context.topic(), context.admin()
-    admin.tell("alter_configs", topic=topic, configs={"max.message.bytes": "2000", "cleanup.policy": "compact,delete"})
+    for size, policy in (("2000", "compact,delete"), ("3000", "delete")):
+        admin.tell("alter_configs", topic=topic, configs={"max.message.bytes": size, "cleanup.policy": policy})
+
+        def altered():
+            with context.broker.connect() as client:
+                seen = [client.topic_config(topic, name) for name in ("max.message.bytes", "cleanup.policy")]
+            equal(seen, [size, policy], "configs")
+
+        context.look(altered)
+    # On a ZooKeeper a broker hears of it a little later.
+    until(lambda: limited(context, topic, 3000), "the limit holds")
+
+
+@scenario("admin-alter-configs-refused", "admin")
+def _(context):
+    topic, admin = context.topic(max_message_bytes=2000), context.admin()
+    wrong = {"max.message.bytes": "many"}
+    refused("INVALID_CONFIG", lambda: admin.tell("alter_configs", topic=topic, configs=wrong))
+    with context.broker.connect() as client:
+        equal(client.topic_config(topic, "max.message.bytes"), "2000", "the config after that")
+
+
+@scenario("admin-describe-configs", "admin")
+def _(context):
+    topic, admin = context.topic(max_message_bytes=2000, cleanup_policy="compact,delete"), context.admin()
 
     def described():
         configs = admin.tell("describe_configs", topic=topic)["configs"]
@@ -626,16 +661,6 @@ def _(context):
         equal(seen, ["2000", "compact,delete", "1073741824"], "configs")
 
     context.look(described)
-    admin.tell("alter_configs", topic=topic, configs={"max.message.bytes": "3000", "cleanup.policy": "delete"})
-
-    def changed():
-        equal(admin.tell("describe_configs", topic=topic)["configs"]["max.message.bytes"], "3000", "config changed again")
-
-    context.look(changed)
-    # On a ZooKeeper a broker hears of it a little later.
-    until(lambda: limited(context, topic, 3000), "the limit holds")
-    wrong = {"max.message.bytes": "many"}
-    refused("INVALID_CONFIG", lambda: admin.tell("alter_configs", topic=topic, configs=wrong))
 
 
 @scenario("admin-delete", "admin")

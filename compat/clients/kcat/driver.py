@@ -47,6 +47,7 @@ class Process:
 
     def __init__(self, command, records):
         self.records, self.assigned = records, []
+        self.at_end = threading.Event()
         self.process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=1 << 20
         )
@@ -77,7 +78,10 @@ class Process:
             if found:
                 pairs = re.findall(r"(\S+) \[(\d+)\]", found[2].decode())
                 self.assigned = [[topic, int(n)] for topic, n in pairs] if found[1] == b"assigned" else []
+            if b"Reached end of topic" in line:
+                self.at_end.set()
             print(line.decode(errors="replace"), end="", file=sys.stderr, flush=True)
+        self.at_end.set()  # it has ended
 
     def end(self):
         self.process.terminate()
@@ -147,12 +151,13 @@ class Driver:
     def assign(self, handle, topic, partitions):
         reader = self.handles[handle]
         for partition, start in partitions:
-            if start == "end":
-                start = {"offset": self._offset(reader, topic, partition, -1)}
-            if start != "beginning":
+            if start not in ("beginning", "end"):
                 start = str(start["offset"]) if "offset" in start else f"s@{start['timestamp']}"
-            arguments = ["-C", "-q", "-u", "-f", FORMAT, "-t", topic, "-p", str(partition), "-o", start]
+            arguments = ["-C", "-u", "-f", FORMAT, "-t", topic, "-p", str(partition), "-o", start]
             reader.processes.append(Process([*reader.command, *arguments], reader.records))
+            if start == "end":
+                # It says when it is there.
+                reader.processes[-1].at_end.wait()
 
     def subscribe(self, handle, topics=None, pattern=None):
         reader = self.handles[handle]

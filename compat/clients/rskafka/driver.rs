@@ -173,7 +173,6 @@ struct Consumer {
 struct Reading {
     client: Arc<PartitionClient>,
     stream: StreamConsumer,
-    paused: bool,
 }
 
 impl Consumer {
@@ -201,21 +200,14 @@ impl Handle for Consumer {
         for (partition, start) in starts {
             let client = wait(partition_client(&self.client, topic, partition))?;
             let stream = self.stream(&client, wait(offset(&client, start))?);
-            self.partitions.insert(
-                partition,
-                Reading {
-                    client,
-                    stream,
-                    paused: false,
-                },
-            );
+            self.partitions.insert(partition, Reading { client, stream });
         }
         Ok(())
     }
 
     fn poll(&mut self, count: usize, timeout: Duration) -> Answer<Vec<Read>> {
         let topic = &self.topic;
-        let streams = self.partitions.iter_mut().filter(|(_, reading)| !reading.paused);
+        let streams = self.partitions.iter_mut();
         let streams =
             streams.map(|(partition, reading)| reading.stream.by_ref().map(move |came| (*partition, came)));
         let (mut all, deadline) = (select_all(streams), Instant::now() + timeout);
@@ -257,16 +249,6 @@ impl Handle for Consumer {
     fn seek(&mut self, _topic: &str, partition: i32, offset: i64) -> Answer<()> {
         let client = self.reading(partition)?.client.clone();
         self.reading(partition)?.stream = self.stream(&client, offset);
-        Ok(())
-    }
-
-    fn pause(&mut self, _topic: &str, partition: i32) -> Answer<()> {
-        self.reading(partition)?.paused = true;
-        Ok(())
-    }
-
-    fn resume(&mut self, _topic: &str, partition: i32) -> Answer<()> {
-        self.reading(partition)?.paused = false;
         Ok(())
     }
 }

@@ -2,9 +2,11 @@ import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.regex.Pattern;
+import org.apache.kafka.clients.admin.NewTopic;
 import org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.kafka.clients.producer.RecordMetadata;
 import org.apache.kafka.common.Node;
@@ -54,8 +56,15 @@ public class Main {
         handles.put(command.text("handle"), switch (command.text("role")) {
             case "producer" -> new DefaultKafkaProducerFactory<>(settings, new ByteArraySerializer(), new ByteArraySerializer());
             case "consumer" -> new Reader(settings);
-            default -> new KafkaAdmin(settings);
+            default -> admin(settings);
         });
+    }
+
+    /** One that changes the configs of a topic that is there. */
+    static KafkaAdmin admin(Map<String, Object> settings) {
+        KafkaAdmin admin = new KafkaAdmin(settings);
+        admin.setModifyTopicConfigs(true);
+        return admin;
     }
 
     public void close(Loop.Command command) throws Exception {
@@ -150,6 +159,27 @@ public class Main {
 
     public void resume(Loop.Command command) {
         reader(command).container.resumePartition(partition(command));
+    }
+
+    public void create_topic(Loop.Command command) throws Throwable {
+        declare(command, Optional.of(command.number("partitions")), command.texts("configs"));
+    }
+
+    public void create_partitions(Loop.Command command) throws Throwable {
+        declare(command, Optional.of(command.number("count")), Map.of());
+    }
+
+    public void alter_configs(Loop.Command command) throws Throwable {
+        declare(command, Optional.empty(), command.texts("configs"));
+    }
+
+    /** The topic is to be so; what is empty is the broker's choice. */
+    void declare(Loop.Command command, Optional<Integer> partitions, Map<String, String> configs) throws Throwable {
+        try {
+            admin(command).createOrModifyTopics(new NewTopic(command.text("topic"), partitions, Optional.empty()).configs(configs));
+        } catch (KafkaException exception) {
+            throw cause(exception);
+        }
     }
 
     public Object describe_topic(Loop.Command command) throws Throwable {

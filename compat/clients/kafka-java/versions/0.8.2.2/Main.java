@@ -3,11 +3,9 @@ import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.HashMap;
-import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Properties;
-import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.jar.JarFile;
 import kafka.api.FetchRequestBuilder;
@@ -61,7 +59,6 @@ public class Main {
         final List<String> addresses;
         final int size;
         final Map<TopicAndPartition, Long> positions = new HashMap<>();
-        final Set<TopicAndPartition> paused = new HashSet<>();
         final Map<TopicAndPartition, Broker> leaders = new HashMap<>();
         final Map<Broker, SimpleConsumer> connections = new HashMap<>();
 
@@ -123,7 +120,7 @@ public class Main {
             try {
                 Map<SimpleConsumer, List<TopicAndPartition>> wanted = new HashMap<>();
                 for (TopicAndPartition one : positions.keySet()) {
-                    if (!paused.contains(one)) wanted.computeIfAbsent(leader(one), none -> new ArrayList<>()).add(one);
+                    wanted.computeIfAbsent(leader(one), none -> new ArrayList<>()).add(one);
                 }
                 for (SimpleConsumer leader : wanted.keySet()) fetch(leader, wanted.get(leader), records);
             } catch (Exception exception) {
@@ -234,14 +231,6 @@ public class Main {
 
     public void seek(Loop.Command command) {
         reader(command).positions.put(partition(command), command.number("offset").longValue());
-    }
-
-    public void pause(Loop.Command command) {
-        reader(command).paused.add(partition(command));
-    }
-
-    public void resume(Loop.Command command) {
-        reader(command).paused.remove(partition(command));
     }
 
     public Object describe_topic(Loop.Command command) {

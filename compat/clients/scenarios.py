@@ -618,6 +618,7 @@ def _(context):
     admin.tell("create_partitions", topic=topic, count=4)
     with context.broker.connect() as client:
         client.await_leaders(topic, 4)
+        equal(sorted(client.metadata([topic])[1][topic][1]), [0, 1, 2, 3], "partitions")
 
 
 @scenario("admin-partitions-refused", "admin")

@@ -55,9 +55,9 @@ class Recorded:
                 elif not line.startswith("   "):
                     label = scenario.setdefault(line.strip(), {})
                 else:
-                    numbers, release, text = _RUNS.fullmatch(line).groups()
+                    runs, release, text = _RUNS.fullmatch(line).groups()
                     release = (release or f" @{OLD}")[2:]
-                    for number in _numbers(numbers):
+                    for number in numbers(runs):
                         if text.startswith("= "):
                             label[number] = recorded.scenarios[name][text[2:]][number]
                         else:
@@ -94,7 +94,7 @@ def spans(numbers):
     return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)
 
 
-def _numbers(text):
+def numbers(text):
     for span in text.split(", "):
         first, _, last = span.partition("-")
         yield from range(int(first), int(last or first) + 1)

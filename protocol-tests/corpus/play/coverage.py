@@ -50,21 +50,13 @@ class Cases:
                         self.codes.setdefault((api, version, code), f"{one.name} ({label})")
 
 
-class Wanted(list):
-    """The errors of an API, or why none of it is asked at all."""
-
-    def __init__(self, why):
-        super().__init__()
-        self.why = why
-
-
 class Error:
     def __init__(self, code, versions, why):
         self.code, self.versions, self.why = code, versions, why
 
 
 def errors():
-    """{api: Wanted} of errors.txt."""
+    """{api: [Error]} of errors.txt."""
     found, reasons, api = collections.OrderedDict(), {}, None
     with open(os.path.join(CORPUS, "errors.txt")) as source:
         for line in source:
@@ -75,8 +67,7 @@ def errors():
                 name, _, text = line.removeprefix("reason ").partition(": ")
                 reasons["@" + name] = text
             elif not line.startswith(" "):
-                name, _, why = line.partition(": ")
-                api = found.setdefault(name, Wanted(reasons.get(why, why)))
+                api = found.setdefault(line, [])
             else:
                 what, _, why = line.strip().partition(": ")
                 code, *span = what.split()
@@ -108,7 +99,6 @@ def rows(api, cases, wanted):
         for name in _fields(api.request, api.request.name, version):
             case = cases.variations.get((api.name, version, name))
             why = cases.left_out.get((api.name, name))
-            why = why or getattr(wanted, "why", None)
             table.setdefault(name, {})[version] = case or (why and f"not asked: {why}") or MISSING
     texts = names()
     listed = [error.code for error in wanted]

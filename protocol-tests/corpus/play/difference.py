@@ -31,15 +31,24 @@ def differences(kafka, ours, path=""):
         yield path, kafka, ours
 
 
+def _less(some, others):
+    """Some without the others; what is twice in one and once in the other is left once."""
+    left, others = [], list(others)
+    for one in some:
+        if one in others:
+            others.remove(one)
+        else:
+            left.append(one)
+    return left
+
+
 def _of_arrays(kafka, ours, path):
     theirs, mine = [identity(one) for one in kafka], [identity(one) for one in ours]
     if theirs != mine and sorted(theirs) == sorted(mine):
         yield f"{path}[order]", [" ".join(one) for one in theirs], [" ".join(one) for one in mine]
         kafka, ours = sorted(kafka, key=identity), sorted(ours, key=identity)
     if len(kafka) != len(ours):
-        lacking = [one for one in kafka if one not in ours]
-        more = [one for one in ours if one not in kafka]
-        yield f"{path}[]", lacking, more
+        yield f"{path}[]", _less(kafka, ours), _less(ours, kafka)
         return
     for one, other in zip(kafka, ours):
         yield from differences(one, other, path)

@@ -13,8 +13,9 @@ from .normalise import MARK, Normaliser
 PATIENCE_S = 60
 # How long an answer is waited for that may never come.
 SILENCE_S = 4
-# Errors that go away: a coordinator that is loading, a leader that the broker does not know of yet.
-PASSING = (3, 5, 6, 9, 14, 15, 16, 41, 100)
+# Errors that go away: a coordinator that is loading, a leader that the broker does not know of yet, a topic that is there until
+# it is deleted.
+PASSING = (3, 5, 6, 9, 14, 15, 16, 36, 41, 100)
 CLOSED, SILENT = "closed", "no answer"
 
 
@@ -99,12 +100,18 @@ class Run:
         if isinstance(value, dict):
             if "text" in value:
                 return self.fill(value["text"]) * value["times"]
+            if "like" in value:
+                return [self._numbered(value["like"], number) for number in range(value["times"])]
             return {self.fill(name): self.fill(one) for name, one in value.items()}
         if isinstance(value, list):
             return [self.fill(one) for one in value]
         if isinstance(value, str) and value.startswith("$"):
             return self.variables.get(value[1:], self.prefix + value[1:])
         return value
+
+    def _numbered(self, value, number):
+        self.variables["n"] = number
+        return self.fill(value)
 
     def line(self, name):
         if name not in self.lines:

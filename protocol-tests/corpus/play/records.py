@@ -4,14 +4,18 @@ In requests bytes are a text (UTF-8) or an object:
     {"batch": ["a", ["key", "value"]], "codec": "gzip", "producer": [7, 0, 3], "times": [1000], "attributes": 16}
     {"messages": ["a"], "magic": 1}       a message set of old
     {"hex": "00ff"}, {"join": [one, other]}, {"patch": one, "at": 16, "hex": "02"} (no checksum is mended)
+    {"patch": one, "at": 72, "hex": "04", "codec": "gzip"}    a batch, or a message of old, with the checksum of what it has then
     {"subscription": ["topic"]}, {"assignment": {"topic": [0]}}    of the consumers' protocol, version 0
 In answers records are a list of batches, and other bytes a text, as hexadecimal digits where they are none."""
 
 import struct
+import zlib
 
 from harness import wire
 
 TIME = 1_600_000_000_000
+# What a batch has before its records.
+HEADER = 61
 
 
 def to_bytes(value):
@@ -22,7 +26,7 @@ def to_bytes(value):
             return bytes.fromhex(value["hex"])
         data, patch, at = bytearray(to_bytes(value["patch"])), bytes.fromhex(value["hex"]), value["at"]
         data[at : at + len(patch)] = patch
-        return bytes(data)
+        return _closed(bytes(data), value["codec"]) if "codec" in value else bytes(data)
     if "join" in value:
         return b"".join(to_bytes(one) for one in value["join"])
     if "subscription" in value:
@@ -43,6 +47,15 @@ def to_bytes(value):
     producer = tuple(value.get("producer", (-1, -1, -1)))
     epoch, base = value.get("leader_epoch", -1), value.get("base_offset", 0)
     return wire.batch(pairs, value.get("codec", "none"), producer, times, value.get("attributes", 0), base, epoch)
+
+
+def _closed(data, codec):
+    """One batch, its records compressed by `codec`, or one message of magic 0 or 1 (`none`), with its checksum."""
+    if data[16] < 2:
+        return data[:12] + struct.pack(">I", zlib.crc32(data[16:])) + data[16:]
+    attributes = struct.unpack_from(">h", data, 21)[0] | wire.CODECS[codec]
+    body = struct.pack(">h", attributes) + data[23:HEADER] + wire.compress(codec, data[HEADER:])
+    return data[:8] + struct.pack(">i", 9 + len(body)) + data[12:17] + struct.pack(">I", wire.crc32c(body)) + body
 
 
 def _pair(one):

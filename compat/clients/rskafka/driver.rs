@@ -22,7 +22,8 @@ fn main() {
 }
 
 fn open(role: &str, bootstrap: String, mut settings: Settings) -> Answer<Box<dyn Handle>> {
-    let mut builder = ClientBuilder::new(vec![bootstrap]).backoff_config(BackoffConfig {
+    let addresses = bootstrap.split(',').map(str::to_owned).collect();
+    let mut builder = ClientBuilder::new(addresses).backoff_config(BackoffConfig {
         init_backoff: Duration::from_millis(50),
         max_backoff: Duration::from_millis(200),
         base: 2.0,

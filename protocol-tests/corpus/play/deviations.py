@@ -16,8 +16,8 @@ OF_4 = "versions of APIs that came with 4.x"
 
 
 class Known:
-    """A field that differs in `versions` of a place (`SCENARIO/LABEL`): what Kafka has there, what we have. It is `used` when it
-    has occurred in each of these."""
+    """A field that differs in `versions` of a place (`SCENARIO/LABEL`): what Kafka has there, what we have. It is `used` when
+    it has occurred in each of these."""
 
     def __init__(self, row, place, versions, path, kafka, ours):
         self.row, self.place, self.path, self.pair = row, place, path, (values.render(kafka), values.render(ours))
@@ -86,30 +86,6 @@ def read():
 
 BY_HASH = "order of topics, partitions, producers, members, users and folders in answers"
 OF_GROUPS = "order of the answers to OffsetCommit"
-
-
-def read():
-    """`row` begins what rests on a row; then the places, each with a line for each field that differs there."""
-    found, row, at, begun = [], None, [], False
-    with open(PATH) as source:
-        for number, line in enumerate(source, 1):
-            line = line.rstrip("\n")
-            if line.startswith("#") or not line.strip():
-                continue
-            if line.startswith("row "):
-                row, at = line.removeprefix("row "), []
-            elif not line.startswith("    "):
-                at, begun = ([] if begun else at) + [line.strip()], False
-            else:
-                begun = True
-                where, _, both = line.strip().partition(": ")
-                versions, _, path = where.rpartition(" ")
-                kafka, _, ours = both.partition(" => ")
-                if not ours or not row or not at:
-                    raise ValueError(f"{PATH}:{number}: no difference: {line}")
-                for place in at:
-                    found.append(Known(row, place, list(numbers(versions)), path.strip("."), values.parse(kafka), values.parse(ours)))
-    return found
 
 
 KNOWN = [

@@ -4,7 +4,7 @@ In requests bytes are a text (UTF-8) or an object:
     {"batch": ["a", ["key", "value"]], "codec": "gzip", "producer": [7, 0, 3], "times": [1000], "attributes": 16}
     {"messages": ["a"], "magic": 1}       a message set of old
     {"hex": "00ff"}, {"join": [one, other]}, {"patch": one, "at": 16, "hex": "02"} (no checksum is mended)
-    {"patch": one, "at": 72, "hex": "04", "codec": "gzip"}    a batch, or a message of old, with the checksum of what it has then
+    {"patch": one, "at": 72, "hex": "04", "codec": "gzip"}    a batch, or a message of old, with a checksum that fits again
     {"subscription": ["topic"]}, {"assignment": {"topic": [0]}}    of the consumers' protocol, version 0
 In answers records are a list of batches, and other bytes a text, as hexadecimal digits where they are none."""
 

@@ -431,6 +431,9 @@ async fn a_controlled_shutdown_hands_over_and_keeps_what_nobody_else_can_lead() 
     assert_eq!(cluster.propose(TWO, "last", 0, 0, &[TWO]).await, Ok(vec![2]));
     let shut = |epoch| cluster.one.controller.controlled_shutdown(TWO, epoch);
     assert_eq!(shut(BrokerEpoch(0)).await, Err(ErrorCode::StaleBrokerEpoch));
+    let away = |epoch| cluster.one.controller.controlled_shutdown(BrokerId(77), epoch);
+    assert_eq!(away(BrokerEpoch(-1)).await, Err(ErrorCode::BrokerNotAvailable));
+    assert_eq!(away(BrokerEpoch(0)).await, Err(ErrorCode::UnknownServerError));
     let remaining = shut(cluster.epoch(TWO)).await.unwrap();
     assert_eq!(remaining, [TopicPartition::new("last", 0)]);
     cluster.settle().await;

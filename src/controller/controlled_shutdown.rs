@@ -14,16 +14,22 @@ impl Active {
     /// leads, because nobody else can.
     ///
     /// # Errors
-    /// UNKNOWN_SERVER_ERROR for a broker that is not registered, as in Kafka; STALE_BROKER_EPOCH.
+    /// For a broker that is not registered BROKER_NOT_AVAILABLE, or UNKNOWN_SERVER_ERROR where the request names an epoch,
+    /// as in Kafka; STALE_BROKER_EPOCH.
     pub(super) async fn controlled_shutdown(
         &mut self,
         broker: BrokerId,
         epoch: BrokerEpoch,
     ) -> Result<Result<Vec<TopicPartition>, ErrorCode>, Lost> {
+        let names_epoch = epoch.get() != -1;
         let Some(known) = self.context.brokers.get(&broker) else {
-            return Ok(Err(ErrorCode::UnknownServerError));
+            // Kafka looks the epoch up before it looks whether the broker is there.
+            return Ok(Err(match names_epoch {
+                true => ErrorCode::UnknownServerError,
+                false => ErrorCode::BrokerNotAvailable,
+            }));
         };
-        if epoch.get() >= 0 && epoch < known.epoch {
+        if names_epoch && epoch < known.epoch {
             return Ok(Err(ErrorCode::StaleBrokerEpoch));
         }
         tracing::info!("broker {broker} is about to stop");

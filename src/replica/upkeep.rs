@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::base::error_code::ErrorCode;
-use crate::base::ids::{LeaderEpoch, TopicId};
 use crate::metadata::Cluster;
 use crate::storage::log::{DeletedFiles, FlushWork, Flushed};
 use crate::storage::volume::LogIoError;
@@ -38,36 +37,7 @@ pub struct ProducerDescription {
     pub transaction_start_offset: i64,
 }
 
-/// What a folder of this broker says of its partition, for the comparison with the store at the start.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct HostedLog {
-    /// The partition.
-    pub partition: crate::base::ids::TopicPartition,
-    /// The topic id in `partition.metadata`.
-    pub topic_id: Option<TopicId>,
-    /// The latest leader epoch in its log.
-    pub latest_epoch: Option<LeaderEpoch>,
-    /// Where it lies.
-    pub path: PathBuf,
-}
-
 impl Replicas {
-    /// All logs of this broker, by topic and partition.
-    pub fn hosted(&self) -> Vec<HostedLog> {
-        self.all()
-            .iter()
-            .map(|partition| {
-                let state = partition.lock_blocking();
-                HostedLog {
-                    partition: partition.name().clone(),
-                    topic_id: state.log.topic_id(),
-                    latest_epoch: state.log.latest_epoch(),
-                    path: state.log.path().to_owned(),
-                }
-            })
-            .collect()
-    }
-
     /// What a partition knows of its producers.
     ///
     /// # Errors

@@ -148,3 +148,25 @@ fn set_errors(response: &mut OffsetCommitResponse, places: &[Place], errors: &[E
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// −1 is the broker's own retention, not one that ended before it began.
+    #[test]
+    fn a_time_to_keep_offsets_is_taken_from_the_versions_that_have_one() {
+        let kept = |version, retention_time_ms| {
+            let request = OffsetCommitRequest {
+                retention_time_ms,
+                ..OffsetCommitRequest::default()
+            };
+            commit(request, Vec::new(), version).retention_ms
+        };
+        for version in 1..=10 {
+            let has_one = (2..=4).contains(&version);
+            assert_eq!(kept(version, 5000), has_one.then_some(5000), "v{version}");
+            assert_eq!(kept(version, -1), None, "v{version}");
+        }
+    }
+}

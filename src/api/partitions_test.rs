@@ -8,13 +8,15 @@ use bytes::Bytes;
 use super::testing::{self, decoded};
 use super::{Answer, Rejected, RequestContext, Services};
 use crate::base::clock::{self, Instant};
+use crate::base::disk::memory::Call;
 use crate::base::error_code::ErrorCode;
 use crate::base::format::Codec;
 use crate::base::ids::{BrokerEpoch, BrokerId, ProducerEpoch, ProducerId, Uuid};
 use crate::metadata::BrokerImage;
 use crate::records::batch::Batches;
 use crate::records::build::BatchOptions;
-use crate::replica::testing::{TestBroker, batch, batch_with, idempotent, topic_id};
+use crate::replica::testing::{NOW_MS, TestBroker, batch, batch_with, idempotent, topic_id};
+use crate::storage::producer_state::Origin;
 use crate::wire::api_key::ApiKey;
 use crate::wire::messages::delete_records::{
     DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsResponse, DeleteRecordsTopic,
@@ -654,6 +656,42 @@ async fn offsets_are_listed_in_every_version() {
         code(ErrorCode::UnknownLeaderEpoch)
     );
     assert_eq!(api.list(5, vec![at(9, -1)]).await[0].error_code, 3);
+}
+
+#[tokio::test]
+async fn who_reads_what_is_committed_is_told_of_offsets_below_an_open_transaction() {
+    let api = Api::new().await;
+    api.produce(9, 1, "t", Some(batch(4, 10))).await;
+    let open = of_producer(1, true);
+    let replicas = &api.broker.replicas;
+    let answer = replicas.append("t", 0, &open, 1, Origin::Client, NOW_MS).await;
+    assert!(answer.error.is_none());
+    let latest = async |isolation_level| {
+        let request = ListOffsetsRequest {
+            replica_id: -1,
+            isolation_level,
+            topics: vec![ListOffsetsTopic {
+                name: Text::from_static("t"),
+                partitions: vec![at(0, -1)],
+            }],
+            ..ListOffsetsRequest::default()
+        };
+        let answer = super::list_offsets::handle(&api.services, &api.in_version(7), request).await;
+        let response: ListOffsetsResponse = decoded(answer.unwrap(), 7).await;
+        response.topics[0].partitions[0].offset
+    };
+    assert_eq!((latest(0).await, latest(1).await), (5, 4));
+}
+
+#[tokio::test]
+async fn nobody_is_told_that_records_are_taken_whose_sync_failed() {
+    let api = Api::with_config(&[("flush.messages", "1")]).await;
+    assert_eq!(api.produce(9, 1, "t", Some(batch(1, 10))).await.error_code, 0);
+    api.broker
+        .disk
+        .fail(Call::Sync, "", 0, u64::MAX, std::io::ErrorKind::Other);
+    let refused = api.produce(9, 1, "t", Some(batch(1, 10))).await;
+    assert_eq!(refused.error_code, code(ErrorCode::KafkaStorageError));
 }
 
 #[tokio::test]

@@ -290,7 +290,7 @@ impl Replicas {
     }
 
     /// Deletes segments of compacted logs that are no longer kept, unless that was done within `interval`.
-    async fn retain_compacted(self: &Arc<Self>, pool: &Pool, interval: Duration) {
+    pub(super) async fn retain_compacted(self: &Arc<Self>, pool: &Pool, interval: Duration) {
         {
             let mut running = self.cleaner.running();
             let now = Instant::now();

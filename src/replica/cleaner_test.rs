@@ -181,6 +181,29 @@ async fn compacted_logs_keep_what_is_young_and_replicated_and_lose_what_their_po
 }
 
 #[tokio::test]
+async fn segments_of_compacted_logs_are_let_go_once_an_interval() {
+    let broker = TestBroker::new(1);
+    lead(&broker, "t", 1, COMPACTED).await;
+    append(&broker, "t", 6).await;
+    let partition = broker.replicas.partition("t", 0).unwrap();
+    let raise = |offset| {
+        let mut state = partition.lock_blocking();
+        state.log.raise_log_start_offset(Offset(offset)).unwrap();
+    };
+    let pool = broker.replicas.directories()[0].pool();
+    let hour = Duration::from_secs(3600);
+    raise(1);
+    broker.replicas.retain_compacted(pool, hour).await;
+    assert_eq!(bases(&broker, "t"), [1, 2, 3, 4, 5]);
+    raise(2);
+    broker.replicas.retain_compacted(pool, hour).await;
+    assert_eq!(bases(&broker, "t"), [1, 2, 3, 4, 5], "not again so soon");
+    clock::sleep(Duration::from_millis(1)).await;
+    broker.replicas.retain_compacted(pool, Duration::ZERO).await;
+    assert_eq!(bases(&broker, "t"), [2, 3, 4, 5]);
+}
+
+#[tokio::test]
 async fn a_deleted_topic_ends_its_cleaning_and_its_line_in_the_checkpoint() {
     let broker = TestBroker::new(1);
     lead(&broker, "t", 1, COMPACTED).await;

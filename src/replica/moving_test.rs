@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::cleaner_test::{COMPACTED, append, clean};
+use super::directories::HostDirectory;
 use super::partition::Partition;
 use super::replicas::Replicas;
 use super::testing::{NOW_MS, TestBroker, consumer, idempotent, sender, wanted};
@@ -361,6 +362,34 @@ async fn a_copy_goes_on_after_a_stop_unless_its_source_was_compacted() {
         assert!(Arc::ptr_eq(partition.directory(), &directory));
         assert_eq!(partition.progress().unwrap().log_end, Offset(6));
     }
+}
+
+#[tokio::test]
+async fn of_several_copies_one_goes_on_and_none_to_where_the_partition_lies() {
+    let broker = TestBroker::new(3);
+    broker.lead("t", 1, 1, 0, &[1]).await;
+    append(&broker, "t", 6).await;
+    let partition = broker.replicas.partition("t", 0).unwrap();
+    let own = Arc::clone(partition.directory());
+    let others = broker.replicas.directories().iter();
+    let others: Vec<_> = others.filter(|one| !Arc::ptr_eq(one, &own)).cloned().collect();
+    let copy_in = |directory: &Arc<HostDirectory>| {
+        let state = partition.lock_blocking();
+        let (id, config) = (state.log.topic_id(), Arc::clone(state.log.config()));
+        let copy = Log::create_future(directory.volume(), name(), id, config, NOW_MS).unwrap();
+        (Arc::clone(directory), copy)
+    };
+    let exists = |path: &std::path::Path| own.volume().disk().exists(path);
+    let useless = copy_in(&own);
+    let path = useless.1.path().to_owned();
+    broker.replicas.resume_moves(vec![useless]);
+    assert!(!exists(&path));
+    assert!(!broker.replicas.is_moving(&name()));
+    let both = vec![copy_in(&others[0]), copy_in(&others[1])];
+    let paths: Vec<_> = both.iter().map(|(_, copy)| copy.path().to_owned()).collect();
+    broker.replicas.resume_moves(both);
+    assert!(broker.replicas.is_moving(&name()));
+    assert_eq!([exists(&paths[0]), exists(&paths[1])], [true, false]);
 }
 
 #[tokio::test]

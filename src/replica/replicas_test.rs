@@ -757,6 +757,25 @@ async fn flush_messages_holds_the_acknowledgement_until_the_sync() {
 }
 
 #[tokio::test]
+async fn flush_ms_syncs_what_was_appended_and_nothing_before_its_time() {
+    let broker = TestBroker::new(1);
+    broker.configure_topic("t", &[("flush.ms", "1000")]);
+    broker.lead("t", 1, 1, 0, &[1]).await;
+    let partition = broker.replicas.find("t", 0).unwrap();
+    let recovery_point = || partition.lock_blocking().log.recovery_point();
+    let last_ms = || partition.lock_blocking().log.last_flush_ms();
+    append(&broker, 0, &batch(3, 10), 1).await;
+    partition.flush_if_due(last_ms() + 999);
+    assert_eq!(recovery_point(), Offset(0));
+    partition.flush_if_due(last_ms() + 1000);
+    assert_eq!(recovery_point(), Offset(3));
+    // Nothing is unsynced: there is nothing to do, however long ago it was.
+    let synced = broker.disk.counts().syncs;
+    partition.flush_if_due(last_ms() + 1_000_000);
+    assert_eq!(broker.disk.counts().syncs, synced);
+}
+
+#[tokio::test]
 async fn who_may_lead_no_more_does_not_say_that_an_offset_is_beyond_the_end() {
     let broker = TestBroker::new(1);
     let replicas = &broker.replicas;

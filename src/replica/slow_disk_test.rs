@@ -1,7 +1,7 @@
 //! Directories that do not answer, or not in time.
 
-use std::sync::Arc;
 use std::sync::mpsc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::directories::HostDirectory;
@@ -15,6 +15,7 @@ use crate::base::clock::{self, Instant};
 use crate::base::disk::memory::Call;
 use crate::base::error_code::ErrorCode;
 use crate::base::ids::{BrokerId, LeaderEpoch, Offset, ProducerEpoch, ProducerId, TopicPartition};
+use crate::base::shutdown::Shutdown;
 use crate::base::task;
 use crate::metadata::control::{ControlAnswer, StopReplica, StopReplicaPartition};
 use crate::records::build::BatchOptions;
@@ -30,7 +31,7 @@ pub(super) fn occupy(directory: &Arc<HostDirectory>) -> mpsc::Sender<()> {
 }
 
 pub(super) async fn until(condition: impl Fn() -> bool) {
-    for _ in 0..5000 {
+    for _ in 0..60_000 {
         if condition() {
             return;
         }
@@ -105,6 +106,53 @@ async fn decisions_for_a_directory_that_does_not_answer_are_taken_when_it_does()
     until(|| slow.leader() == Some((BrokerId(1), LeaderEpoch(4)))).await;
 }
 
+#[tokio::test]
+async fn a_directory_that_hangs_is_found_while_the_broker_runs_told_of_once_and_found_again_when_it_answers()
+{
+    let broker = TestBroker::with_config(2, &[("log.dir.stall.ms", "80")]);
+    let directories = broker.replicas.directories().to_vec();
+    let shutdown = Shutdown::new();
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let heard = Arc::clone(&told);
+    let note = move |directory: &Arc<HostDirectory>| heard.lock().unwrap().push(directory.path().to_owned());
+    broker
+        .replicas
+        .start_background(&shutdown, Arc::new(|_, _| {}), Arc::new(note));
+    let watch = directories[1].watch();
+    let hanging = watch.begin();
+    until(|| watch.is_stalled()).await;
+    until(|| !told.lock().unwrap().is_empty()).await;
+    assert!(!directories[0].watch().is_stalled());
+    drop(hanging);
+    until(|| !watch.is_stalled()).await;
+    assert_eq!(*told.lock().unwrap(), [directories[1].path().to_owned()]);
+    shutdown.begin();
+}
+
+#[tokio::test]
+async fn a_log_that_comes_from_a_directory_that_hangs_is_not_waited_for_either() {
+    let broker = TestBroker::new(2);
+    broker.lead("t", 1, 1, 0, &[1]).await;
+    let partition = broker.replicas.partition("t", 0).unwrap();
+    let mut directories = broker.replicas.directories().iter();
+    let from = directories.position(|one| !Arc::ptr_eq(one, partition.directory()));
+    let other = &broker.replicas.directories()[from.unwrap()];
+    partition.replaced_from(from);
+    assert!(!partition.is_stalled());
+    let hanging = other.watch().begin();
+    is_found(other.watch(), true).await;
+    assert!(partition.is_stalled());
+    partition.replaced_from(None);
+    assert!(!partition.is_stalled(), "its own directory answers");
+    partition.replaced_from(from);
+    drop(hanging);
+    is_found(other.watch(), false).await;
+    assert!(!partition.is_stalled());
+    let failure = std::io::Error::from(std::io::ErrorKind::Other);
+    other.volume().failed("read", other.path(), &failure);
+    assert!(partition.is_stalled());
+}
+
 /// Whether a StopReplica that deletes partition 0 is answered, and with what.
 async fn stops(broker: &TestBroker) -> Option<ErrorCode> {
     let answer = clock::timeout(Duration::from_secs(20), stop(broker, -2)).await?;
@@ -148,6 +196,9 @@ async fn a_replica_in_a_directory_that_stalls_goes_later_and_stops_nothing_else(
     let other = broker.replicas.partition("t", 0).unwrap();
     until(|| other.leader() == Some((BrokerId(2), LeaderEpoch(1)))).await;
     until(|| !directory.put_off.is_under_way()).await;
+    let gone = Arc::downgrade(&slow);
+    drop(slow);
+    until(|| gone.strong_count() == 0).await;
     assert_eq!(stops(&broker).await, Some(ErrorCode::None));
     assert!(broker.replicas.partition("t", 0).is_none());
 }

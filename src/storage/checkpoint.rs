@@ -232,7 +232,12 @@ mod tests {
         ] {
             assert!(parse_offsets(bad.as_bytes()).is_err(), "{bad:?}");
         }
-        assert!(parse_offsets(b"0\n1\n\xff 0 1\n").is_err());
+        for (bytes, expected) in [(&b"\xff"[..], 1), (b"0\n1\n\xff 0 1\n", 3)] {
+            match parse_offsets(bytes) {
+                Err(CheckpointError::MalformedLine { line, .. }) => assert_eq!(line, expected),
+                other => panic!("{other:?}"),
+            }
+        }
         assert!(parse_offsets(b"\0\0\0\0").is_err());
     }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use proptest::prelude::*;
 
+use super::ClassicGroup;
 use super::member::Member;
 use super::members::Members;
 use crate::coordinator::Token;
@@ -165,4 +166,10 @@ proptest! {
             check(&members);
         }
     }
+}
+
+/// What groups without members take counts too: there may be as many as a client likes.
+#[test]
+fn an_empty_group_takes_memory() {
+    assert!(ClassicGroup::new("group".into(), 0).bytes() > std::mem::size_of::<ClassicGroup>() / 2);
 }

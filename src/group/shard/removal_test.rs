@@ -105,6 +105,26 @@ fn each_group_of_a_request_has_its_own_error() {
 }
 
 #[test]
+fn small_groups_of_one_request_go_in_one_batch() {
+    let mut h = Harness::new();
+    let names: Vec<Text> = vec!["one".into(), "other".into()];
+    for name in &names {
+        for topic in ["a", "b"] {
+            h.commit(Commit {
+                group_id: name.clone(),
+                ..commit(topic, 1)
+            });
+        }
+    }
+    let before = h.batches;
+    let expected = names.iter().cloned().map(|name| (name, ErrorCode::None));
+    let expected = Answer::Delete(expected.collect());
+    assert_eq!(h.ask(Command::Delete(names)), expected);
+    assert_eq!(h.batches - before, 1);
+    assert_eq!(tombstones(&h).len(), 4);
+}
+
+#[test]
 fn whoever_was_about_to_join_a_group_that_is_deleted_begins_anew() {
     let mut h = Harness::new();
     h.commit(commit("a", 1));

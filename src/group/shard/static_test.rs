@@ -161,6 +161,20 @@ fn a_new_id_that_cannot_be_written_is_taken_back() {
 }
 
 #[test]
+fn what_comes_with_a_new_id_that_cannot_be_written_is_taken_back_too() {
+    let mut h = Harness::new();
+    let both = |instance| offering(&["a", "b"], join_static("", instance));
+    h.stable_with(vec![both("one"), both("two")]);
+    h.fails = Some(ErrorCode::NotEnoughReplicas);
+    let answer = h.join(offering(&["a"], join_static("", "two")));
+    assert_eq!(answer.error, ErrorCode::CoordinatorNotAvailable);
+    h.fails = None;
+    // Both still offer what a third one knows alone.
+    let third = h.join(offering(&["b"], join_9("")));
+    assert_eq!(third.error, ErrorCode::MemberIdRequired);
+}
+
+#[test]
 fn a_member_that_comes_back_with_other_protocols_begins_a_rebalance_only_if_the_choice_changes() {
     let two = |protocols: &[&'static str]| offering(protocols, join_static("", "two"));
     for (protocols, rebalances) in [(&["a", "b"][..], false), (&["b", "a"], false), (&["b"], true)] {

@@ -188,6 +188,10 @@ mod tests {
         let large = OffsetMap::new(1 << 20, 0.9, u64::MAX, &random);
         assert!(large.slots.capacity() * SLOT_BYTES <= 1 << 20);
         assert!(large.capacity() > (1 << 20) / SLOT_BYTES * 3 / 4);
+        assert!(
+            large.capacity() <= (1 << 20) / SLOT_BYTES * 9 / 10,
+            "the load factor holds"
+        );
         let small = OffsetMap::new(128 << 20, 0.9, 1000, &random);
         assert!(small.slots.capacity() * SLOT_BYTES <= 200 << 10);
         assert!(small.capacity() >= 1000);

@@ -53,6 +53,14 @@ fn a_search_holds_while_the_log_grows() {
 }
 
 #[test]
+fn the_largest_timestamp_may_be_zero_but_not_absent() {
+    let log_with = |time| log_of(&Ground::new(), &[time, time, time]);
+    let largest = log_with(0).offset_of_max_timestamp().unwrap().unwrap();
+    assert_eq!((largest.offset, largest.timestamp_ms), (Offset(0), 0));
+    assert!(log_with(-1).offset_of_max_timestamp().unwrap().is_none());
+}
+
+#[test]
 fn what_a_search_found_before_a_truncation_does_not_count() {
     let ground = Ground::new();
     let mut log = log_of(&ground, &[10, 20, 30]);

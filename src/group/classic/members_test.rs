@@ -170,6 +170,14 @@ proptest! {
 
 /// What groups without members take counts too: there may be as many as a client likes.
 #[test]
-fn an_empty_group_takes_memory() {
-    assert!(ClassicGroup::new("group".into(), 0).bytes() > std::mem::size_of::<ClassicGroup>() / 2);
+fn a_group_takes_memory_and_so_do_its_members_and_those_to_come() {
+    let mut group = ClassicGroup::new("group".into(), 0);
+    let empty = group.bytes();
+    assert!(empty > std::mem::size_of::<ClassicGroup>() / 2);
+    group.members.add(IDS[0].clone(), Member::new(&with(&[0])));
+    let members = group.members.bytes();
+    assert!(members > 0);
+    assert_eq!(group.bytes(), empty + members);
+    group.pending_bytes = 10;
+    assert_eq!(group.bytes(), empty + members + 10);
 }

@@ -79,6 +79,8 @@ struct World {
     tokens: BTreeMap<Token, usize>,
     /// The removal of a topic's offsets that was refused last.
     refused: Option<Command>,
+    /// The removals of a topic's offsets.
+    topics_deleted: Vec<Token>,
 }
 
 impl World {
@@ -93,13 +95,18 @@ impl World {
             clients: vec![Known::default(); CLIENTS],
             tokens: BTreeMap::new(),
             refused: None,
+            topics_deleted: Vec::new(),
         }
     }
 
     fn ask(&mut self, who: usize, command: Command) {
+        let is_of_topics = matches!(command, Command::TopicsDeleted(_));
         let token = self.h.send(command);
         self.tokens.insert(token, who);
         self.clients[who].waits.push(token);
+        if is_of_topics {
+            self.topics_deleted.push(token);
+        }
     }
 
     fn instance(&self, who: usize) -> Option<Text> {
@@ -280,6 +287,14 @@ impl World {
             // Another removal may still be at work.
             self.h.advance(0);
             assert_eq!(self.h.answer(token), Some(done));
+        }
+        // Nor is anybody told of them while the removal waits behind another one.
+        if self
+            .topics_deleted
+            .iter()
+            .any(|token| self.tokens.contains_key(token))
+        {
+            self.h.advance(0);
         }
         let before = (self.h.describe(), self.h.fetch_topics(None, true));
         self.h.fail_over();

@@ -179,6 +179,11 @@ class Barnabas(Broker):
     def command(self):
         return [places.barnabas(), "serve", "--config", self.write_properties({}), *self.arguments]
 
+    def sessions(self):
+        """How many it has begun with ZooKeeper."""
+        with open(self.log, errors="replace") as text:
+            return sum("ZooKeeper session" in line and " began " in line for line in text)
+
 
 class ZooKeeper:
     """One for all Kafkas of a script; each Kafka has its own root in it. Or a server of an ensemble."""

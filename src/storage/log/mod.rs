@@ -34,6 +34,8 @@ mod watermarks;
 #[cfg(test)]
 mod golden_test;
 #[cfg(test)]
+mod load_test;
+#[cfg(test)]
 mod model_test;
 #[cfg(test)]
 mod moving_test;

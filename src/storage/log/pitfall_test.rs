@@ -10,7 +10,6 @@ use crate::records::batch::{Batch, Batches};
 use crate::records::build::{BatchBuilder, BatchOptions};
 use crate::storage::file_names::LEADER_EPOCH_CHECKPOINT;
 use crate::storage::producer_state::{Origin, ProducerError};
-use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::sync::Arc;
 
@@ -553,20 +552,13 @@ fn row_37_after_an_unclean_stop_snapshots_are_believed_up_to_what_was_flushed() 
     let stopped = |producer| {
         let ground = Ground::new();
         let mut log = ground.create(&config);
-        for sequence in 0..20 {
-            let send = Send {
-                producer: Some((producer, 0, sequence)),
-                ..Send::default()
-            };
-            append(&mut log, &send).unwrap();
-        }
+        append_in_sequence(&mut log, producer, 20);
         clean_stop(&mut log);
         let flushed = log.base_offsets().last().unwrap();
         (ground, flushed)
     };
     let (ground, flushed) = stopped(7);
-    let is_snapshot = |name: &String| name.ends_with(".snapshot");
-    let snapshots = || -> Vec<String> { ground.files().into_keys().filter(is_snapshot).collect() };
+    let snapshots = || -> Vec<String> { ground.files_of(".snapshot").into_keys().collect() };
     // One at the log's end, of batches that are not in this log.
     let last = snapshots().pop().unwrap();
     let alien = stopped(8).0.files()[&last].clone();
@@ -589,72 +581,17 @@ fn row_37_after_an_unclean_stop_snapshots_are_believed_up_to_what_was_flushed() 
 }
 
 #[test]
-fn who_wrote_only_below_the_logs_start_is_forgotten_with_the_snapshot_there() {
-    let ground = Ground::new();
-    let mut log = ground.create(&small_segments(400));
-    for sequence in 0..4 {
-        let send = Send {
-            producer: Some((7, 0, sequence)),
-            ..Send::default()
-        };
-        append(&mut log, &send).unwrap();
-    }
-    for _ in 0..20 {
-        append(&mut log, &Send::default()).unwrap();
-    }
-    clean_stop(&mut log);
-    let (start, end) = (log.base_offsets().last().unwrap(), log.log_end_offset());
-    assert!(start > Offset(4) && end > start);
-    drop(log);
-    let snapshot = |offset: Offset| format!("{:020}.snapshot", offset.get());
-    ground.remove(&snapshot(end));
-    assert!(ground.files().contains_key(&snapshot(start)));
-    let options = LoadOptions {
-        log_start_offset: start,
-        ..load_options(&small_segments(400))
-    };
-    let (log, _) = ground.load(&options).unwrap();
-    assert!(log.producer_states().get(ProducerId(7)).is_none());
-    assert!(!ground.files().contains_key(&snapshot(start)));
-}
-
-#[test]
-fn index_entries_are_written_while_a_segment_grows_also_where_all_records_are_of_one_time() {
-    let config = LogConfig {
-        index_interval_bytes: 1,
-        ..LogConfig::default()
-    };
-    let ground = Ground::new();
-    let mut log = ground.create(&config);
-    for _ in 0..2000 {
-        append(&mut log, &Send::default()).unwrap();
-    }
-    let written = ground.files()["00000000000000000000.index"].len();
-    assert!(written > 2000 * 8 / 2, "{written} bytes");
-}
-
-#[test]
 fn row_37_what_a_flush_covers_its_snapshots_too_survives_the_loss_of_power() {
     let ground = Ground::new();
     let mut log = ground.create(&small_segments(400));
     log.flush(NOW_MS).unwrap();
-    for sequence in 0..20 {
-        let send = Send {
-            producer: Some((7, 0, sequence)),
-            ..Send::default()
-        };
-        append(&mut log, &send).unwrap();
-    }
+    append_in_sequence(&mut log, 7, 20);
     log.flush(NOW_MS).unwrap();
-    let snapshots = |files: BTreeMap<String, Vec<u8>>| -> BTreeMap<String, Vec<u8>> {
-        let kept = files.into_iter();
-        kept.filter(|(name, _)| name.ends_with(".snapshot")).collect()
-    };
-    let before = snapshots(ground.files());
+    let before = ground.files_of(".snapshot");
     assert!(before.len() > 2 && before.values().all(|bytes| !bytes.is_empty()));
     drop(log);
     ground.memory.power_cut(|| false);
-    assert_eq!(snapshots(ground.files()), before);
+    assert_eq!(ground.files_of(".snapshot"), before);
 }
 
 #[test]
@@ -725,45 +662,6 @@ fn row_39_a_missing_index_is_built_anew_and_the_log_kept() {
             assert_eq!(ground.files(), before);
         }
     }
-}
-
-#[test]
-fn a_clean_start_looks_for_transactions_only_where_a_producer_had_one() {
-    let (ground, mut log) = filled(&small_segments(400), 20);
-    clean_stop(&mut log);
-    let segments = log.base_offsets().count();
-    drop(log);
-    assert!(segments > 3);
-    let options = load_options(&small_segments(400));
-    drop(ground.load(&options).unwrap());
-    assert!(!ground.files().keys().any(|name| name.ends_with(".txnindex")));
-    // One that had: each segment is looked through, and is known then to have none.
-    let (ground, mut log) = filled(&small_segments(400), 20);
-    let data = Send {
-        producer: Some((7, 0, 0)),
-        transactional: true,
-        ..Send::default()
-    };
-    append(&mut log, &data).unwrap();
-    append_bytes(&mut log, &marker((7, 0), false), Origin::Coordinator).unwrap();
-    clean_stop(&mut log);
-    drop(log);
-    let index_of = |ground: &Ground| -> Vec<String> {
-        let names = ground.files().into_keys();
-        names.filter(|name| name.ends_with(".txnindex")).collect()
-    };
-    let before = index_of(&ground);
-    assert_eq!(before.len(), 1);
-    let (log, _) = ground.load(&options).unwrap();
-    let all = log.base_offsets().count();
-    assert_eq!(
-        log.aborted_transactions(Offset(0), log.log_end_offset())
-            .unwrap()
-            .len(),
-        1
-    );
-    drop(log);
-    assert_eq!(index_of(&ground).len(), all);
 }
 
 #[test]
@@ -1172,13 +1070,7 @@ fn a_clean_marker_is_not_believed_blindly() {
     ];
     for (what, damage) in damages {
         let (ground, mut log) = filled(&small_segments(400), 6);
-        let data = Send {
-            producer: Some((7, 0, 0)),
-            transactional: true,
-            ..Send::default()
-        };
-        append(&mut log, &data).unwrap();
-        append_bytes(&mut log, &marker((7, 0), false), Origin::Coordinator).unwrap();
+        append_aborted(&mut log, 7);
         let open = Send {
             producer: Some((8, 0, 0)),
             transactional: true,

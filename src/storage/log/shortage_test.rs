@@ -105,13 +105,7 @@ fn a_flush_waits_for_a_descriptor() {
 fn the_sync_of_a_closed_segment_that_gets_no_descriptor_is_made_later() {
     let ground = Ground::new();
     let mut log = ground.create(&small_segments(1000));
-    let data = Send {
-        producer: Some((7, 0, 0)),
-        transactional: true,
-        ..Send::default()
-    };
-    append(&mut log, &data).unwrap();
-    append_bytes(&mut log, &marker((7, 0), false), Origin::Coordinator).unwrap();
+    append_aborted(&mut log, 7);
     log.flush(NOW_MS).unwrap();
     let end = log.log_end_offset();
     assert_eq!(log.recovery_point(), end);

@@ -88,6 +88,12 @@ impl Ground {
         files(self.disk(), Path::new("/data/t-0"))
     }
 
+    /// The log's files of one kind.
+    pub fn files_of(&self, ending: &str) -> BTreeMap<String, Vec<u8>> {
+        let files = self.files().into_iter();
+        files.filter(|(name, _)| name.ends_with(ending)).collect()
+    }
+
     pub fn write(&self, name: &str, contents: &[u8]) {
         let path = Path::new("/data/t-0").join(name);
         let file = self.disk().open(&path, Open::Truncate).unwrap();
@@ -283,6 +289,28 @@ pub fn read_all(log: &Log, start: Offset, bound: Bound) -> Vec<Vec<u8>> {
         }
         assert!(next > before, "a fetch at {before} brought nothing whole");
     }
+}
+
+/// Batches of one record each, of one producer, from its first sequence on.
+pub fn append_in_sequence(log: &mut Log, producer_id: i64, count: i32) {
+    for sequence in 0..count {
+        let send = Send {
+            producer: Some((producer_id, 0, sequence)),
+            ..Send::default()
+        };
+        append(log, &send).unwrap();
+    }
+}
+
+/// A transaction of one record, the first that the producer writes, which is aborted.
+pub fn append_aborted(log: &mut Log, producer_id: i64) {
+    let data = Send {
+        producer: Some((producer_id, 0, 0)),
+        transactional: true,
+        ..Send::default()
+    };
+    append(log, &data).unwrap();
+    append_bytes(log, &marker((producer_id, 0), false), Origin::Coordinator).unwrap();
 }
 
 pub fn clean_stop(log: &mut Log) {
